@@ -1,0 +1,1 @@
+"""Files of poses and skeletons: each format is known in one module."""

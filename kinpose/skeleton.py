@@ -1,0 +1,325 @@
+"""An articulated object: a tree of joints moved by elementary motions.
+
+Convention: a joint's frame is its parent's frame, moved by the joint's offset and
+then by the joint's motions in the order written. Rotations are active, right-handed
+and in radians; a joint's own rotations move its children and not itself. In the rest
+pose all parameters are zero and all frames are parallel to the world's.
+
+Shapes: J joints, K keypoints, M motions, D degrees of freedom (dofs), n space dimension.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+_AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """One elementary motion, driven by one dof.
+
+    The motion's angle (rad) or distance is `multiplier * params[dof] + bias`.
+
+    Attributes:
+      kind: "r", a rotation about `axis`, or "t", a translation along it.
+      axis: "x", "y", "z", or a vector of any length but zero. A built skeleton holds unit
+        vectors of 3 numbers. A 2D object rotates about "z" and translates along "x", "y".
+      dof: the dof that it reads; several motions may read the same one. Empty for the
+        default name, such as "knee_rx".
+      multiplier: angle or distance per unit of the dof.
+      bias: angle or distance where the dof is zero.
+    """
+
+    kind: str
+    axis: str | tuple[float, ...]
+    dof: str = ""
+    multiplier: float = 1.0
+    bias: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Joint:
+    """A joint as `build_skeleton` reads it.
+
+    Attributes:
+      name: unique among the joints.
+      parent: the parent's name; None for the root.
+      offset: the bone from the parent to this joint in the rest pose, n numbers.
+      motions: in order of application; a string such as "tx ty rz" is short for motions
+        with default names.
+    """
+
+    name: str
+    parent: str | None = None
+    offset: Sequence[float] = (0.0, 0.0, 0.0)
+    motions: str | Sequence[Motion] = ()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Skeleton:
+    """A kinematic tree, built by `build_skeleton`: numbers are leaves, structure is static.
+
+    Being static, the structure is compared by value: an equal skeleton built anew does
+    not compile again. The leaves can be differentiated and batched.
+
+    Attributes:
+      offsets: (J, n) bones in the rest pose, in the skeleton's length unit.
+      limits: (D, 2) lowest and highest value of each dof, infinite where there is none.
+      names: J joint names, parents before their children.
+      parents: J joint indices, -1 for the root.
+      motions: for each joint, its motions in order.
+      dof_names: D names, the entries of `params` in order.
+      keypoints: K joint indices, the joints that forward kinematics reports.
+    """
+
+    offsets: Any
+    limits: Any
+    names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    parents: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    motions: tuple[tuple[Motion, ...], ...] = dataclasses.field(metadata={"static": True})
+    dof_names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    keypoints: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def num_joints(self) -> int:
+        """J, helper joints included."""
+        return len(self.names)
+
+    @property
+    def num_dofs(self) -> int:
+        """D, the length of `params`."""
+        return len(self.dof_names)
+
+    @property
+    def num_keypoints(self) -> int:
+        """K, the number of reported joints."""
+        return len(self.keypoints)
+
+    @property
+    def ndim(self) -> int:
+        """n, 2 or 3."""
+        return self.offsets.shape[-1]
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """K names of the reported joints, in order."""
+        return tuple(self.names[j] for j in self.keypoints)
+
+    @property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """Pairs (keypoint, its nearest ancestor that is a keypoint), in keypoint order."""
+        order = {joint: k for k, joint in enumerate(self.keypoints)}
+        pairs = []
+        for joint, k in order.items():
+            ancestor = self.parents[joint]
+            while ancestor >= 0 and ancestor not in order:
+                ancestor = self.parents[ancestor]
+            if ancestor >= 0:
+                pairs.append((k, order[ancestor]))
+        return tuple(pairs)
+
+
+def build_skeleton(
+    joints: Sequence[Joint],
+    *,
+    keypoints: Sequence[str] | None = None,
+    limits: Mapping[str, tuple[float, float]] | None = None,
+) -> Skeleton:
+    """Checks a list of joints and builds the skeleton.
+
+    Dofs are numbered in the order in which the motions first name them.
+
+    Args:
+      joints: the tree, the root first and every parent before its children.
+      keypoints: names of the joints to report, in order; all joints by default.
+      limits: (lowest, highest) for the dofs that have limits, by name; rad or length.
+
+    Returns:
+      The skeleton, with float64 NumPy leaves.
+
+    Raises:
+      ValueError: for names that are missing, repeated or out of order, for offsets of
+        different or wrong dimension, and for unknown or unusable motions and limits.
+
+    Example:
+      >>> arm = build_skeleton([
+      ...     Joint("shoulder", None, (0, 0), "rz"),
+      ...     Joint("elbow", "shoulder", (1, 0), "rz"),
+      ...     Joint("wrist", "elbow", (1, 0)),
+      ... ])
+      >>> arm.dof_names
+      ('shoulder_rz', 'elbow_rz')
+    """
+    if not joints:
+        raise ValueError("a skeleton needs at least one joint, but joints is empty.")
+    ndim = len(joints[0].offset)
+    index: dict[str, int] = {}
+    parents, motions = [], []
+    for joint in joints:
+        if joint.name in index:
+            raise ValueError(f"joint names must be unique, but {joint.name!r} occurs twice.")
+        parents.append(_parent_index(joint, index))
+        motions.append(_joint_motions(joint, ndim))
+        index[joint.name] = len(index)
+    dof_names = tuple(dict.fromkeys(m.dof for ms in motions for m in ms))
+    reported = tuple(index) if keypoints is None else tuple(keypoints)
+    for name in reported:
+        if name not in index:
+            raise ValueError(f"keypoint {name!r} is not a joint; the joints are {list(index)}.")
+    if len(set(reported)) < len(reported):
+        raise ValueError(f"keypoints must be unique, but got {list(reported)}.")
+    return Skeleton(
+        offsets=_offset_array(joints, ndim),
+        limits=_limit_array(limits or {}, dof_names),
+        names=tuple(index),
+        parents=tuple(parents),
+        motions=tuple(motions),
+        dof_names=dof_names,
+        keypoints=tuple(index[name] for name in reported),
+    )
+
+
+def scale_skeleton(skeleton: Skeleton, scale) -> Skeleton:
+    """Multiplies every bone length by `scale`, the paper's l' = s l (Sec. 3.1).
+
+    Args:
+      skeleton: any skeleton.
+      scale: a number, or a scalar array (differentiable).
+
+    Returns:
+      The scaled skeleton; dofs and limits are unchanged.
+    """
+    return dataclasses.replace(skeleton, offsets=skeleton.offsets * scale)
+
+
+def rotate_skeleton(skeleton: Skeleton, rotation) -> Skeleton:
+    """Turns rest pose and axes, so that the same parameters give the turned pose.
+
+    Changes the convention of which axis is up, for instance; with `rotation` the matrix Q,
+    forward kinematics of the result is Q times that of the argument.
+
+    Args:
+      skeleton: any skeleton.
+      rotation: (n, n) proper rotation, constant.
+
+    Returns:
+      The turned skeleton; dofs and limits are unchanged.
+
+    Raises:
+      ValueError: if `rotation` is not a proper rotation of the skeleton's dimension.
+    """
+    n, turn = skeleton.ndim, np.eye(3)
+    rotation = np.asarray(rotation, np.float64)
+    if (
+        rotation.shape != (n, n)
+        or not np.allclose(rotation @ rotation.T, np.eye(n), atol=1e-6)
+        or np.linalg.det(rotation) < 0
+    ):
+        raise ValueError(f"rotation must be a proper {n} x {n} rotation, but got {rotation}.")
+    turn[:n, :n] = rotation
+    motions = tuple(
+        tuple(dataclasses.replace(m, axis=tuple(map(float, turn @ m.axis))) for m in joint)
+        for joint in skeleton.motions
+    )
+    return dataclasses.replace(skeleton, offsets=skeleton.offsets @ rotation.T, motions=motions)
+
+
+def limit_skeleton(
+    skeleton: Skeleton, limits: Mapping[str, tuple[float, float]] | None
+) -> Skeleton:
+    """Replaces the limits of a skeleton.
+
+    Args:
+      skeleton: any skeleton.
+      limits: (lowest, highest) by dof name, rad or length; dofs not named, or all of them
+        for None, become unlimited.
+
+    Returns:
+      The skeleton with these limits.
+
+    Raises:
+      ValueError: for an unknown dof, or a lowest value that is not below the highest.
+    """
+    return dataclasses.replace(skeleton, limits=_limit_array(limits or {}, skeleton.dof_names))
+
+
+def _parent_index(joint: Joint, index: Mapping[str, int]) -> int:
+    if joint.parent is None:
+        if index:
+            raise ValueError(
+                f"a skeleton has one root, but {joint.name!r} has no parent and comes after "
+                f"the root {next(iter(index))!r}."
+            )
+        return -1
+    if joint.parent not in index:
+        raise ValueError(
+            f"the parent of joint {joint.name!r} must be listed before it, but {joint.parent!r} "
+            f"is not among {list(index)}."
+        )
+    return index[joint.parent]
+
+
+def _joint_motions(joint: Joint, ndim: int) -> tuple[Motion, ...]:
+    motions = joint.motions
+    if isinstance(motions, str):
+        motions = [Motion(word[:1], word[1:]) for word in motions.split()]
+    return tuple(_checked_motion(motion, joint.name, ndim) for motion in motions)
+
+
+def _checked_motion(motion: Motion, joint: str, ndim: int) -> Motion:
+    """Gives a motion its default name and a unit axis of 3 numbers."""
+    letter = motion.axis if isinstance(motion.axis, str) else ""
+    axis = _AXES.get(letter, ()) if isinstance(motion.axis, str) else tuple(motion.axis)
+    axis = (*axis, 0.0) if ndim == 2 and motion.kind == "t" and len(axis) == 2 else axis
+    norm = math.hypot(*axis)
+    if motion.kind not in ("r", "t") or len(axis) != 3 or not 0 < norm < math.inf:
+        raise ValueError(
+            f"a motion of joint {joint!r} must be of kind 'r' or 't' about 'x', 'y', 'z' or a "
+            f"vector other than zero, but got kind {motion.kind!r} and axis {motion.axis!r}."
+        )
+    axis = tuple(float(a) / norm for a in axis)
+    in_plane = axis[2] == 0.0 if motion.kind == "t" else axis[:2] == (0.0, 0.0)
+    if ndim == 2 and not in_plane:
+        raise ValueError(
+            f"a 2D joint rotates about 'z' and translates along 'x' and 'y', but joint {joint!r} "
+            f"has kind {motion.kind!r} and axis {motion.axis!r}."
+        )
+    if not (math.isfinite(motion.multiplier) and math.isfinite(motion.bias)):
+        raise ValueError(f"multiplier and bias must be finite, but joint {joint!r} has {motion}.")
+    dof = motion.dof or f"{joint}_{motion.kind}{letter or 'a'}"
+    return dataclasses.replace(
+        motion,
+        axis=axis,
+        dof=dof,
+        multiplier=float(motion.multiplier),
+        bias=float(motion.bias),
+    )
+
+
+def _offset_array(joints: Sequence[Joint], ndim: int) -> np.ndarray:
+    want = ndim if ndim in (2, 3) else "2 or 3"
+    for joint in joints:
+        offset = np.asarray(joint.offset, dtype=np.float64)
+        if ndim not in (2, 3) or offset.shape != (ndim,) or not np.isfinite(offset).all():
+            raise ValueError(
+                f"the offset of joint {joint.name!r} must be {want} "
+                f"finite numbers, but got {joint.offset!r}."
+            )
+    return np.array([joint.offset for joint in joints], dtype=np.float64)
+
+
+def _limit_array(limits: Mapping[str, tuple[float, float]], dof_names) -> np.ndarray:
+    array = np.full((len(dof_names), 2), (-np.inf, np.inf))
+    for name, (low, high) in limits.items():
+        if name not in dof_names:
+            raise ValueError(f"limits name the dof {name!r}, which is not in {list(dof_names)}.")
+        if not low < high:
+            raise ValueError(f"the limits of {name!r} must be (low, high), but got {(low, high)}.")
+        array[dof_names.index(name)] = low, high
+    return array

@@ -1,0 +1,170 @@
+"""Skeletons of the paper and of the library's examples. Data; each cites its source."""
+
+import math
+
+from kinpose.skeleton import Joint, Motion, Skeleton, build_skeleton
+
+HUMAN36M_LENGTHS_MM = {
+    "pelvis-hip": 134.2,
+    "hip-knee": 456.1,
+    "knee-ankle": 451.9,
+    "pelvis-torso": 245.4,
+    "torso-neck": 254.0,
+    "neck-nose": 116.7,
+    "nose-head": 115.0,
+    "neck-shoulder": 157.5,
+    "shoulder-elbow": 284.2,
+    "elbow-wrist": 249.6,
+}
+"""Mean bone lengths over the seven subjects of Human3.6M (Ionescu et al., 2014), left = right."""
+
+HUMAN36M_KEYPOINTS = (
+    "pelvis",
+    "right_hip",
+    "right_knee",
+    "right_ankle",
+    "left_hip",
+    "left_knee",
+    "left_ankle",
+    "torso",
+    "neck",
+    "nose",
+    "head",
+    "left_shoulder",
+    "left_elbow",
+    "left_wrist",
+    "right_shoulder",
+    "right_elbow",
+    "right_wrist",
+)
+"""The 17 joints of the Human3.6M protocol, in its order."""
+
+HUMAN_LIMITS = {
+    **{f"{side}_knee_flexion": (0.0, math.radians(160)) for side in ("left", "right")},
+    **{f"{side}_elbow_flexion": (0.0, math.radians(160)) for side in ("left", "right")},
+}
+"""Hinges of `human_17` bend one way only.
+
+This takes away no pose: a hinge bent backwards is the same pose as one bent forwards with
+the limb turned by half a turn. The three angles of hips and shoulders stay free: their
+limits depend on each other (Sec. 3.1 of the paper; Akhter and Black, 2015).
+"""
+
+
+def human_17() -> Skeleton:
+    """The paper's human: 17 keypoints, 27 parameters (Sec. 4.2, Fig. 6), in mm.
+
+    Rest pose: standing upright, arms and legs hanging down; x to the person's left, y up,
+    z forward. The dofs are anatomical and positive as in everyday use: flexion forwards
+    (the knee: backwards), abduction away from the body, rotation inwards; for pelvis,
+    spine and neck yaw turns to the left, pitch bends forward, roll bends to the right.
+
+    The torso is the midpoint of pelvis and neck and has no parameter. `spine` is a helper
+    joint at the pelvis that carries the two angles of the neck against the pelvis. The
+    bend of the head (nose 30 degrees before the neck) is ours; without one the three
+    angles of the neck could not all be seen.
+
+    Returns:
+      The skeleton, without limits (see `HUMAN_LIMITS`), keypoints as `HUMAN36M_KEYPOINTS`.
+    """
+    length = HUMAN36M_LENGTHS_MM
+    trunk = length["pelvis-torso"] + length["torso-neck"]
+    lean = math.radians(30)
+    nose = (0, length["neck-nose"] * math.cos(lean), length["neck-nose"] * math.sin(lean))
+    joints = [
+        Joint(
+            "pelvis",
+            motions=(
+                Motion("t", "x", "pelvis_tx"),
+                Motion("t", "y", "pelvis_ty"),
+                Motion("t", "z", "pelvis_tz"),
+                *_yaw_pitch_roll("pelvis"),
+            ),
+        ),
+        *_leg("right", -1),
+        *_leg("left", 1),
+        Joint(
+            "spine",
+            "pelvis",
+            motions=(Motion("r", "z", "spine_roll"), Motion("r", "y", "spine_yaw")),
+        ),
+        Joint("torso", "spine", (0, trunk / 2, 0)),
+        Joint("neck", "torso", (0, trunk / 2, 0)),
+        Joint("skull", "neck", motions=_yaw_pitch_roll("neck")),
+        Joint("nose", "skull", nose),
+        Joint("head", "nose", (0, length["nose-head"], 0)),
+        *_arm("left", 1),
+        *_arm("right", -1),
+    ]
+    return build_skeleton(joints, keypoints=HUMAN36M_KEYPOINTS)
+
+
+def toy(num_params: int, bone_length: float = 45.0) -> Skeleton:
+    """The paper's 2D object of growing complexity (Sec. 4.1, Fig. 4), in pixels.
+
+    3 parameters: the root's x and y and one angle theta; two bones leave the root upwards
+    at +theta and -theta from the vertical, so theta drives two rotations of opposite sign.
+    6 parameters add the orientation of the whole and, at the end of each bone, one more
+    bone with an angle of its own; 8 and 10 add a further bone to each end.
+
+    Args:
+      num_params: 3, 6, 8 or 10.
+      bone_length: of every bone, in pixels.
+
+    Returns:
+      The skeleton; the parameters are x, y (pixels), orientation (not with 3), theta, then
+      the angles of left and right, from the root outwards. y points down, as image rows do.
+
+    Raises:
+      ValueError: for another number of parameters.
+    """
+    if num_params not in (3, 6, 8, 10):
+        raise ValueError(f"the toy object has 3, 6, 8 or 10 parameters, but got {num_params}.")
+    levels = {3: 0, 6: 1, 8: 2, 10: 3}[num_params]
+    place = [Motion("t", "x", "x"), Motion("t", "y", "y")]
+    turn = [Motion("r", "z", "orientation")] if levels else []
+    joints = [Joint("root", None, (0, 0), place + turn)]
+    for level in range(levels + 1):
+        for side, sign in (("left", -1.0), ("right", 1.0)):
+            dof = Motion("r", "z", f"{side}_{level}") if level else Motion("r", "z", "theta", sign)
+            parent = f"{side}_{level}" if level else "root"
+            hinge = f"{side}_hinge_{level}"
+            joints.append(Joint(hinge, parent, (0, 0), [dof]))
+            joints.append(Joint(f"{side}_{level + 1}", hinge, (0, -bone_length)))
+    keypoints = [joint.name for joint in joints if "hinge" not in joint.name]
+    return build_skeleton(joints, keypoints=keypoints)
+
+
+def _yaw_pitch_roll(joint: str) -> tuple[Motion, ...]:
+    names = (("y", "yaw"), ("x", "pitch"), ("z", "roll"))
+    return tuple(Motion("r", axis, f"{joint}_{name}") for axis, name in names)
+
+
+def _ball(joint: str, side: float) -> tuple[Motion, ...]:
+    """Flexion, abduction, rotation of a limb that hangs down; side is +1 on the left."""
+    return (
+        Motion("r", (-1, 0, 0), f"{joint}_flexion"),
+        Motion("r", (0, 0, side), f"{joint}_abduction"),
+        Motion("r", (0, -side, 0), f"{joint}_rotation"),
+    )
+
+
+def _leg(name: str, side: int) -> list[Joint]:
+    length = HUMAN36M_LENGTHS_MM
+    hip, knee, ankle = f"{name}_hip", f"{name}_knee", f"{name}_ankle"
+    return [
+        Joint(hip, "pelvis", (side * length["pelvis-hip"], 0, 0), _ball(hip, side)),
+        Joint(knee, hip, (0, -length["hip-knee"], 0), [Motion("r", "x", f"{knee}_flexion")]),
+        Joint(ankle, knee, (0, -length["knee-ankle"], 0)),
+    ]
+
+
+def _arm(name: str, side: int) -> list[Joint]:
+    length = HUMAN36M_LENGTHS_MM
+    shoulder, elbow, wrist = f"{name}_shoulder", f"{name}_elbow", f"{name}_wrist"
+    bend = Motion("r", (-1, 0, 0), f"{elbow}_flexion")
+    return [
+        Joint(shoulder, "neck", (side * length["neck-shoulder"], 0, 0), _ball(shoulder, side)),
+        Joint(elbow, shoulder, (0, -length["shoulder-elbow"], 0), [bend]),
+        Joint(wrist, elbow, (0, -length["elbow-wrist"], 0)),
+    ]

@@ -1,0 +1,30 @@
+"""Strict settings for every test: no silent broadcasting, promotion or warning."""
+
+import os
+import pathlib
+
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def cmu_dir():
+    """CMU motion capture beside the repository; its terms keep it out of the repository."""
+    path = ROOT.parent / "shared" / "data" / "cmu"
+    if not path.is_dir():
+        pytest.skip("the CMU recordings are not here (they may not be part of the repository)")
+    return path
