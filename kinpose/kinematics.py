@@ -186,7 +186,7 @@ def _joint_frames(params, skeleton: Skeleton, joints) -> tuple[jax.Array, jax.Ar
 def _nodes(params, skeleton: Skeleton) -> jax.Array:
     """Frames (M + 1, 3, 4) after every motion, in float32 at least."""
     tree = _tree(_structure(skeleton))
-    params = params.astype(jnp.promote_types(params.dtype, jnp.float32))
+    params = params.astype(np.promote_types(params.dtype, np.float32))
     amounts = _constant_times(tree.dofs, params) + tree.bias.astype(params.dtype)
     bones = _constant_times(tree.bones, _offsets(skeleton, params.dtype))
     return _compose(_structure(skeleton), amounts, bones)
@@ -250,18 +250,27 @@ def _compose_jvp(structure, primals, tangents):
 def _local_frames(tree: _Tree, amounts, bones) -> jax.Array:
     """(M, 3, 4): a rotation by Rodrigues' formula, or a shift along the axis, after the bone."""
     dtype = amounts.dtype
-    x, y, z = tree.axis.T
-    zero = np.zeros_like(x)
-    cross = np.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]]).transpose(2, 0, 1)
-    outer = tree.axis[:, :, None] * tree.axis[:, None, :]
+    along, across, turning = (part.astype(dtype) for part in rotation_parts(tree.axis))
     angles = jnp.where(tree.turns, amounts, 0.0)[:, None, None]
-    rotations = (
-        outer.astype(dtype)
-        + jnp.cos(angles) * (np.eye(3) - outer).astype(dtype)
-        + jnp.sin(angles) * cross.astype(dtype)
-    )
+    rotations = along + jnp.cos(angles) * across + jnp.sin(angles) * turning
     slides = jnp.where(tree.turns, 0.0, amounts)[:, None] * tree.axis.astype(dtype)
     return jnp.concatenate([rotations, (bones + slides)[:, :, None]], axis=2)
+
+
+def rotation_parts(axis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rodrigues' formula: the rotation by t about an axis is A + cos(t) B + sin(t) C.
+
+    Args:
+      axis: (..., 3) unit vectors.
+
+    Returns:
+      A, B, C, each (..., 3, 3).
+    """
+    x, y, z = np.moveaxis(axis, -1, 0)
+    zero = np.zeros_like(x)
+    along = axis[..., :, None] * axis[..., None, :]
+    turning = np.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]])
+    return along, np.eye(3) - along, np.moveaxis(turning, (0, 1), (-2, -1))
 
 
 def _turned(rotations, vectors) -> jax.Array:
