@@ -2,9 +2,12 @@
 
 The best angle of one rotation has a closed form: with the rotation written as
 A + cos(t) B + sin(t) C (Rodrigues), the agreement of model and data is a cosine of t.
+2D objects live in the plane z = 0.
 """
 
 import functools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +23,7 @@ _BEND = 0.7
 """Where joints of one angle start (rad): a straight limb does not tell its own twist."""
 
 _SWEEPS = 3
-"""Rounds over the angles of one joint; a single angle is exact at once."""
+"""Rounds over the angles of one joint."""
 
 
 def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> jax.Array:
@@ -39,92 +42,119 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     Returns:
       (D,) parameters within the limits.
     """
-    n, dtype = skeleton.ndim, joints.dtype
-    params = _start_params(skeleton, dtype)
-    rotations, positions = joint_transforms(params, skeleton)
-    offsets = jnp.asarray(skeleton.offsets, dtype)
+    dtype, flat = joints.dtype, 3 - skeleton.ndim
+    tables = _tables(skeleton)
+    start = _start_params(skeleton, dtype)
+    rotations, positions = joint_transforms(start, skeleton)
+    rotations = jnp.pad(rotations, ((0, 0), (0, flat), (0, flat)))
+    rotations += np.diag([0.0, 0.0, flat]).astype(dtype)[None]
+    positions, offsets, joints = (
+        jnp.pad(jnp.asarray(x, dtype), ((0, 0), (0, flat)))
+        for x in (positions, skeleton.offsets, joints)
+    )
     center = joints.T @ (weights / jnp.maximum(jnp.sum(weights), 1e-12))
-    influence = _influence(skeleton)
-    frames, places = {-1: jnp.eye(n, dtype=dtype)}, {-1: jnp.zeros(n, dtype)}
-    for joint, parent in enumerate(skeleton.parents):
-        frame, place = frames[parent], places[parent] + frames[parent] @ offsets[joint]
-        point = place if parent >= 0 else center
-        if joint in skeleton.keypoints:
-            k = skeleton.keypoints.index(joint)
-            point = jnp.where(weights[k] > 0, joints[k], point)
-        for motion in _motions(skeleton, joint, "t"):
-            axis = frame @ jnp.asarray(motion.axis[:n], dtype)
-            params = _set_amount(params, motion, jnp.dot(axis, point - place), skeleton)
-            place = place + axis * _amount(params, motion, skeleton)
-        place = point if joint in skeleton.keypoints else place
-        turns = _motions(skeleton, joint, "r")
-        below = np.flatnonzero(influence[joint])
-        if turns and len(below):
-            ends = positions[np.array(skeleton.keypoints)[below]]
-            model = (ends - positions[joint][None]) @ rotations[joint]
-            data = (joints[below] - place[None]) @ frame
-            weight = weights[below] * jnp.asarray(influence[joint, below], dtype)
-            params = _turn(params, turns, data.T @ (model * weight[:, None]), skeleton)
-        frames[joint] = functools.reduce(
-            jnp.matmul, [_rotation(params, motion, skeleton) for motion in turns], frame
-        )
-        places[joint] = place
+    ends = positions[np.array(skeleton.keypoints)]
+    limits = jnp.asarray(skeleton.limits, dtype)
+
+    def place_joint(carry, row):
+        params, frames, places = carry
+        joint, parent, point, influence, slides, turns, offset, rotation, position = row
+        frame, place = frames[parent], places[parent] + frames[parent] @ offset
+        own = jnp.where(parent < 0, center, place)
+        own = jnp.where((point >= 0) & (weights[point] > 0), joints[point], own)
+        for motion in slides:
+            axis = frame @ motion.axis.astype(dtype)
+            params = motion.set(params, limits, jnp.dot(axis, own - place))
+            place = place + axis * motion.amount(params)
+        place = jnp.where(point >= 0, own, place)
+        model = (ends - position[None]) @ rotation
+        data = (joints - place[None]) @ frame
+        covariance = data.T @ (model * (weights * influence)[:, None])
+        params = _turn(params, limits, turns, covariance)
+        for motion in turns:
+            frame = frame @ motion.rotation(params)
+        return (params, frames.at[joint].set(frame), places.at[joint].set(place)), None
+
+    frames = jnp.zeros((skeleton.num_joints + 1, 3, 3), dtype).at[-1].set(jnp.eye(3, dtype=dtype))
+    places = jnp.zeros((skeleton.num_joints + 1, 3), dtype)
+    rows = (*jax.tree.map(lambda x: _as(x, dtype), tables), offsets, rotations, positions)
+    (params, _, _), _ = jax.lax.scan(place_joint, (start, frames, places), rows)
     return params
 
 
-def _turn(params, turns: list[Motion], covariance, skeleton: Skeleton) -> jax.Array:
+def _turn(params, limits, turns: "Sequence[_Row]", covariance) -> jax.Array:
     """Angles that maximise trace(R^T covariance), R the product of the rotations, in turn."""
-    identity = jnp.eye(skeleton.ndim, dtype=covariance.dtype)
-    for _ in range(_SWEEPS if len(turns) > 1 else 1):
+    identity = jnp.eye(3, dtype=covariance.dtype)
+
+    def sweep(_, params):
         for i, motion in enumerate(turns):
-            matrices = [_rotation(params, other, skeleton) for other in turns]
+            matrices = [other.rotation(params) for other in turns]
             before = functools.reduce(jnp.matmul, matrices[:i], identity)
             after = functools.reduce(jnp.matmul, matrices[i + 1 :], identity)
             seen = before.T @ covariance @ after.T
-            _, cosine, sine = _parts(motion, skeleton, seen.dtype)
-            angle = jnp.arctan2(jnp.sum(sine * seen), jnp.sum(cosine * seen))
-            params = _set_amount(params, motion, angle, skeleton)
-    return params
-
-
-def _motions(skeleton: Skeleton, joint: int, kind: str) -> list[Motion]:
-    return [motion for motion in skeleton.motions[joint] if motion.kind == kind]
-
-
-def _amount(params, motion: Motion, skeleton: Skeleton) -> jax.Array:
-    return motion.multiplier * params[skeleton.dof_names.index(motion.dof)] + motion.bias
-
-
-def _set_amount(params, motion: Motion, amount, skeleton: Skeleton) -> jax.Array:
-    """Sets the dof of a motion as far as its limits allow, if it drives that motion only."""
-    shared = sum(other.dof == motion.dof for joint in skeleton.motions for other in joint) > 1
-    if shared or not motion.multiplier:
+            sine, cosine = jnp.sum(motion.sine * seen), jnp.sum(motion.cosine * seen)
+            params = motion.set(params, limits, jnp.arctan2(sine, cosine))
         return params
-    d = skeleton.dof_names.index(motion.dof)
-    low, high = jnp.asarray(skeleton.limits, params.dtype)[d]
-    return params.at[d].set(jnp.clip((amount - motion.bias) / motion.multiplier, low, high))
+
+    return jax.lax.fori_loop(0, _SWEEPS if len(turns) > 1 else 1, sweep, params)
 
 
-def _rotation(params, motion: Motion, skeleton: Skeleton) -> jax.Array:
-    fixed, cosine, sine = _parts(motion, skeleton, params.dtype)
-    angle = _amount(params, motion, skeleton)
-    return fixed + jnp.cos(angle) * cosine + jnp.sin(angle) * sine
+class _Row(NamedTuple):
+    """One motion of each joint, as arrays over the joints; all zero where there is none."""
+
+    axis: np.ndarray  # (J, 3)
+    fixed: np.ndarray  # (J, 3, 3) Rodrigues' A
+    cosine: np.ndarray  # (J, 3, 3) B
+    sine: np.ndarray  # (J, 3, 3) C
+    dof: np.ndarray  # (J, D) one at the dof
+    multiplier: np.ndarray  # (J,)
+    bias: np.ndarray  # (J,)
+    free: np.ndarray  # (J,) whether the dof drives this motion alone
+
+    def amount(self, params):
+        return self.multiplier * jnp.dot(self.dof, params) + self.bias
+
+    def rotation(self, params):
+        angle = self.amount(params)
+        return self.fixed + jnp.cos(angle) * self.cosine + jnp.sin(angle) * self.sine
+
+    def set(self, params, limits, amount):
+        """Puts the dof where the motion has this amount, as far as its limits allow."""
+        value = (amount - self.bias) / jnp.where(self.free, self.multiplier, 1.0)
+        value = jnp.clip(value, limits[:, 0], limits[:, 1])
+        return jnp.where(self.free & (self.dof > 0), value, params)
 
 
-def _parts(motion: Motion, skeleton: Skeleton, dtype) -> list[jax.Array]:
-    n = skeleton.ndim
-    return [jnp.asarray(part[:n, :n], dtype) for part in rotation_parts(np.array(motion.axis))]
+def _rows(skeleton: Skeleton, kind: str) -> tuple[_Row, ...]:
+    """The first, second, ... motion of each joint that is of one kind."""
+    dofs = [motion.dof for joint in skeleton.motions for motion in joint]
+    per_joint = [[m for m in joint if m.kind == kind] for joint in skeleton.motions]
+    nothing = Motion(kind, (0.0, 0.0, 0.0), multiplier=0.0)
+    rows = []
+    for i in range(max(map(len, per_joint))):
+        motions = [ms[i] if i < len(ms) else nothing for ms in per_joint]
+        axis = np.array([m.axis for m in motions])
+        rows.append(
+            _Row(
+                axis,
+                *rotation_parts(axis),
+                np.array([[m.dof == dof for dof in skeleton.dof_names] for m in motions], float),
+                np.array([m.multiplier for m in motions]),
+                np.array([m.bias for m in motions]),
+                np.array([m.multiplier != 0 and dofs.count(m.dof) == 1 for m in motions]),
+            )
+        )
+    return tuple(rows)
 
 
-def _start_params(skeleton: Skeleton, dtype) -> jax.Array:
-    """Hinges bent, all else zero, within the limits."""
-    start = np.zeros(skeleton.num_dofs)
-    for joint in range(skeleton.num_joints):
-        turns = _motions(skeleton, joint, "r")
-        if len(turns) == 1:
-            start[skeleton.dof_names.index(turns[0].dof)] = _BEND
-    low, high = jnp.asarray(skeleton.limits, dtype).T
-    return jnp.clip(jnp.asarray(start, dtype), low, high)
+def _tables(skeleton: Skeleton) -> tuple:
+    """Static description of each joint, as arrays over the joints."""
+    order = {joint: k for k, joint in enumerate(skeleton.keypoints)}
+    joints = np.arange(skeleton.num_joints, dtype=np.int32)
+    points = np.array([order.get(joint, -1) for joint in joints], np.int32)
+    parents = np.array(skeleton.parents, np.int32)
+    slides, turns = _rows(skeleton, "t"), _rows(skeleton, "r")
+    return joints, parents, points, _influence(skeleton), slides, turns
 
 
 def _influence(skeleton: Skeleton) -> np.ndarray:
@@ -137,3 +167,18 @@ def _influence(skeleton: Skeleton) -> np.ndarray:
             weight *= _DECAY ** len(skeleton.motions[joint])
             joint = skeleton.parents[joint]
     return influence
+
+
+def _start_params(skeleton: Skeleton, dtype) -> jax.Array:
+    """Hinges bent, all else zero, within the limits."""
+    start = np.zeros(skeleton.num_dofs)
+    for motions in skeleton.motions:
+        turns = [motion for motion in motions if motion.kind == "r"]
+        if len(turns) == 1:
+            start[skeleton.dof_names.index(turns[0].dof)] = _BEND
+    limits = jnp.asarray(skeleton.limits, dtype)
+    return jnp.clip(jnp.asarray(start, dtype), limits[:, 0], limits[:, 1])
+
+
+def _as(x: np.ndarray, dtype) -> jax.Array:
+    return jnp.asarray(x, dtype if np.issubdtype(x.dtype, np.floating) else x.dtype)

@@ -90,15 +90,15 @@ def fit_params(
         init = _broadcast(init, (*batch, skeleton.num_dofs), "init").astype(joints.dtype)
     if method not in _ITERATIONS:
         raise ValueError(f"method must be one of {list(_ITERATIONS)}, but got {method!r}.")
-    fit = functools.partial(
-        _fit_one,
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (joints, weights, init))
+    fit = _fit_batch(
+        *flat,
+        skeleton,
         method=method,
         max_iterations=max_iterations or _ITERATIONS[method],
         tolerance=tolerance,
     )
-    for _ in batch:
-        fit = jax.vmap(fit, in_axes=(0, 0, None, None if init is None else 0))
-    return fit(joints, weights, skeleton, init)
+    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), fit)
 
 
 def fit_sequence(
@@ -142,15 +142,12 @@ def fit_sequence(
 
 
 class _Problem(NamedTuple):
-    """One pose to fit, lengths in units of `size`."""
+    """One pose to fit."""
 
     joints: Any  # (K, n), missing ones zero
     weights: Any  # (K,), missing ones zero
-    skeleton: Skeleton
     anchor: Any  # (D,) where the dofs are held
-    hold: Any  # weight of that
-    size: Any
-    unit: Any  # (D,) size for lengths, 1 for angles
+    hold: Any  # how firmly, in sizes per rad
 
 
 class _State(NamedTuple):
@@ -163,64 +160,104 @@ class _State(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("method", "max_iterations"))
-def _fit_one(joints, weights, skeleton, init, *, method, max_iterations, tolerance) -> Fit:
-    points, weights = _seen(joints, weights)
-    frozen = jax.lax.stop_gradient((points, weights, skeleton))
-    start = align_params(*frozen) if init is None else jax.lax.stop_gradient(init)
-    problem = _problem(*frozen, anchor=start, hold=0.0)
-    state = _minimise(problem, start, method, max_iterations, tolerance)
-    return _report(joints, points, weights, skeleton, state)
+def _fit_batch(joints, weights, init, skeleton, *, method, max_iterations, tolerance) -> Fit:
+    points, weights = jax.vmap(_seen)(joints, weights)
+    *frozen, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
+    start = jax.vmap(align_params, in_axes=(0, 0, None))(*frozen, still) if init is None else init
+    problems = _Problem(*frozen, anchor=start, hold=jnp.zeros(len(start), start.dtype))
+    states = jax.vmap(_first_state, in_axes=(0, 0, None))(problems, start, still)
+    minimise = functools.partial(_minimise, skeleton=still, method=method, tolerance=tolerance)
+    states = _in_groups(minimise, problems, states, max_iterations)
+    report = jax.vmap(_report, in_axes=(0, 0, 0, None, 0))
+    return report(joints, points, weights, skeleton, states)
+
+
+def _in_groups(minimise, problems, states, max_iterations: int):
+    """Minimises a batch: all for a few steps, then those that need more, a group at a time.
+
+    A batch takes as many steps as its slowest pose, and that is one in a hundred.
+    """
+    size = len(states.cost)
+    group = max(size // 8, min(size, 32))
+    few = 8 if group < size else max_iterations
+    states = jax.vmap(functools.partial(minimise, max_iterations=few))(problems, states)
+    if few == max_iterations:
+        return states
+
+    def todo(states):
+        return ~states.converged & (states.iterations < max_iterations)
+
+    def finish_group(states):
+        chosen = jnp.argsort(~todo(states), stable=True)[:group]
+        mine = jax.tree.map(lambda x: x[chosen], (problems, states))
+        mine = jax.vmap(functools.partial(minimise, max_iterations=max_iterations))(*mine)
+        return jax.tree.map(lambda old, new: old.at[chosen].set(new), states, mine)
+
+    return jax.lax.while_loop(lambda states: jnp.any(todo(states)), finish_group, states)
 
 
 @functools.partial(jax.jit, static_argnames="max_iterations")
 def _fit_frames(joints, weights, skeleton, init, hold, max_iterations, tolerance) -> Fit:
-    points, seen = jax.vmap(_seen)(joints, weights)
-    frozen = jax.lax.stop_gradient((points, seen, skeleton))
-    solve = functools.partial(
-        _minimise, method="least_squares", max_iterations=max_iterations, tolerance=tolerance
+    points, weights = jax.vmap(_seen)(joints, weights)
+    *frozen, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
+    fresh = _fit_batch(
+        *frozen, None, still, method="least_squares", max_iterations=20, tolerance=tolerance
     )
 
-    def from_nothing(points, weights):
-        start = align_params(points, weights, frozen[2])
-        return solve(_problem(points, weights, frozen[2], start, 0.0), start)
-
-    def from_before(before, frame):
-        points, weights, fresh = frame
-        problem = _problem(points, weights, frozen[2], before, hold)
-        state = solve(problem, before)
-        fresh = fresh._replace(params=_nearest_turn(fresh.params, before, frozen[2]))
-        tracked = _data_cost(problem, state.params) <= 1.2 * fresh.cost + tolerance
-        state = jax.tree.map(lambda a, b: jnp.where(tracked, a, b), state, fresh)
+    def follow(before, frame):
+        points, weights, other = frame
+        problem = _Problem(points, weights, before, jnp.asarray(hold, points.dtype))
+        state = _minimise(
+            problem,
+            _first_state(problem, before, still),
+            still,
+            "least_squares",
+            max_iterations,
+            tolerance,
+        )
+        free = problem._replace(hold=jnp.zeros_like(problem.hold))
+        other = _nearest_turn(other, before, still)
+        lost = _cost(free, state.params, still) > 1.2 * _cost(free, other, still) + tolerance
+        state = state._replace(params=jnp.where(lost, other, state.params))
         return state.params, state
 
-    fresh = jax.vmap(from_nothing)(frozen[0], frozen[1])
-    before = fresh.params[0] if init is None else jax.lax.stop_gradient(init)
-    _, states = jax.lax.scan(from_before, before, (frozen[0], frozen[1], fresh))
-    return jax.vmap(_report, in_axes=(0, 0, 0, None, 0))(joints, points, seen, skeleton, states)
+    before = fresh.params[0] if init is None else init
+    _, states = jax.lax.scan(follow, before, (*frozen, fresh.params))
+    report = jax.vmap(_report, in_axes=(0, 0, 0, None, 0))
+    return report(joints, points, weights, skeleton, states)
 
 
-def _problem(points, weights, skeleton: Skeleton, anchor, hold) -> _Problem:
-    size = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(skeleton.offsets), axis=-1))).astype(points.dtype)
+def _units(skeleton: Skeleton, dtype) -> tuple[jax.Array, jax.Array]:
+    """Size of the skeleton, and (D,) units of the dofs: that size for lengths, 1 for angles."""
+    size = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(skeleton.offsets), axis=-1))).astype(dtype)
     slides = {m.dof for joint in skeleton.motions for m in joint if m.kind == "t"}
-    unit = jnp.where(np.array([dof in slides for dof in skeleton.dof_names], bool), size, 1.0)
-    hold = jnp.square(jnp.asarray(hold, points.dtype))
-    return _Problem(points, weights, skeleton, anchor, hold, size, unit)
+    is_length = np.array([dof in slides for dof in skeleton.dof_names], bool)
+    return size, jnp.where(is_length, size, 1.0)
 
 
-def _minimise(problem: _Problem, start, method: str, max_iterations: int, tolerance) -> _State:
+def _first_state(problem: _Problem, start, skeleton: Skeleton) -> _State:
+    one = jnp.ones((), start.dtype)
+    cost = _cost(problem, start, skeleton)
+    return _State(start, cost, 1e-3 * one, 2.0 * one, jnp.int32(0), jnp.array(False))
+
+
+def _minimise(
+    problem: _Problem, state: _State, skeleton: Skeleton, method: str, max_iterations, tolerance
+) -> _State:
     """Steps until one promises to move the joints by less than the tolerance."""
     propose = {"least_squares": _newton_step, "gradient_descent": _descent_step}[method]
-    low, high = jnp.asarray(problem.skeleton.limits, start.dtype).T
+    low, high = jnp.asarray(skeleton.limits, state.params.dtype).T
+    _, unit = _units(skeleton, state.params.dtype)
 
     def step(state: _State) -> _State:
-        residual, jacobian = _linearise(problem, state.params)
+        residual, jacobian = _linearise(problem, state.params, skeleton)
         gradient = residual @ jacobian
-        at_limit = _at_limit(state.params, gradient, low, high)
+        at_limit = _at_limit(state.params, gradient, skeleton)
         jacobian = jnp.where(at_limit[None, :], 0.0, jacobian)
         move = propose(jnp.where(at_limit, 0.0, gradient), jacobian, state.damping)
-        params = jnp.clip(state.params + move * problem.unit, low, high)
-        promised = jacobian @ ((params - state.params) / problem.unit)
-        cost = _cost(problem, params)
+        params = jnp.clip(state.params + move * unit, low, high)
+        promised = jacobian @ ((params - state.params) / unit)
+        cost = _cost(problem, params, skeleton)
         predicted = -jnp.dot(promised, residual) - 0.5 * jnp.dot(promised, promised)
         better = cost < state.cost
         gain = (state.cost - cost) / jnp.maximum(predicted, jnp.finfo(cost.dtype).tiny)
@@ -234,97 +271,107 @@ def _minimise(problem: _Problem, start, method: str, max_iterations: int, tolera
             converged=jnp.sum(jnp.square(promised)) < tolerance**2,
         )
 
-    one = jnp.ones((), start.dtype)
-    first = _State(
-        start, _cost(problem, start), 1e-3 * one, 2.0 * one, jnp.int32(0), jnp.array(False)
-    )
     return jax.lax.while_loop(
-        lambda state: ~state.converged & (state.iterations < max_iterations), step, first
+        lambda state: ~state.converged & (state.iterations < max_iterations), step, state
     )
 
 
 def _newton_step(gradient, jacobian, damping) -> jax.Array:
     """Levenberg-Marquardt: Gauss-Newton, damped in proportion to the diagonal."""
-    return -_solve(jacobian, gradient, damping)
+    return -_eliminate(_normal_matrix(jacobian, damping), gradient[:, None])[:, 0]
 
 
 def _descent_step(gradient, jacobian, damping) -> jax.Array:
-    """Down the gradient; the damping, inverted, is the rate."""
+    """Down the gradient; the inverse of the damping is the rate."""
+    del jacobian
     return -gradient / (1e3 * damping)
 
 
-def _solve(jacobian, right, damping=0.0) -> jax.Array:
-    """(J'J + damping diag(J'J) + open)^-1 right, never singular."""
+def _normal_matrix(jacobian, damping=0.0) -> jax.Array:
+    """J'J + damping diag(J'J), and enough more that it is never singular."""
     normal = jnp.matmul(jacobian.T, jacobian, precision="highest")
-    safe = damping + 100 * jnp.finfo(normal.dtype).eps
-    diagonal = safe * jnp.diagonal(normal) + _OPEN
-    factor = jax.scipy.linalg.cho_factor(normal + jnp.diag(diagonal), lower=True)
-    return jax.scipy.linalg.cho_solve(factor, right)
+    damping += 100 * jnp.finfo(normal.dtype).eps
+    return normal + jnp.diag(damping * jnp.diagonal(normal) + _OPEN)
 
 
-def _linearise(problem: _Problem, params) -> tuple[jax.Array, jax.Array]:
-    """Weighted residuals and Jacobian, with the rows that hold the dofs at the anchor."""
-    positions, jacobian = joint_jacobian(params, problem.skeleton)
-    root = jnp.sqrt(problem.weights)[:, None] / problem.size
+def _eliminate(matrix, right) -> jax.Array:
+    """Solves a positive definite system by Gauss-Jordan elimination.
+
+    Not LAPACK's Cholesky: in jaxlib 0.10 two batched ones at work at the same time can wait
+    for each other for ever when the machine has few cores.
+    """
+    size = len(matrix)
+
+    def step(k, rows):
+        pivot = rows[k] / rows[k, k]
+        rest = rows - rows[:, k, None] * pivot[None]
+        return jnp.where((jnp.arange(size) == k)[:, None], pivot[None], rest)
+
+    return jax.lax.fori_loop(0, size, step, jnp.concatenate([matrix, right], axis=1))[:, size:]
+
+
+def _inverse(matrix) -> jax.Array:
+    return _eliminate(matrix, jnp.eye(len(matrix), dtype=matrix.dtype))
+
+
+def _linearise(problem: _Problem, params, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
+    """Weighted residuals and Jacobian, in sizes, with the rows that hold the dofs."""
+    size, unit = _units(skeleton, params.dtype)
+    positions, jacobian = joint_jacobian(params, skeleton)
+    root = jnp.sqrt(problem.weights)[:, None] / size
     residual = ((positions - problem.joints) * root).ravel()
-    jacobian = jacobian * root[:, :, None] * problem.unit[None, None, :]
-    jacobian = jacobian.reshape(len(residual), -1)
-    pull = jnp.sqrt(problem.hold)
-    residual = jnp.concatenate([residual, pull * (params - problem.anchor) / problem.unit])
-    return residual, jnp.concatenate([jacobian, pull * jnp.eye(len(params), dtype=pull.dtype)])
+    jacobian = (jacobian * root[:, :, None] * unit[None, None, :]).reshape(len(residual), -1)
+    pull = problem.hold * (params - problem.anchor) / unit
+    holds = problem.hold * jnp.eye(len(params), dtype=params.dtype)
+    return jnp.concatenate([residual, pull]), jnp.concatenate([jacobian, holds])
 
 
-def _cost(problem: _Problem, params) -> jax.Array:
-    held = jnp.sum(jnp.square((params - problem.anchor) / problem.unit))
-    return _data_cost(problem, params) + 0.5 * problem.hold * held
+def _cost(problem: _Problem, params, skeleton: Skeleton) -> jax.Array:
+    """Eq. 3 in squared sizes, and what holds the dofs."""
+    size, unit = _units(skeleton, params.dtype)
+    miss = (forward_kinematics(params, skeleton) - problem.joints) / size
+    pull = problem.hold * (params - problem.anchor) / unit
+    return 0.5 * (jnp.sum(problem.weights[:, None] * jnp.square(miss)) + jnp.sum(jnp.square(pull)))
 
 
-def _data_cost(problem: _Problem, params) -> jax.Array:
-    """Eq. 3, in squared sizes."""
-    miss = (forward_kinematics(params, problem.skeleton) - problem.joints) / problem.size
-    return 0.5 * jnp.sum(problem.weights[:, None] * jnp.square(miss))
-
-
-def _at_limit(params, gradient, low, high) -> jax.Array:
-    """Dofs at a limit that the descent would leave."""
+def _at_limit(params, gradient, skeleton: Skeleton) -> jax.Array:
+    """Dofs at a limit that descent would leave."""
+    low, high = jnp.asarray(skeleton.limits, params.dtype).T
     return ((params <= low) & (gradient > 0)) | ((params >= high) & (gradient < 0))
 
 
 def _report(joints, points, weights, skeleton: Skeleton, state: _State) -> Fit:
     """Completes a solution; `points`, `weights` and `skeleton` may carry derivatives."""
-    params = jax.lax.stop_gradient(state.params)
-    frozen = jax.lax.stop_gradient((points, weights, skeleton))
-    problem = _problem(*frozen, anchor=params, hold=0.0)
-    _, jacobian = _linearise(problem, params)
+    params, *frozen, still = jax.lax.stop_gradient((state.params, points, weights, skeleton))
+    size, unit = _units(still, params.dtype)
+    problem = _Problem(*frozen, anchor=params, hold=jnp.zeros((), params.dtype))
+    _, jacobian = _linearise(problem, params, still)
     positions = forward_kinematics(params, skeleton)
+
+    _, bare = joint_jacobian(params, still)
+    pulled = weights[:, None] * (positions - points)
+    gradient = jnp.sum(bare * pulled[:, :, None], axis=(0, 1)) * unit / size**2
+    move = unit * _implicit_step(jacobian, gradient, _at_limit(params, gradient, still))
+    miss = jax.lax.stop_gradient(positions) - jax.lax.stop_gradient(joints)
     return Fit(
-        params=params + _implicit_move(problem, params, positions, points, weights),
-        residuals=jnp.linalg.norm(jax.lax.stop_gradient(positions) - joints, axis=-1),
+        params=params + (move - jax.lax.stop_gradient(move)),
+        residuals=jnp.linalg.norm(miss, axis=-1),
         iterations=state.iterations,
         converged=state.converged,
-        observability=_observability(jacobian) * problem.size / problem.unit,
+        observability=_observability(jacobian) * size / unit,
     )
 
 
-def _implicit_move(problem: _Problem, params, positions, points, weights) -> jax.Array:
-    """Zero, with the derivative of the solution: one Gauss-Newton step of a moved problem.
-
-    At the solution the gradient g of Eq. 3 vanishes, so d params = -(J'WJ)^-1 dg.
-    """
-    _, jacobian = _linearise(problem, params)
-    _, bare = joint_jacobian(params, problem.skeleton)
-    pulled = weights[:, None] * (positions - points)
-    gradient = jnp.sum(bare * pulled[:, :, None], axis=(0, 1)) * problem.unit / problem.size**2
-    low, high = jnp.asarray(problem.skeleton.limits, params.dtype).T
-    at_limit = _at_limit(params, jax.lax.stop_gradient(gradient), low, high)
+def _implicit_step(jacobian, gradient, at_limit) -> jax.Array:
+    """How the solution moves when the gradient of Eq. 3, zero there, begins to change."""
     jacobian = jnp.where(at_limit[None, :], 0.0, jacobian)
-    move = -problem.unit * _solve(jacobian, jnp.where(at_limit, 0.0, gradient))
-    return move - jax.lax.stop_gradient(move)
+    inverse = _inverse(_normal_matrix(jacobian))
+    return -jnp.matmul(inverse, jnp.where(at_limit, 0.0, gradient), precision="highest")
 
 
 def _observability(jacobian) -> jax.Array:
     """Least length of `jacobian @ move` over all moves with a one at the dof."""
-    inverse = jnp.diagonal(_solve(jacobian, jnp.eye(jacobian.shape[1], dtype=jacobian.dtype)))
+    inverse = jnp.diagonal(_inverse(_normal_matrix(jacobian)))
     return jnp.sqrt(jnp.maximum(1.0 / inverse - _OPEN, 0.0))
 
 
