@@ -221,6 +221,9 @@ def _compose(structure: tuple, amounts: jax.Array, bones: jax.Array) -> jax.Arra
     world, last = jnp.eye(3, 4, dtype=amounts.dtype), jnp.eye(4, dtype=amounts.dtype)[None, 3]
     nodes = jnp.zeros((num_motions + 1, 3, 4), amounts.dtype).at[0].set(world)
 
+    if not num_motions:
+        return nodes
+
     def add_node(m, nodes):
         above = jax.lax.dynamic_index_in_dim(nodes, parent[m], keepdims=False)
         own = jax.lax.dynamic_index_in_dim(local, m, keepdims=False)
@@ -236,7 +239,7 @@ def _compose_jvp(structure, primals, tangents):
     tree = _tree(structure)
     nodes = _compose(structure, *primals)
     rotations, positions = nodes[:, :, :3], nodes[:, :, 3]
-    arms = positions - positions[1:2]  # about a point of the body: world origin may be far
+    arms = positions - positions[-1:]  # about a point of the body: the world's may be far
     axes = _turned(rotations[1:], tree.axis) * tangents[0][:, None]
     spin = jnp.where(tree.turns[:, None], axes, 0.0)
     slide = axes - spin + _turned(rotations[tree.parent], tangents[1])

@@ -208,7 +208,7 @@ def animate_poses(
     if not 0 < frame_time_s < math.inf:
         raise ValueError(f"frame_time_s must be positive, but got {frame_time_s}.")
     scene = _scene(fitted, points, skeleton, views, up)
-    figure, axes = _panels(scene, 1, len(scene.cameras), (4.8, 4.8), above=0.3)
+    figure, axes = _panels(scene, 1, len(scene.cameras), (4.8, 4.1), above=0.3)
     clock = figure.text(0.02, 0.99, "", va="top", fontsize=11)
     step = max(1, math.ceil(1 / (_MAX_FPS * frame_time_s) - 1e-6))
     shown = range(0, len(scene.fitted), step)
@@ -260,15 +260,16 @@ def plot_skeleton(skeleton: Skeleton, params=None, *, path=None, up: str = "y") 
     person, limbs = _person_axes(pose[None, :, : skeleton.ndim], skeleton, up), sides != ""
     panels = [("", np.diag([1.0, -1.0, 1.0]), np.ones_like(limbs))]
     if skeleton.ndim == 3:
-        panels = [("front", limbs)] * int(limbs.any()) + [("side", ~limbs)]
-        panels = [(view, _camera(view, person, skeleton), own) for view, own in panels]
+        limbs = limbs if limbs.any() else ~limbs
+        owns = {"front": limbs, "side": ~limbs}
+        panels = [(view, _camera(view, person, skeleton), own) for view, own in owns.items()]
     views = [(pose @ camera.T)[:, :2] for _, camera, _ in panels]
     columns = [_columns(v, sides, own) for v, (_, _, own) in zip(views, panels, strict=True)]
     longest = max(sum(len(labels[k]) + 0.5 for k in column) for c in columns for column in c)
     height = max(7.0, _LINE_IN * longest + 2.0)  # in inches, as the widths
     inch = (max(np.ptp(view[:, 1]) for view in views) or 1.0) / (height - 1.7)
     text = max(0.095 * len(line) for label in labels for line, _ in label) + _GAP_IN
-    rooms = [[text if len(column) else 0.6 for column in c] for c in columns]
+    rooms = [[text if len(column) else 0.9 for column in c] for c in columns]
     widths = [np.ptp(v[:, 0]) / inch + sum(r) for v, r in zip(views, rooms, strict=True)]
     figure = Figure(figsize=(sum(widths), height), facecolor="white")
     FigureCanvasAgg(figure)
@@ -376,7 +377,7 @@ def _save_gif(path, figures, num_frames: int, frame_time_s: float):
         for figure in figures:
             figure.canvas.draw()
             image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
-            palette = palette or image.quantize(256)
+            palette = palette or image.quantize(128, Image.Quantize.MAXCOVERAGE)
             yield image.quantize(palette=palette, dither=Image.Dither.NONE)
 
     images = images()
@@ -511,6 +512,7 @@ def _draw_motion(ax, camera, place, motion, axis, radius: float):
     if motion.kind == "t":
         path, visible = place + radius * np.array([[0.0], [2.2]]) * axis, abs(axis[2]) < 0.7
     else:
+        axis = axis * np.linalg.det(camera)  # y down is a mirror image, which turns the other way
         above = np.array([[1, 0, 0], [0, 0.94, -0.34], [0, 0.34, 0.94]])  # 20 degrees
         right = np.eye(3)[0] if abs(axis[2]) > 0.9 else np.cross(axis, np.eye(3)[2])
         angle = np.pi * np.linspace(0.65, 2.3, 40)[:, None]
@@ -528,20 +530,19 @@ def _draw_arrow(ax, start, end, color):
 
 def _draw_world_axes(ax, camera, person, inch: float):
     """In the lower left corner, those that lie in the picture, and what they mean."""
-    corner = np.array([ax.get_xlim()[0], ax.get_ylim()[0]]) + 0.25 * inch
-    corner[1] += 0.0 if person is not None else 0.5 * inch  # y points down
     meanings = np.array([("left", "up", "forward"), ("right", "down", "back")])
-    for i, axis in enumerate(camera[:2].T):
-        if np.linalg.norm(axis) > 0.7:
-            name = "xyz"[i]
-            if person is not None:
-                row = abs(person[:, i]).argmax()
-                name += f" {meanings[int(person[row, i] < 0), row]}"
-            _draw_arrow(ax, corner, corner + 0.45 * inch * axis, AXIS_COLORS[i])
-            flat = abs(axis[0]) > 0.5
-            place = {"ha": "left" if flat else "center", "va": "center" if flat else "bottom"}
-            place["va"] = "top" if axis[1] < -0.5 else place["va"]
-            ax.text(*(corner + 0.5 * inch * axis), name, color=AXIS_COLORS[i], **place)
+    axes = camera[:2].T
+    corner = np.array([ax.get_xlim()[0], ax.get_ylim()[0]]) + 0.25 * inch
+    corner += inch * (-axes).max(axis=0).clip(0) * (1.1, 0.5)  # for those that point left or down
+    for i in np.flatnonzero(np.linalg.norm(axes, axis=1) > 0.7):
+        row = 0 if person is None else abs(person[:, i]).argmax()
+        known = person is not None and abs(person[row, i]) > 0.9
+        name = "xyz"[i] + (f" {meanings[int(person[row, i] < 0), row]}" if known else "")
+        (x, y), flat = axes[i], abs(axes[i, 0]) > 0.5
+        ha = ("left" if x > 0 else "right") if flat else "center"
+        va = "center" if flat else ("bottom" if y > 0 else "top")
+        _draw_arrow(ax, corner, corner + 0.45 * inch * axes[i], AXIS_COLORS[i])
+        ax.text(*(corner + 0.5 * inch * axes[i]), name, color=AXIS_COLORS[i], ha=ha, va=va)
 
 
 def _draw_labels(ax, labels, view, column, edge: float, sign: int, inch: float):

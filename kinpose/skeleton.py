@@ -158,7 +158,7 @@ def build_skeleton(
     """
     if not joints:
         raise ValueError("a skeleton needs at least one joint, but joints is empty.")
-    ndim = len(joints[0].offset)
+    ndim = np.size(joints[0].offset)
     index: dict[str, int] = {}
     parents, motions = [], []
     for joint in joints:
@@ -269,16 +269,30 @@ def _joint_motions(joint: Joint, ndim: int) -> tuple[Motion, ...]:
     motions = joint.motions
     if isinstance(motions, str):
         motions = [Motion(word[:1], word[1:]) for word in motions.split()]
-    return tuple(_checked_motion(motion, joint.name, ndim) for motion in motions)
+    if not isinstance(motions, Sequence) or not all(isinstance(m, Motion) for m in motions):
+        raise ValueError(
+            f"the motions of joint {joint.name!r} must be a string such as 'tx ty rz' or "
+            f"a sequence of Motion, but got {motions!r}."
+        )
+    checked = tuple(_checked_motion(motion, joint.name, ndim) for motion in motions)
+    unnamed = [new.dof for old, new in zip(motions, checked, strict=True) if not old.dof]
+    for dof in unnamed:
+        if unnamed.count(dof) > 1:
+            raise ValueError(
+                f"two motions of joint {joint.name!r} have the default name {dof!r} and would "
+                "share one dof; give them names of their own by Motion(..., dof=...)."
+            )
+    return checked
 
 
 def _checked_motion(motion: Motion, joint: str, ndim: int) -> Motion:
     """Gives a motion its default name and a unit axis of 3 numbers."""
     letter = motion.axis if isinstance(motion.axis, str) else ""
-    axis = _AXES.get(letter, ()) if isinstance(motion.axis, str) else tuple(motion.axis)
+    axis = _AXES.get(letter, ()) if letter else tuple(np.ravel(motion.axis))
     axis = (*axis, 0.0) if ndim == 2 and motion.kind == "t" and len(axis) == 2 else axis
-    norm = math.hypot(*axis)
-    if motion.kind not in ("r", "t") or len(axis) != 3 or not 0 < norm < math.inf:
+    is_vector = len(axis) == 3 and all(isinstance(a, int | float | np.number) for a in axis)
+    norm = math.hypot(*axis) if is_vector else 0.0
+    if motion.kind not in ("r", "t") or not 0 < norm < math.inf:
         raise ValueError(
             f"a motion of joint {joint!r} must be of kind 'r' or 't' about 'x', 'y', 'z' or a "
             f"vector other than zero, but got kind {motion.kind!r} and axis {motion.axis!r}."
@@ -305,7 +319,10 @@ def _checked_motion(motion: Motion, joint: str, ndim: int) -> Motion:
 def _offset_array(joints: Sequence[Joint], ndim: int) -> np.ndarray:
     want = ndim if ndim in (2, 3) else "2 or 3"
     for joint in joints:
-        offset = np.asarray(joint.offset, dtype=np.float64)
+        try:
+            offset = np.asarray(joint.offset, dtype=np.float64)
+        except (TypeError, ValueError):
+            offset = np.array(np.nan)
         if ndim not in (2, 3) or offset.shape != (ndim,) or not np.isfinite(offset).all():
             raise ValueError(
                 f"the offset of joint {joint.name!r} must be {want} "
@@ -316,10 +333,10 @@ def _offset_array(joints: Sequence[Joint], ndim: int) -> np.ndarray:
 
 def _limit_array(limits: Mapping[str, tuple[float, float]], dof_names) -> np.ndarray:
     array = np.full((len(dof_names), 2), (-np.inf, np.inf))
-    for name, (low, high) in limits.items():
+    for name, bounds in limits.items():
         if name not in dof_names:
             raise ValueError(f"limits name the dof {name!r}, which is not in {list(dof_names)}.")
-        if not low < high:
-            raise ValueError(f"the limits of {name!r} must be (low, high), but got {(low, high)}.")
-        array[dof_names.index(name)] = low, high
+        if np.shape(bounds) != (2,) or not bounds[0] < bounds[1]:
+            raise ValueError(f"the limits of {name!r} must be (low, high), but got {bounds!r}.")
+        array[dof_names.index(name)] = bounds
     return array

@@ -40,14 +40,20 @@ HUMAN36M_KEYPOINTS = (
 """The 17 joints of the Human3.6M protocol, in its order."""
 
 HUMAN_LIMITS = {
-    **{f"{side}_knee_flexion": (0.0, math.radians(160)) for side in ("left", "right")},
-    **{f"{side}_elbow_flexion": (0.0, math.radians(160)) for side in ("left", "right")},
+    limb: bounds
+    for side in ("left", "right")
+    for limb, bounds in (
+        (f"{side}_knee_flexion", (0.0, math.radians(160))),
+        (f"{side}_elbow_flexion", (0.0, math.radians(160))),
+        (f"{side}_hip_rotation", (-math.radians(90), math.radians(90))),
+    )
 }
-"""Hinges of `human_17` bend one way only.
+"""Knees and elbows of `human_17` bend one way, and thighs twist by a quarter turn at most.
 
-This takes away no pose: a hinge bent backwards is the same pose as one bent forwards with
-the limb turned by half a turn. The three angles of hips and shoulders stay free: their
-limits depend on each other (Sec. 3.1 of the paper; Akhter and Black, 2015).
+This takes away no pose but the most folded limbs: a hinge bent backwards is the same pose as
+one bent forwards below a limb twisted by half a turn, and of the two ways to write a hip's
+three angles one has the smaller twist. The other angles of hips and shoulders stay free:
+their limits depend on each other (Sec. 3.1 of the paper; Akhter and Black, 2015).
 """
 
 

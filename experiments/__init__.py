@@ -1,0 +1,1 @@
+"""Experiments: absl binaries, run from a checkout as `python -m experiments.NAME`."""

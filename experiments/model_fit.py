@@ -1,0 +1,319 @@
+"""Joint angles out of a recording: fits a skeleton to every frame (the paper's ModelFit).
+
+  python -m experiments.model_fit --input=data/motions/walk.bvh --output_dir=runs/walk
+
+Writes angles.csv, fit.bvh, report.json and poses.png, and poses.gif on request.
+"""
+
+import csv
+import json
+import logging
+import math
+import os
+import pathlib
+import shutil
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from experiments.progress import show_progress
+from kinpose import (
+    Skeleton,
+    calibrate_skeleton,
+    fit_sequence,
+    forward_kinematics,
+    limit_skeleton,
+    plot,
+    scale_skeleton,
+)
+from kinpose.calibration import guess_scale
+from kinpose.fitting import Fit
+from kinpose.io.bvh import load_bvh, save_bvh
+from kinpose.io.points import load_points
+from kinpose.layouts import LAYOUTS, Layout, find_layout, load_layout, pick_keypoints
+from kinpose.skeletons import HUMAN_LIMITS, human_17
+
+_CHUNK = 512
+"""Frames fitted between two signs of progress."""
+
+_WEAK_MM = 20.0
+"""Observability (mm per rad) below which 1 mm of noise turns a dof by more than 3 degrees."""
+
+_MM = {"mm": 1.0, "cm": 10.0, "inch": 25.4, "m": 1000.0}
+
+_UP = {  # rotations that turn the axis up into y
+    "y": np.eye(3),
+    "-y": np.diag([1.0, -1.0, -1.0]),
+    "z": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
+    "-z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+    "x": np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]),
+    "-x": np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]),
+}
+
+_INPUT = flags.DEFINE_string("input", "data/motions/walk.bvh", "A .bvh, .npy or .npz recording.")
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", "runs/model_fit", "Where to write the results.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the results that are there.")
+_SKELETON = flags.DEFINE_string(
+    "skeleton", "human_17", "The model: human_17, or a .bvh file whose skeleton is fitted."
+)
+_LAYOUT = flags.DEFINE_string(
+    "layout",
+    "auto",
+    "Which points stand for which keypoints: a name of "
+    f"{', '.join(LAYOUTS)}; a .json file (keypoint: point or list of points, and 'order', the "
+    "points' names, for arrays without names); auto: by the names of the points.",
+)
+_UNIT = flags.DEFINE_string(
+    "unit", "auto", "Unit of length: mm, cm, m, inch, millimetres as a number, or auto."
+)
+_UP_AXIS = flags.DEFINE_enum("up", "auto", ["auto", *_UP], "The input's axis that points up.")
+_FPS = flags.DEFINE_float("fps", None, "Frames per second, where the input does not say.")
+_LENGTHS = flags.DEFINE_enum(
+    "lengths",
+    "scale",
+    ["scale", "symmetric", "bones", "none"],
+    "What is found of the bone lengths: one scale, every bone (left as right), every bone, none.",
+)
+_LIMITS = flags.DEFINE_bool("limits", True, "Hold human_17 within HUMAN_LIMITS.")
+_ANIMATION = flags.DEFINE_enum("animation", None, ["gif", "mp4"], "Also write poses.gif or .mp4.")
+
+
+def main(argv):
+    """Reads, fits, writes."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}; give --input=FILE.")
+    output_dir = pathlib.Path(_OUTPUT_DIR.value)
+    if output_dir.exists() and not _OVERWRITE.value:
+        raise ValueError(f"{output_dir} exists; give --overwrite or another --output_dir.")
+    points = load_points(_INPUT.value)
+    model = human_17() if _SKELETON.value == "human_17" else load_bvh(_SKELETON.value).skeleton
+    name, layout = _find_layout(points.names, model)
+    names = points.names or layout.order
+    if len(names) != points.positions.shape[1]:
+        raise ValueError(
+            f"{_INPUT.value}: {points.positions.shape[1]} points do not fit the {len(names)} names "
+            f"of layout {name}; give --layout."
+        )
+    joints = pick_keypoints(points.positions, names, layout, model.keypoint_names)
+    up = _find_up(joints, model) if _UP_AXIS.value == "auto" else _UP_AXIS.value
+    joints = joints @ _UP[up].T
+    unit_mm = _find_unit_mm(joints, model)
+    fps = _FPS.value or (1.0 / points.frame_time_s if points.frame_time_s else 30.0)
+    print(
+        f"{_INPUT.value}: {len(joints)} frames, layout {name}, {up} up, {fps:g} frames/s, 1 unit = "
+        f"{unit_mm:g} mm"
+    )
+    skeleton = _calibrated(joints, model, unit_mm)
+    fit = _fit_all(joints, skeleton)
+    report = _report(fit, skeleton, model, unit_mm) | {
+        "input": _INPUT.value,
+        "layout": name,
+        "up": up,
+        "fps": fps,
+        "flags": _own_flags(),
+    }
+    print(_table(report))
+    _write_results(output_dir, joints, fit, skeleton, fps, report)
+    print(f"written to {output_dir}: {', '.join(sorted(p.name for p in output_dir.iterdir()))}")
+
+
+def _own_flags() -> dict:
+    module = flags.FLAGS.flags_by_module_dict()
+    return {flag.name: flag.value for flag in module.get(__name__, module.get("__main__", []))}
+
+
+def _find_layout(names, model: Skeleton) -> tuple[str, Layout]:
+    wanted = _LAYOUT.value
+    if wanted in LAYOUTS:
+        return wanted, LAYOUTS[wanted]
+    if wanted != "auto":
+        if not wanted.endswith(".json"):
+            raise ValueError(f"--layout must be auto, {list(LAYOUTS)} or a .json file: {wanted}.")
+        return wanted, load_layout(wanted)
+    if not names:
+        raise ValueError(f"{_INPUT.value} has no names; say by --layout what its points are.")
+    shared = [name for name in model.keypoint_names if name in names]
+    if _SKELETON.value != "human_17" or len(shared) == model.num_keypoints:
+        if len(shared) < 3:
+            raise ValueError(
+                f"{_SKELETON.value} and {_INPUT.value} share the names {shared}: too few; give a "
+                "name map by --layout=FILE.json."
+            )
+        return "shared names", Layout({name: (name,) for name in shared})
+    name = find_layout(names)
+    return name, LAYOUTS[name]
+
+
+def _find_up(joints, model: Skeleton) -> str:
+    """The axis from the feet to the head or neck on average, if one stands out."""
+    names = [name.lower() for name in model.keypoint_names]
+    top = [i for i, name in enumerate(names) if "head" in name or "neck" in name]
+    feet = [i for i, name in enumerate(names) if "ankle" in name or "foot" in name]
+    with np.errstate(invalid="ignore"):
+        rise = np.nanmean(joints[:, top], axis=1) - np.nanmean(joints[:, feet], axis=1)
+    rise = np.nanmedian(rise, axis=0) if top and feet else np.array([0.0, 1.0, 0.0])
+    axis = int(np.argmax(np.abs(rise)))
+    if not np.isfinite(rise).all() or np.abs(rise[axis]) < 0.8 * np.linalg.norm(rise):
+        return "y"
+    return ("-" if rise[axis] < 0 else "") + "xyz"[axis]
+
+
+def _find_unit_mm(joints, model: Skeleton) -> float:
+    """Millimetres per unit of the input."""
+    unit = _UNIT.value
+    if unit in _MM:
+        return _MM[unit]
+    if unit != "auto":
+        try:
+            value = float(unit)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise ValueError(f"--unit must be auto, {list(_MM)} or a positive number: {unit}.")
+        return value
+    if _SKELETON.value != "human_17":
+        raise ValueError("the unit is guessed from the size of a human; give --unit as well.")
+    guess = 1.0 / guess_scale(joints, model)
+    return min(_MM.values(), key=lambda mm: abs(math.log(mm / guess)))
+
+
+def _calibrated(joints, model: Skeleton, unit_mm: float) -> Skeleton:
+    """The model in the input's unit, with this person's lengths."""
+    is_human = _SKELETON.value == "human_17"
+    if is_human and _LIMITS.value:
+        model = limit_skeleton(model, HUMAN_LIMITS)
+    if _LENGTHS.value == "none":
+        return scale_skeleton(model, 1.0 / unit_mm) if is_human else model
+    print("finding the bone lengths ...")
+    return calibrate_skeleton(joints.astype(np.float32), model, lengths=_LENGTHS.value)
+
+
+def _fit_all(joints, skeleton: Skeleton) -> Fit:
+    """Fits the recording piece by piece, each continuing the one before."""
+    pieces, last = [], None
+    starts = range(0, len(joints), _CHUNK)
+    for start in show_progress(
+        starts,
+        "fitting",
+        unit="frames",
+        count=lambda start: min(_CHUNK, len(joints) - start),
+        total=len(joints),
+    ):
+        piece = joints[start : start + _CHUNK].astype(np.float32)
+        size = len(piece)
+        if start:  # every piece has the same shape: no second compilation
+            missing = np.full((_CHUNK - size, *piece.shape[1:]), np.nan, np.float32)
+            piece = np.concatenate([piece, missing])
+        fit = fit_sequence(piece, skeleton, init=last)
+        pieces.append(Fit(*(np.asarray(field)[:size] for field in fit)))
+        last = jnp.asarray(pieces[-1].params[-1])
+    return Fit(*map(np.concatenate, zip(*pieces, strict=True)))
+
+
+def _report(fit: Fit, skeleton: Skeleton, model: Skeleton, unit_mm: float) -> dict:
+    """Residuals (input's unit and mm), lengths, and the dofs that the points do not hold."""
+    rest = forward_kinematics(jnp.zeros(skeleton.num_dofs, jnp.float32), skeleton)
+    rest = np.asarray(rest, np.float64)
+    names = skeleton.keypoint_names
+    weak = (fit.observability * unit_mm < _WEAK_MM).mean(axis=0)
+    turns = {m.dof for joint in skeleton.motions for m in joint if m.kind == "r"}
+    lengths = np.linalg.norm(np.asarray(skeleton.offsets), axis=-1).sum()
+    return {
+        "frames": len(fit.params),
+        "unit_mm": unit_mm,
+        "scale": float(lengths * unit_mm / np.linalg.norm(model.offsets, axis=-1).sum()),
+        "residual": {
+            key: _statistics(values, unit_mm)
+            for key, values in [*zip(names, fit.residuals.T, strict=True), ("all", fit.residuals)]
+        },
+        "bone_lengths_mm": {
+            f"{names[b]}-{names[a]}": float(np.linalg.norm(rest[a] - rest[b]) * unit_mm)
+            for a, b in skeleton.bones
+        },
+        "unobservable": {
+            dof: float(share)
+            for dof, share in zip(skeleton.dof_names, weak, strict=True)
+            if dof in turns and share > 0
+        },
+        "frames_not_converged": int((~fit.converged).sum()),
+    }
+
+
+def _statistics(values, unit_mm: float) -> dict:
+    values = values[np.isfinite(values)].astype(np.float64)
+    if not values.size:
+        return {"missing": True}
+    figures = {
+        "mean": values.mean(),
+        "median": np.median(values),
+        "p95": np.percentile(values, 95),
+        "worst": values.max(),
+    }
+    in_mm = {f"{key}_mm": value * unit_mm for key, value in figures.items()}
+    return {key: float(value) for key, value in (figures | in_mm).items()}
+
+
+def _table(report: dict) -> str:
+    lines = [f"{'residual (mm)':16} {'mean':>8} {'median':>8} {'p95':>8} {'worst':>8}"]
+    for name, row in report["residual"].items():
+        cells = [f"{row[f'{k}_mm']:8.1f}" for k in ("mean", "median", "p95", "worst") if k in row]
+        lines.append(f"{name:16} " + (" ".join(cells) or "  missing"))
+    lines.append(f"scale {report['scale']:.4f}")
+    often = {dof: share for dof, share in report["unobservable"].items() if share > 0.05}
+    if often:
+        listed = ", ".join(f"{dof} {share:.0%}" for dof, share in often.items())
+        lines.append(f"hardly observable (below {_WEAK_MM:g} mm/rad), share of frames: {listed}")
+    return "\n".join(lines)
+
+
+def _write_results(output_dir, joints, fit: Fit, skeleton: Skeleton, fps: float, report: dict):
+    """All files or none: they are made in a directory of their own, which is then renamed."""
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    made = pathlib.Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
+    try:
+        _write_angles(made / "angles.csv", fit, skeleton, fps)
+        save_bvh(made / "fit.bvh", skeleton, fit.params, 1.0 / fps)
+        (made / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
+        fitted = np.asarray(place(jnp.asarray(fit.params), skeleton))
+        title = f"{os.path.basename(_INPUT.value)}: data (dots) and model (bones)"
+        shown = {"points": joints, "frame_time_s": 1.0 / fps}
+        plot.plot_poses(made / "poses.png", fitted, skeleton, title=title, **shown)
+        if _ANIMATION.value:
+            path = made / f"poses.{_ANIMATION.value}"
+            plot.animate_poses(path, fitted, skeleton, 1.0 / fps, points=joints)
+        made.chmod(0o755)
+        if output_dir.exists():
+            shutil.rmtree(output_dir)
+        made.rename(output_dir)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _write_angles(path, fit: Fit, skeleton: Skeleton, fps: float):
+    """One row per frame: time, angles in degrees, lengths in the input's unit."""
+    turns = {m.dof for joint in skeleton.motions for m in joint if m.kind == "r"}
+    is_angle = np.array([dof in turns for dof in skeleton.dof_names])
+    values = np.where(is_angle, np.degrees(fit.params), fit.params)
+    units = [f"{dof}_deg" if dof in turns else dof for dof in skeleton.dof_names]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["time_s", *units])
+        for t, row in enumerate(values):
+            writer.writerow([f"{t / fps:.6f}", *(f"{value:.4f}" for value in row)])
+
+
+def run():
+    """Entry point: a user's mistake ends in one line, not in a traceback."""
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # which devices are absent
+    try:
+        app.run(main)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,132 @@
+"""Calibration: the bone lengths of the person in a recording."""
+
+import dataclasses
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kinpose.fitting import fit_params
+from kinpose.kinematics import forward_kinematics, joint_jacobian
+from kinpose.skeleton import Skeleton, scale_skeleton
+
+_STEPS = 20
+
+
+def calibrate_skeleton(
+    joints: jax.Array,
+    skeleton: Skeleton,
+    *,
+    lengths: str = "scale",
+    weights: jax.Array | None = None,
+    max_frames: int = 128,
+    tolerance: float = 1e-4,
+) -> Skeleton:
+    """Finds the bone lengths that fit a whole recording, together with its poses.
+
+    Gauss-Newton on the logarithms of the lengths; the poses are eliminated from every step
+    (Schur complement), so it takes few. Bones that the points do not determine keep theirs.
+
+    Args:
+      joints: (T, K, n) points in any length unit; NaN marks a missing one.
+      skeleton: the tree, in any length unit: the result is in that of the points.
+      lengths: what may change: "scale", one factor for all bones (the paper's); "symmetric",
+        every bone, left as right; or "bones", every bone by itself.
+      weights: (K,) factors of the squared distances.
+      max_frames: frames used, evenly spread over the recording.
+      tolerance: stop when no length changes by more than this part.
+
+    Returns:
+      The skeleton with the lengths found.
+
+    Raises:
+      ValueError: for arguments of wrong shape, an unknown `lengths`, or when no bone has both
+        its ends among the points.
+    """
+    if lengths not in ("scale", "symmetric", "bones"):
+        raise ValueError(f"lengths must be 'scale', 'symmetric' or 'bones', but got {lengths!r}.")
+    if np.ndim(joints) != 3:
+        raise ValueError(f"joints must have shape (T, K, n), but got {np.shape(joints)}.")
+    frames = np.linspace(0, len(joints) - 1, min(len(joints), max_frames)).round().astype(int)
+    joints = jnp.asarray(joints)[frames]
+    skeleton = scale_skeleton(skeleton, guess_scale(joints, skeleton))
+    groups, count = _groups(skeleton, lengths)
+    for _ in range(_STEPS):
+        params = fit_params(joints, skeleton, weights=weights).params
+        change = _step(joints, skeleton, params, weights, groups, count)
+        offsets = skeleton.offsets * np.exp(np.asarray(change, np.float64))[groups][:, None]
+        skeleton = dataclasses.replace(skeleton, offsets=offsets)
+        if np.abs(change).max() < tolerance:
+            break
+    return skeleton
+
+
+def guess_scale(joints, skeleton: Skeleton) -> float:
+    """Median, over bones and frames, of the points' distance to the skeleton's bone length.
+
+    Args:
+      joints: (T, K, n) points; NaN marks a missing one.
+      skeleton: the tree.
+
+    Returns:
+      The factor from the skeleton's unit to that of the points.
+
+    Raises:
+      ValueError: when no bone has both its ends among the points.
+    """
+    joints = np.asarray(joints, np.float64)
+    rest = np.asarray(
+        forward_kinematics(jnp.zeros(skeleton.num_dofs, jnp.float32), skeleton), np.float64
+    )
+    ends = np.array(skeleton.bones).reshape(-1, 2).T
+    length = np.linalg.norm(rest[ends[0]] - rest[ends[1]], axis=-1)
+    seen = np.linalg.norm(joints[:, ends[0]] - joints[:, ends[1]], axis=-1)
+    seen, length = seen[:, length > 0], length[length > 0]
+    ratio = (seen / length)[np.isfinite(seen) & (seen > 0)]
+    if not len(ratio):
+        raise ValueError("no bone of the skeleton has both its ends among the points.")
+    return float(np.median(ratio))
+
+
+def _groups(skeleton: Skeleton, lengths: str) -> tuple[np.ndarray, int]:
+    """(J,) index of the length that a joint's offset follows, and how many there are."""
+    if lengths == "scale":
+        keys = ["all"] * skeleton.num_joints
+    elif lengths == "bones":
+        keys = list(skeleton.names)
+    else:
+        keys = [re.sub("left|right", "", name, flags=re.IGNORECASE) for name in skeleton.names]
+    index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return np.array([index[key] for key in keys]), len(index)
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _step(joints, skeleton: Skeleton, params, weights, groups, count: int) -> jax.Array:
+    """Change of the logarithms of the lengths, every pose following as it likes best."""
+
+    def place(logs, params):
+        grown = jnp.asarray(skeleton.offsets, logs.dtype) * jnp.exp(logs)[groups][:, None]
+        return forward_kinematics(params, dataclasses.replace(skeleton, offsets=grown))
+
+    size = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(skeleton.offsets), axis=-1)))
+
+    def reduced(joints, params):
+        """One frame's normal equations of the lengths."""
+        logs = jnp.zeros(count, params.dtype)
+        seen = jnp.isfinite(joints).all(axis=-1) * (1.0 if weights is None else weights)
+        positions, by_pose = joint_jacobian(params, skeleton)
+        root = jnp.sqrt(seen.astype(params.dtype))[:, None] / size.astype(params.dtype)
+        residual = (jnp.where(seen[:, None] > 0, positions - joints, 0.0) * root).ravel()
+        by_pose = (by_pose * root[:, :, None]).reshape(len(residual), -1)
+        by_length = (jax.jacfwd(place)(logs, params) * root[:, :, None]).reshape(len(residual), -1)
+        basis, scales, _ = jnp.linalg.svd(by_pose, full_matrices=False)
+        basis = jnp.where(scales > 1e-4 * scales[0], basis, 0.0)
+        rest = by_length - basis @ (basis.T @ by_length)
+        return rest.T @ rest, rest.T @ residual
+
+    normal, gradient = jax.tree.map(
+        lambda x: x.mean(0), jax.lax.map(lambda a: reduced(*a), (joints, params))
+    )
+    return -jnp.linalg.solve(normal + 1e-6 * jnp.eye(count, dtype=normal.dtype), gradient)

@@ -1,0 +1,128 @@
+"""Fitting a recording, so that the angles are continuous in time."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kinpose.fitting import Fit, checked_points, checked_shape, fit_batch, report, seen_points
+from kinpose.minimise import Problem, cost_of, first_state, minimise
+from kinpose.skeleton import Skeleton
+
+
+def fit_sequence(
+    joints: jax.Array,
+    skeleton: Skeleton,
+    *,
+    weights: jax.Array | None = None,
+    init: jax.Array | None = None,
+    hold: float = 0.01,
+    max_iterations: int = 60,
+    tolerance: float = 1e-5,
+) -> Fit:
+    """Fits a recording so that the angles are continuous in time.
+
+    Each frame starts from the one before and is held there weakly, so that a dof that the
+    points leave open stays where it is and no angle jumps by a full turn. Where a start from
+    nothing fits clearly better, tracking was lost, and the frame is taken from there.
+
+    Args:
+      joints: (T, K, n) points in the skeleton's length unit; NaN marks a missing one.
+      skeleton: the tree.
+      weights: (K,) or (T, K).
+      init: (D,) the frame before the first, to continue a recording piece by piece.
+      hold: observability, in sizes per rad, at which the points and the frame before count
+        the same.
+      max_iterations: steps to try per frame.
+      tolerance: as in `fit_params`.
+
+    Returns:
+      The fit, T frames.
+
+    Raises:
+      ValueError: for arguments of wrong shape or type.
+    """
+    joints, weights = checked_points(joints, weights, skeleton)
+    if joints.ndim != 3:
+        raise ValueError(f"a sequence of joints must have shape (T, K, n), but got {joints.shape}.")
+    if init is not None:
+        init = checked_shape(init, (skeleton.num_dofs,), "init").astype(joints.dtype)
+    return _fit_frames(joints, weights, skeleton, init, hold, max_iterations, tolerance)
+
+
+@functools.partial(jax.jit, static_argnames="max_iterations")
+def _fit_frames(joints, weights, skeleton, init, hold, max_iterations, tolerance) -> Fit:
+    points, weights = jax.vmap(seen_points)(joints, weights)
+    *frozen, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
+    fresh = fit_batch(
+        *frozen, None, still, method="least_squares", max_iterations=20, tolerance=tolerance
+    )
+
+    def follow(before, frame):
+        points, weights, other = frame
+        problem = Problem(points, weights, before, jnp.asarray(hold, points.dtype))
+        state = minimise(
+            problem,
+            first_state(problem, before, still),
+            still,
+            "least_squares",
+            max_iterations,
+            tolerance,
+        )
+        free = problem._replace(hold=jnp.zeros_like(problem.hold))
+        other = _nearest_turn(other, before, still)
+        lost = cost_of(free, state.params, still) > 2.0 * cost_of(free, other, still) + tolerance
+        state = state._replace(params=jnp.where(lost, other, state.params))
+        return state.params, state
+
+    before = fresh.params[0] if init is None else init
+    _, states = jax.lax.scan(follow, before, (*frozen, fresh.params))
+    return report(joints, points, weights, skeleton, states)
+
+
+def _nearest_turn(params, before, skeleton: Skeleton) -> jax.Array:
+    """The same pose by the angles nearest to the frame before.
+
+    An angle may gain full turns, and three rotations about orthogonal axes are the same as
+    (a + pi, pi - b, c + pi).
+    """
+    limits = np.full((skeleton.num_dofs, 2), (-np.inf, np.inf))
+    free = jnp.all(jnp.asarray(skeleton.limits) == limits.astype(params.dtype), axis=-1)
+    period = jnp.asarray(_periods(skeleton), params.dtype)
+    rounds = jnp.where(jnp.isfinite(period) & free, jnp.round((before - params) / period), 0.0)
+    params = params + jnp.where(rounds != 0, rounds * period, 0.0)
+    for triple in _euler_triples(skeleton):
+        dofs = np.array(triple)
+        other = params[dofs] * np.array([1, -1, 1]) + np.array([np.pi, np.pi, np.pi])
+        other = other.astype(params.dtype)
+        other += 2 * np.pi * jnp.round((before[dofs] - other) / (2 * np.pi))
+        nearer = jnp.sum(jnp.abs(other - before[dofs])) < jnp.sum(jnp.abs(params - before)[dofs])
+        low, high = jnp.asarray(skeleton.limits, params.dtype)[dofs].T
+        allowed = jnp.all((low <= other) & (other <= high))
+        params = params.at[dofs].set(jnp.where(nearer & allowed, other, params[dofs]))
+    return params
+
+
+def _periods(skeleton: Skeleton) -> np.ndarray:
+    """(D,) what can be added to a dof without moving anything; infinite for lengths."""
+    periods = np.full(skeleton.num_dofs, np.inf)
+    motions = [motion for joint in skeleton.motions for motion in joint]
+    for d, dof in enumerate(skeleton.dof_names):
+        rates = {abs(m.multiplier) if m.kind == "r" else None for m in motions if m.dof == dof}
+        if len(rates) == 1 and (rate := rates.pop()):
+            periods[d] = 2 * np.pi / rate
+    return periods
+
+
+def _euler_triples(skeleton: Skeleton) -> list[tuple[int, int, int]]:
+    """Dofs of the joints with three rotations about orthogonal axes."""
+    dofs = [motion.dof for joint in skeleton.motions for motion in joint]
+    triples = []
+    for joint in skeleton.motions:
+        turns = [m for m in joint if m.kind == "r"]
+        axes = np.array([m.axis for m in turns])
+        plain = all((m.multiplier, m.bias) == (1, 0) and dofs.count(m.dof) == 1 for m in turns)
+        if len(turns) == 3 and plain and np.allclose(axes @ axes.T, np.eye(3)):
+            triples.append(tuple(skeleton.dof_names.index(m.dof) for m in turns))
+    return triples

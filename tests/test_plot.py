@@ -1,0 +1,257 @@
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.animation import FFMpegWriter
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from PIL import Image
+
+from kinpose import Joint, build_skeleton, forward_kinematics
+from kinpose.plot import (
+    COLORS,
+    animate_poses,
+    draw_pose,
+    keypoint_sides,
+    plot_poses,
+    plot_skeleton,
+)
+from kinpose.skeletons import human_17, toy
+
+HUMAN = human_17()
+REST = np.asarray(forward_kinematics(np.zeros(27, np.float32), HUMAN))
+EXACT = 1e-4  # mm, of float32 poses drawn in float64
+
+
+def walking(num_frames):
+    """(T, 17, 3): the rest pose, moved 100 mm forwards in each frame."""
+    return REST + 100.0 * np.arange(num_frames)[:, None, None] * (0.0, 0.0, 1.0)
+
+
+def bones_of(ax):
+    return next(c for c in ax.collections if isinstance(c, LineCollection))
+
+
+def bone(drawn, name):
+    """The segment, from parent to child, of the bone that ends in a keypoint."""
+    child = REST[HUMAN.keypoint_names.index(name), :2]
+    ends = np.array(drawn.get_segments())[:, 1]
+    return np.linalg.norm(ends - child, axis=1).argmin()
+
+
+def skeleton_named(*names):
+    root, *others = names
+    return build_skeleton([Joint(root), *(Joint(name, root, (0, 1, 0)) for name in others)])
+
+
+@pytest.mark.parametrize(
+    ("names", "sides"),
+    [
+        (("Hips", "RightArm", "LeftArm"), ("", "right", "left")),
+        (("root", "lfemur", "rfemur", "lowerback"), ("", "left", "right", "")),
+        (("pelvis", "thigh.L", "thigh.R"), ("", "left", "right")),
+        (("lwrist", "ring"), ("", "")),
+    ],
+)
+def test_sides_are_read_from_names(names, sides):
+    assert keypoint_sides(skeleton_named(*names)) == sides
+
+
+def test_every_bone_is_drawn_in_the_colour_of_its_side():
+    drawn = draw_pose(Figure().subplots(), REST, HUMAN)
+    assert len(drawn.get_segments()) == len(HUMAN.bones) == 16
+    for name, side in (("right_knee", "right"), ("left_wrist", "left"), ("head", "")):
+        assert tuple(drawn.get_color()[bone(drawn, name)]) == to_rgba(COLORS[side])
+
+
+def test_bones_with_a_missing_end_are_left_out():
+    joints = REST.copy()
+    joints[HUMAN.keypoint_names.index("right_knee")] = np.nan
+    assert len(draw_pose(Figure().subplots(), joints, HUMAN).get_segments()) == 14
+
+
+@pytest.mark.parametrize("up", ["y", "z"])
+def test_a_person_stands_upright_and_is_seen_from_the_front_and_from_their_right(up):
+    joints = REST if up == "y" else REST[:, [2, 0, 1]]  # forward, left, up
+    front = draw_pose(Figure().subplots(), joints, HUMAN, up=up)
+    side = draw_pose(Figure().subplots(), joints, HUMAN, view="side", up=up)
+    order = np.argsort(np.array(front.get_segments())[:, 1, 1])
+    np.testing.assert_allclose(
+        np.array(front.get_segments())[order, 1, 1], np.sort(REST[1:, 1]), atol=EXACT
+    )
+    nose = REST[HUMAN.keypoint_names.index("nose")]
+    ends = np.array(side.get_segments())[:, 1]
+    assert abs(ends - nose[[2, 1]]).sum(axis=1).min() < EXACT  # faces the right edge
+    wrist = REST[HUMAN.keypoint_names.index("left_wrist")]
+    ends = np.array(front.get_segments())[:, 1]
+    assert wrist[0] > 0
+    assert abs(ends - wrist[:2]).sum(axis=1).min() < EXACT  # on the viewer's right
+
+
+def test_a_person_on_3d_axes_stands_along_their_vertical():
+    ax = Figure().add_subplot(projection="3d")
+    segments = draw_pose(ax, REST, HUMAN)._segments3d
+    assert np.max(segments[..., 2]) == pytest.approx(REST[:, 1].max())
+    assert np.max(segments[..., 1]) == pytest.approx(REST[:, 0].max())
+
+
+def test_image_coordinates_point_down():
+    ax = Figure().subplots()
+    draw_pose(ax, [[0, 0], [-3, -4], [3, -4]], toy(3))
+    assert ax.yaxis.get_inverted()
+
+
+def test_a_sheet_shows_the_person_s_own_front_whichever_way_they_face():
+    turned = walking(2) @ np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # faces x
+    for poses in (walking(2), turned):
+        figure = plot_poses(None, poses, HUMAN, frames=[0])
+        front = np.array(bones_of(figure.axes[0]).get_segments())[:, 1]
+        np.testing.assert_allclose(np.sort(front[:, 0]), np.sort(REST[1:, 0]), atol=EXACT)
+
+
+def test_a_sheet_has_a_labelled_panel_per_frame_and_view(tmp_path):
+    path = tmp_path / "sheet.png"
+    poses = walking(30)
+    poses[4] = np.nan
+    points = poses[:, :5].copy()
+    points[3, 2] = np.nan
+    figure = plot_poses(path, poses, HUMAN, points=points, frames=[3, 4], frame_time_s=0.5)
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["frame 3\n1.50 s", "frame 4\n2.00 s"]
+    assert [ax.get_ylabel() for ax in figure.axes[::2]] == ["front", "side"]
+    assert [len(bones_of(ax).get_segments()) for ax in figure.axes] == [16, 0, 16, 0]
+    assert [np.isfinite(ax.lines[0].get_xdata()).sum() for ax in figure.axes] == [4, 0, 4, 0]
+    assert Image.open(path).format == "PNG"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_panel_holds_its_person():
+    figure = plot_poses(None, walking(100), HUMAN)
+    assert len(figure.axes) == 12
+    for ax in figure.axes:
+        ends = np.array(bones_of(ax).get_segments()).reshape(-1, 2)
+        (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+        assert ((ends > (left, bottom)) & (ends < (right, top))).all()
+
+
+def test_a_failed_picture_leaves_the_old_one(tmp_path):
+    path = tmp_path / "walk.gif"
+    path.write_text("old")
+
+    def interrupted(frames):
+        yield from frames[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        animate_poses(path, walking(5), HUMAN, 0.04, progress=interrupted)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "frame_time_s", "durations_ms"),
+    [
+        (5, 0.1, [100] * 5),
+        (25, 1 / 110, [50, 40, 50, 40, 50]),  # every fifth, 45.5 ms apart, in steps of 10 ms
+    ],
+)
+def test_an_animation_runs_in_real_time(tmp_path, num_frames, frame_time_s, durations_ms):
+    path = tmp_path / "walk.gif"
+    poses = walking(num_frames)
+    animate_poses(path, poses, HUMAN, frame_time_s, points=poses + 20)
+    with Image.open(path) as image:
+        shown = []
+        for frame in range(image.n_frames):
+            image.seek(frame)
+            shown.append(image.info["duration"])
+        assert shown == durations_ms
+        assert max(image.size) == 480
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_animation_of_2d_poses_is_written(tmp_path):
+    path = tmp_path / "toy.gif"
+    poses = np.array([[[0, 0], [-3, -4], [3, -4]]]) + np.arange(3)[:, None, None]
+    animate_poses(path, poses, toy(3), 0.1)
+    with Image.open(path) as image:
+        assert image.n_frames == 3
+
+
+def test_a_movie_is_written_or_ffmpeg_is_named(tmp_path):
+    path = tmp_path / "walk.mp4"
+    if FFMpegWriter.isAvailable():
+        animate_poses(path, walking(3), HUMAN, 0.1)
+        assert path.stat().st_size > 0
+    else:
+        with pytest.raises(ValueError, match="needs ffmpeg"):
+            animate_poses(path, walking(3), HUMAN, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: animate_poses("walk.avi", walking(2), HUMAN, 0.1), r"suffix '\.avi'"),
+        (lambda: animate_poses("walk.gif", walking(2), HUMAN, 0.0), "positive, but got 0.0"),
+        (lambda: plot_poses("sheet.abc", walking(2), HUMAN), "abc"),
+        (lambda: plot_poses(None, walking(2), HUMAN, frames=[2]), r"0 \.\.\. 1, but got \[2\]"),
+        (lambda: plot_poses(None, walking(2), HUMAN, views=["back"]), "but got 'back'"),
+        (lambda: plot_poses(None, walking(2), HUMAN, up="x"), "'y' or 'z', but got 'x'"),
+        (lambda: plot_poses(None, walking(2) * np.nan, HUMAN), "finite"),
+        (lambda: draw_pose(Figure().subplots(), REST[:4], HUMAN), r"\(17, 3\), but got \(4, 3\)"),
+    ],
+)
+def test_wrong_arguments_are_named(call, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        call()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("skeleton", [HUMAN, toy(3), toy(10), skeleton_named("root", "tip")])
+def test_a_drawing_names_every_keypoint_and_dof_within_the_picture(skeleton):
+    figure = plot_skeleton(skeleton)
+    figure.canvas.draw()
+    texts = [text for ax in figure.axes for text in ax.texts if text.get_text()]
+    shown = " ".join(text.get_text() for text in texts)
+    assert all(name in shown for name in skeleton.keypoint_names)
+    assert all(dof.rpartition("_")[2] in shown for dof in skeleton.dof_names)
+    for text in texts:
+        box = text.get_window_extent()
+        assert min(box.x0, box.y0) >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+
+
+def test_the_labels_of_a_drawing_do_not_overlap():
+    figure = plot_skeleton(HUMAN)
+    figure.canvas.draw()
+    boxes = [t.get_window_extent() for ax in figure.axes for t in ax.texts if t.get_text()]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+@pytest.mark.parametrize(("offset", "turns"), [((0, 1), -1), ((0, 1, 0), 1)])
+def test_the_arrow_of_a_dof_turns_as_the_dof_does(offset, turns):
+    """About z: clockwise (-1) in an image with y down, counter-clockwise seen from the front."""
+    root, tip = Joint("root", None, (0,) * len(offset), "rz"), Joint("tip", "root", offset)
+    ax = plot_skeleton(build_skeleton([root, tip])).axes[0]
+    arrow = next(line for line in ax.lines if len(line.get_xdata()) == 40)
+    steps = np.diff(arrow.get_xydata(), axis=0)
+    assert (turns * (steps[:-1, 0] * steps[1:, 1] - steps[:-1, 1] * steps[1:, 0]) > 0).all()
+
+
+def test_matplotlib_s_global_state_is_left_alone(tmp_path):
+    before = dict(mpl.rcParams)
+    plot_poses(tmp_path / "sheet.png", walking(2), HUMAN)
+    animate_poses(tmp_path / "walk.gif", walking(2), HUMAN, 0.1)
+    assert dict(mpl.rcParams) == before
+    code = "import sys, kinpose.plot; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_missing_matplotlib_is_named():
+    code = "import sys; sys.modules['matplotlib'] = None; import kinpose.plot"
+    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert "pip install 'kinpose[plot]'" in run.stderr

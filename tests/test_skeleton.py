@@ -1,0 +1,210 @@
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from kinpose import Joint, Motion, build_skeleton, limit_skeleton, rotate_skeleton, scale_skeleton
+
+
+def chain(*motions, ndim=3):
+    """Root and tip, the root with these motions."""
+    bones = np.eye(2, ndim)
+    return [Joint("root", None, bones[0], *motions), Joint("tip", "root", bones[1])]
+
+
+def test_the_example_is_numbered_in_order_of_writing():
+    skeleton = build_skeleton(
+        [
+            Joint("hip", None, (0, 0, 1), "tx rz"),
+            Joint("knee", "hip", (0, -2, 0), [Motion("r", "x", "bend", 0.5, 0.1)]),
+            Joint("helper", "hip", motions=[Motion("r", (0, 3, 4), "bend"), Motion("r", "y")]),
+            Joint("foot", "helper", (0, -3, 0)),
+        ],
+        keypoints=["foot", "hip", "knee"],
+        limits={"bend": (-1, 2)},
+    )
+    assert skeleton.names == ("hip", "knee", "helper", "foot")
+    assert skeleton.parents == (-1, 0, 0, 2)
+    assert skeleton.dof_names == ("hip_tx", "hip_rz", "bend", "helper_ry")
+    assert skeleton.motions[1] == (Motion("r", (1.0, 0.0, 0.0), "bend", 0.5, 0.1),)
+    assert skeleton.motions[2][0].axis == (0.0, 0.6, 0.8)
+    assert (skeleton.num_joints, skeleton.num_dofs, skeleton.num_keypoints) == (4, 4, 3)
+    assert skeleton.ndim == 3
+    assert skeleton.keypoint_names == ("foot", "hip", "knee")
+    np.testing.assert_array_equal(skeleton.offsets[1], [0, -2, 0])
+    inf = math.inf
+    np.testing.assert_array_equal(skeleton.limits, [[-inf, inf], [-inf, inf], [-1, 2], [-inf, inf]])
+
+
+def test_all_joints_are_keypoints_by_default():
+    assert build_skeleton(chain("rx")).keypoint_names == ("root", "tip")
+
+
+def test_bones_skip_helper_joints_and_reach_no_further_than_the_first_keypoint():
+    names = "abcdefg"  # a chain, of which b, c and e are reported, in another order
+    joints = [Joint(name, names[j - 1] if j else None) for j, name in enumerate(names)]
+    skeleton = build_skeleton([*joints, Joint("h", "a")], keypoints=["e", "c", "h", "b"])
+    assert skeleton.bones == ((0, 1), (1, 3))
+
+
+def test_a_skeleton_in_the_plane_moves_in_it():
+    motions = [Motion("t", (3, 4)), Motion("r", (0, 0, -2), "turn")]
+    skeleton = build_skeleton(chain(motions, ndim=2))
+    assert skeleton.ndim == 2
+    assert [motion.axis for motion in skeleton.motions[0]] == [(0.6, 0.8, 0), (0, 0, -1)]
+
+
+def test_equal_structures_are_equal_and_hash_alike():
+    one, other = (jax.tree.structure(build_skeleton(chain("rx ty"))) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != jax.tree.structure(build_skeleton(chain("rx tz")))
+    assert one != jax.tree.structure(build_skeleton(chain("rx ty"), keypoints=["tip"]))
+
+
+def test_numbers_are_leaves():
+    skeleton = build_skeleton(chain("rx ty"), limits={"root_rx": (0, 1)})
+    offsets, limits = jax.tree.leaves(skeleton)
+    np.testing.assert_array_equal(offsets, skeleton.offsets)
+    np.testing.assert_array_equal(limits, skeleton.limits)
+
+
+def test_a_skeleton_cannot_be_changed_in_place():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        build_skeleton(chain()).names = ()
+
+
+def test_limit_skeleton_replaces_all_limits():
+    skeleton = build_skeleton(chain("rx ty"), limits={"root_rx": (0, 1)})
+    limited = limit_skeleton(skeleton, {"root_ty": (2, 3)})
+    np.testing.assert_array_equal(limited.limits, [[-math.inf, math.inf], [2, 3]])
+    assert np.isinf(limit_skeleton(limited, None).limits).all()
+    np.testing.assert_array_equal(skeleton.limits[0], [0, 1])
+
+
+def test_scale_skeleton_keeps_dofs_and_limits():
+    skeleton = build_skeleton(chain("rx ty"), limits={"root_rx": (0, 1)})
+    scaled = scale_skeleton(skeleton, 3)
+    np.testing.assert_array_equal(scaled.offsets, 3 * skeleton.offsets)
+    np.testing.assert_array_equal(scaled.limits, skeleton.limits)
+    assert jax.tree.structure(scaled) == jax.tree.structure(skeleton)
+
+
+@pytest.mark.parametrize(
+    "rotation", [np.eye(2), -np.eye(3), 2 * np.eye(3), np.diag([1, 1, np.nan]), np.zeros((3, 3))]
+)
+def test_only_proper_rotations_rotate(rotation):
+    with pytest.raises(ValueError, match="rotation must be a proper 3 x 3 rotation, but got"):
+        rotate_skeleton(build_skeleton(chain("rx")), rotation)
+
+
+def one_motion(*args):
+    return chain([Motion(*args)])
+
+
+@pytest.mark.parametrize(
+    ("joints", "message"),
+    [
+        ([], "at least one joint, but joints is empty"),
+        ([Joint("a"), Joint("b", "a"), Joint("b", "a")], "unique, but 'b' occurs twice"),
+        ([Joint("a"), Joint("b", "c")], r"parent of joint 'b' .* 'c' is not among \['a'\]"),
+        ([Joint("b", "a"), Joint("a")], r"parent of joint 'b' .* 'a' is not among \[\]"),
+        ([Joint("a"), Joint("b", "b")], r"parent of joint 'b' .* 'b' is not among \['a'\]"),
+        ([Joint("a"), Joint("b", 0)], r"parent of joint 'b' .* 0 is not among \['a'\]"),
+        ([Joint("a"), Joint("b")], "one root, but 'b' has no parent .* the root 'a'"),
+    ],
+)
+def test_what_is_no_tree_of_joints_is_refused(joints, message):
+    with pytest.raises(ValueError, match=message):
+        build_skeleton(joints)
+
+
+@pytest.mark.parametrize(
+    ("offset", "message"),
+    [
+        ((1, 2), r"offset of joint 'b' must be 3 finite numbers, but got \(1, 2\)"),
+        ((1, 2, math.nan), r"offset of joint 'b' must be 3 finite numbers, but got \(1, 2, nan\)"),
+        ((1, math.inf, 3), r"offset of joint 'b' must be 3 finite numbers, but got \(1, inf, 3\)"),
+        (None, "offset of joint 'b' must be 3 finite numbers, but got None"),
+        (1.0, r"offset of joint 'b' must be 3 finite numbers, but got 1\.0"),
+    ],
+)
+def test_offsets_that_are_not_n_numbers_are_refused(offset, message):
+    with pytest.raises(ValueError, match=message):
+        build_skeleton([Joint("a"), Joint("b", "a", offset)])
+
+
+@pytest.mark.parametrize("offset", [(), (1,), (1, 2, 3, 4), None, 1.0])
+def test_the_root_s_offset_has_two_or_three_numbers(offset):
+    with pytest.raises(ValueError, match="offset of joint 'a' must be 2 or 3 finite numbers, but"):
+        build_skeleton([Joint("a", None, offset)])
+
+
+@pytest.mark.parametrize(
+    ("joints", "message"),
+    [
+        (one_motion("r", "w"), "joint 'root' .* 'x', 'y', 'z' .* but got kind 'r' and axis 'w'"),
+        (one_motion("r", (0, 0, 0)), r"a vector other than zero, but got .* axis \(0, 0, 0\)"),
+        (one_motion("r", (1, 0)), r"but got kind 'r' and axis \(1, 0\)"),
+        (one_motion("r", (math.nan, 0, 1)), r"but got kind 'r' and axis \(nan, 0, 1\)"),
+        (one_motion("r", 2), "joint 'root' .* but got kind 'r' and axis 2"),
+        (one_motion("r", None), "joint 'root' .* but got kind 'r' and axis None"),
+        (one_motion("s", "x"), "of kind 'r' or 't' .* but got kind 's' and axis 'x'"),
+        (one_motion("r", "x", "d", math.inf), "multiplier and bias must be finite, .*'root'.*inf"),
+        (
+            one_motion("r", "x", "d", 1, math.nan),
+            "multiplier and bias must be finite, .*'root'.*nan",
+        ),
+        (chain("rq"), "joint 'root' .* but got kind 'r' and axis 'q'"),
+        (chain("RX"), "joint 'root' .* but got kind 'R' and axis 'X'"),
+        (chain("tx,ty"), "joint 'root' .* but got kind 't' and axis 'x,ty'"),
+        (chain(["rx", "ry"]), "joint 'root' .*'rx'"),
+        (chain([("r", "x")]), r"joint 'root' .*\('r', 'x'\)"),
+        (chain(None), "joint 'root' .*None"),
+        (chain(Motion("r", "x")), "joint 'root' .*Motion"),
+        (chain("rx", ndim=2), "2D joint rotates about 'z' .* 'root' has kind 'r' and axis 'x'"),
+        (chain("tz", ndim=2), "2D joint .* 'root' has kind 't' and axis 'z'"),
+    ],
+)
+def test_unusable_motions_are_refused(joints, message):
+    with pytest.raises(ValueError, match=message):
+        build_skeleton(joints)
+
+
+@pytest.mark.parametrize("motions", ["rz rx rz", [Motion("r", (1, 1, 0)), Motion("r", (0, 1, 1))]])
+def test_default_names_never_make_two_motions_share_a_dof(motions):
+    with pytest.raises(ValueError, match=r"'root_r[za]'"):
+        build_skeleton(chain(motions))
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "message"),
+    [
+        (["tip", "toe"], r"keypoint 'toe' is not a joint; the joints are \['root', 'tip'\]"),
+        ([0], r"keypoint 0 is not a joint; the joints are \['root', 'tip'\]"),
+        (["tip", "root", "tip"], r"unique, but got \['tip', 'root', 'tip'\]"),
+    ],
+)
+def test_unusable_keypoints_are_refused(keypoints, message):
+    with pytest.raises(ValueError, match=message):
+        build_skeleton(chain("rx"), keypoints=keypoints)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"root_ry": (0, 1)}, r"the dof 'root_ry', which is not in \['root_rx'\]"),
+        ({"root_rx": (1, 1)}, r"limits of 'root_rx' must be \(low, high\), but got \(1, 1\)"),
+        ({"root_rx": (2, 1)}, r"limits of 'root_rx' must be \(low, high\), but got \(2, 1\)"),
+        ({"root_rx": (0, math.nan)}, r"limits of 'root_rx' .* but got \(0, nan\)"),
+        ({"root_rx": 3}, r"limits of 'root_rx' must be \(low, high\), but got 3"),
+        ({"root_rx": (0, 1, 2)}, r"limits of 'root_rx' .* but got \(0, 1, 2\)"),
+    ],
+)
+def test_unusable_limits_are_refused(limits, message):
+    with pytest.raises(ValueError, match=message):
+        build_skeleton(chain("rx"), limits=limits)
+    with pytest.raises(ValueError, match=message):
+        limit_skeleton(build_skeleton(chain("rx")), limits)
