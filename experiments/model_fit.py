@@ -78,6 +78,7 @@ _LENGTHS = flags.DEFINE_enum(
     "What is found of the bone lengths: one scale, every bone (left as right), every bone, none.",
 )
 _LIMITS = flags.DEFINE_bool("limits", True, "Hold human_17 within HUMAN_LIMITS.")
+_IGNORE = flags.DEFINE_list("ignore", [], "Keypoints to leave out of the fit.")
 _ANIMATION = flags.DEFINE_enum("animation", None, ["gif", "mp4"], "Also write poses.gif or .mp4.")
 
 
@@ -98,6 +99,10 @@ def main(argv):
             f"of layout {name}; give --layout."
         )
     joints = pick_keypoints(points.positions, names, layout, model.keypoint_names)
+    for keypoint in _IGNORE.value:
+        if keypoint not in model.keypoint_names:
+            raise ValueError(f"--ignore={keypoint} is none of {list(model.keypoint_names)}.")
+        joints[:, model.keypoint_names.index(keypoint)] = np.nan
     up = _find_up(joints, model) if _UP_AXIS.value == "auto" else _UP_AXIS.value
     joints = joints @ _UP[up].T
     unit_mm = _find_unit_mm(joints, model)
@@ -204,9 +209,8 @@ def _fit_all(joints, skeleton: Skeleton) -> Fit:
     ):
         piece = joints[start : start + _CHUNK].astype(np.float32)
         size = len(piece)
-        if start:  # every piece has the same shape: no second compilation
-            missing = np.full((_CHUNK - size, *piece.shape[1:]), np.nan, np.float32)
-            piece = np.concatenate([piece, missing])
+        missing = np.full((_CHUNK - size, *piece.shape[1:]), np.nan, np.float32)
+        piece = np.concatenate([piece, missing])  # one shape, one compilation
         fit = fit_sequence(piece, skeleton, init=last)
         pieces.append(Fit(*(np.asarray(field)[:size] for field in fit)))
         last = jnp.asarray(pieces[-1].params[-1])

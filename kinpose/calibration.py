@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.fitting import fit_params
+from kinpose.fitting import checked_points, fit_params, seen_points
 from kinpose.kinematics import forward_kinematics, joint_jacobian
+from kinpose.minimise import units
 from kinpose.skeleton import Skeleton, scale_skeleton
 
 _STEPS = 20
@@ -50,12 +51,15 @@ def calibrate_skeleton(
     if np.ndim(joints) != 3:
         raise ValueError(f"joints must have shape (T, K, n), but got {np.shape(joints)}.")
     frames = np.linspace(0, len(joints) - 1, min(len(joints), max_frames)).round().astype(int)
-    joints = jnp.asarray(joints)[frames]
+    joints = np.asarray(joints)[frames]
+    missing = np.full((max_frames - len(frames), *joints.shape[1:]), np.nan, joints.dtype)
+    joints = np.concatenate([joints, missing])  # one shape, one compilation
+    joints, weights = checked_points(joints, weights, skeleton)
     skeleton = scale_skeleton(skeleton, guess_scale(joints, skeleton))
     groups, count = _groups(skeleton, lengths)
     for _ in range(_STEPS):
         params = fit_params(joints, skeleton, weights=weights).params
-        change = _step(joints, skeleton, params, weights, groups, count)
+        change = _step(joints, weights, params, skeleton, groups, count)
         offsets = skeleton.offsets * np.exp(np.asarray(change, np.float64))[groups][:, None]
         skeleton = dataclasses.replace(skeleton, offsets=offsets)
         if np.abs(change).max() < tolerance:
@@ -103,30 +107,30 @@ def _groups(skeleton: Skeleton, lengths: str) -> tuple[np.ndarray, int]:
 
 
 @functools.partial(jax.jit, static_argnames="count")
-def _step(joints, skeleton: Skeleton, params, weights, groups, count: int) -> jax.Array:
+def _step(joints, weights, params, skeleton: Skeleton, groups, count: int) -> jax.Array:
     """Change of the logarithms of the lengths, every pose following as it likes best."""
+    size, _ = units(skeleton, params.dtype)
 
     def place(logs, params):
         grown = jnp.asarray(skeleton.offsets, logs.dtype) * jnp.exp(logs)[groups][:, None]
         return forward_kinematics(params, dataclasses.replace(skeleton, offsets=grown))
 
-    size = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(skeleton.offsets), axis=-1)))
+    def normal_equations(frame):
+        """Those of the lengths, in what no change of the pose can reach."""
+        points, weights = seen_points(*frame[:2])
+        root = jnp.sqrt(weights)[:, None] / size
+        positions, by_pose = joint_jacobian(frame[2], skeleton)
+        by_length = jax.jacfwd(place)(jnp.zeros(count, params.dtype), frame[2])
+        residual = ((positions - points) * root).ravel()
+        by_pose, by_length = (
+            (x * root[:, :, None]).reshape(len(residual), -1) for x in (by_pose, by_length)
+        )
+        basis, strength, _ = jnp.linalg.svd(by_pose, full_matrices=False)
+        basis = jnp.where(strength[None, :] > 1e-4 * strength[0], basis, 0.0)
+        beyond = by_length - basis @ (basis.T @ by_length)
+        return beyond.T @ beyond, beyond.T @ residual
 
-    def reduced(joints, params):
-        """One frame's normal equations of the lengths."""
-        logs = jnp.zeros(count, params.dtype)
-        seen = jnp.isfinite(joints).all(axis=-1) * (1.0 if weights is None else weights)
-        positions, by_pose = joint_jacobian(params, skeleton)
-        root = jnp.sqrt(seen.astype(params.dtype))[:, None] / size.astype(params.dtype)
-        residual = (jnp.where(seen[:, None] > 0, positions - joints, 0.0) * root).ravel()
-        by_pose = (by_pose * root[:, :, None]).reshape(len(residual), -1)
-        by_length = (jax.jacfwd(place)(logs, params) * root[:, :, None]).reshape(len(residual), -1)
-        basis, scales, _ = jnp.linalg.svd(by_pose, full_matrices=False)
-        basis = jnp.where(scales > 1e-4 * scales[0], basis, 0.0)
-        rest = by_length - basis @ (basis.T @ by_length)
-        return rest.T @ rest, rest.T @ residual
-
-    normal, gradient = jax.tree.map(
-        lambda x: x.mean(0), jax.lax.map(lambda a: reduced(*a), (joints, params))
-    )
+    with jax.default_matmul_precision("highest"):
+        sums = jax.lax.map(normal_equations, (joints, weights, params))
+        normal, gradient = jax.tree.map(lambda x: jnp.mean(x, axis=0), sums)
     return -jnp.linalg.solve(normal + 1e-6 * jnp.eye(count, dtype=normal.dtype), gradient)

@@ -115,6 +115,16 @@ LAYOUTS = {
             **_HIPS_LIMBS,
         }
     ),
+    "humanoid3d": Layout(
+        {
+            "pelvis": _HIPS,
+            "torso": ("Chest",),
+            "neck": ("Neck",),
+            "nose": ("Neck", "Head"),
+            "head": ("Head",),
+            **_HIPS_LIMBS,
+        }
+    ),
 }
 """Known layouts.
 
@@ -122,7 +132,8 @@ human36m_17: the 17 joints in the order of the Human3.6M protocol. coco_17: COCO
 mediapipe_33: MediaPipe Pose landmarks; both have neither torso nor the nose joint (the base
 of the skull), and the ears stand for the head. cmu: BVH with the bone names of the CMU
 database's ASF files (lfemur, lhumerus, ...). cgspeed: BVH with the names of B. Hahne's
-conversion of that database (Hips, LeftUpLeg, LeftArm, ...).
+conversion of that database (Hips, LeftUpLeg, LeftArm, ...). humanoid3d: the recordings under
+data/motions, whose Head is the top of the head.
 """
 
 
@@ -172,15 +183,17 @@ def load_layout(path: str | os.PathLike) -> Layout:
             content = json.load(file)
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: not a JSON file: {error}.") from None
-    order = content.pop("order", ()) if isinstance(content, dict) else None
-    entries = content.values() if isinstance(content, dict) else [content]
-    lists = [[entry] if isinstance(entry, str) else entry for entry in [*entries, order]]
-    if not all(isinstance(x, list | tuple) and all(isinstance(s, str) for s in x) for x in lists):
+    entries = content if isinstance(content, dict) else {"": content}
+    lists = {key: [x] if isinstance(x, str) else x for key, x in entries.items()}
+    if not all(
+        isinstance(x, list) and all(isinstance(name, str) for name in x) for x in lists.values()
+    ):
         raise ValueError(
             f"{os.fspath(path)}: a layout maps keypoints to a name or a list of names, but got "
             f"{json.dumps(content)[:200]}."
         )
-    return Layout({key: tuple(x) for key, x in zip(content, lists, strict=False)}, tuple(order))
+    order = tuple(lists.pop("order", ()))
+    return Layout({key: tuple(names) for key, names in lists.items()}, order)
 
 
 def pick_keypoints(

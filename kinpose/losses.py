@@ -7,8 +7,8 @@ Shapes: K keypoints, n space dimension, D dofs.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from kinpose.dtypes import at_least_float32
 from kinpose.skeleton import Skeleton
 
 
@@ -81,7 +81,7 @@ def limit_loss(params, skeleton: Skeleton) -> jax.Array:
             f"params must have shape (..., {skeleton.num_dofs}), one value per degree of freedom, "
             f"but got {params.shape}."
         )
-    params = _widened(params)
+    params = at_least_float32(params, "params")
     low, high = jnp.moveaxis(jnp.asarray(skeleton.limits, params.dtype), -1, 0)
     nearest = jnp.clip(
         params, jnp.broadcast_to(low, params.shape), jnp.broadcast_to(high, params.shape)
@@ -96,13 +96,7 @@ def _difference(pred, true, shape: str, ndim: int) -> jax.Array:
             f"pred and true must have the same shape {shape}, but got {pred.shape} and "
             f"{true.shape}."
         )
-    return _widened(pred) - _widened(true)
-
-
-def _widened(x: jax.Array) -> jax.Array:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"a loss needs floating point, but got {x.dtype}.")
-    return x.astype(np.promote_types(x.dtype, np.float32))
+    return at_least_float32(pred, "pred") - at_least_float32(true, "true")
 
 
 def _half_square(x, axis) -> jax.Array:

@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose.dtypes import at_least_float32
+from kinpose.procrustes import move_onto, optimal_scale
 from kinpose.skeleton import Skeleton
 
 PCK_THRESHOLD_MM = 150.0
@@ -82,8 +84,8 @@ def n_mpjpe(pred, true, *, root=None, where=True, axis=-1) -> jax.Array:
       ValueError: as `mpjpe`.
     """
     poses = _poses(pred, true, where, root)
-    poses = poses._replace(pred=poses.pred * _optimal_scale(poses))
-    return _mean(_distances(poses), poses, axis)
+    scale = optimal_scale(poses.pred, poses.true, poses.where)
+    return _mean(_distances(poses._replace(pred=scale * poses.pred)), poses, axis)
 
 
 def pa_mpjpe(pred, true, *, where=True, axis=-1) -> jax.Array:
@@ -104,7 +106,8 @@ def pa_mpjpe(pred, true, *, where=True, axis=-1) -> jax.Array:
       ValueError: as `mpjpe`.
     """
     poses = _poses(pred, true, where)
-    return _mean(_distances(_aligned(poses, scale=True)), poses, axis)
+    moved = move_onto(poses.pred, poses.true, poses.where, scale=True)
+    return _mean(_distances(poses._replace(pred=moved)), poses, axis)
 
 
 def procrustes_align(pred, true, *, scale: bool = True, where=True) -> jax.Array:
@@ -128,7 +131,8 @@ def procrustes_align(pred, true, *, scale: bool = True, where=True) -> jax.Array
       ValueError: as `mpjpe`.
     """
     poses = _poses(pred, true, where)
-    return _aligned(poses, scale).pred.astype(poses.dtype)
+    moved = move_onto(poses.pred, poses.true, poses.where, scale=scale)
+    return moved.astype(poses.dtype)
 
 
 def pck(pred, true, threshold=PCK_THRESHOLD_MM, *, root=None, where=True, axis=-1) -> jax.Array:
@@ -197,7 +201,7 @@ def bone_lengths(joints, skeleton: Skeleton) -> jax.Array:
             f"but got {joints.shape}."
         )
     ends, starts = np.array(skeleton.bones, int).reshape(-1, 2).T
-    wide = _widened(joints)
+    wide = at_least_float32(joints, "joints")
     return _norm(wide[..., ends, :] - wide[..., starts, :]).astype(joints.dtype)
 
 
@@ -220,7 +224,8 @@ def angle_error(pred, true) -> jax.Array:
         raise ValueError(
             f"pred and true must have the same shape, but got {pred.shape} and {true.shape}."
         )
-    error = jnp.abs(_widened(pred) - _widened(true)) % (2 * np.pi)
+    wide = at_least_float32(pred, "pred"), at_least_float32(true, "true")
+    error = jnp.abs(wide[0] - wide[1]) % (2 * np.pi)
     return jnp.minimum(error, 2 * np.pi - error).astype(pred.dtype)
 
 
@@ -240,15 +245,10 @@ def _poses(pred, true, where, root=None) -> _Poses:
             f"{true.shape}."
         )
     where = jnp.broadcast_to(jnp.asarray(where, bool), pred.shape[:-1])
-    wide = tuple(_relative(_widened(x), root) for x in (pred, true))
-    return _Poses(wide[0], jnp.where(where[..., None], wide[1], 0.0), where, pred.dtype)
-
-
-def _widened(x: jax.Array) -> jax.Array:
-    """Float32 at least: half precision cannot hold the sums."""
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(f"poses and angles must be floating point, but got {x.dtype}.")
-    return x.astype(np.promote_types(x.dtype, np.float32))
+    dtype = pred.dtype
+    pred = _relative(at_least_float32(pred, "pred"), root)
+    true = _relative(at_least_float32(true, "true"), root)
+    return _Poses(pred, jnp.where(where[..., None], true, 0.0), where, dtype)
 
 
 def _relative(joints, root: int | None) -> jax.Array:
@@ -274,62 +274,3 @@ def _norm(vectors) -> jax.Array:
     squares = jnp.sum(vectors * vectors, axis=-1)
     is_zero = squares == 0
     return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squares)))
-
-
-def _optimal_scale(poses: _Poses) -> jax.Array:
-    """(..., 1, 1): s of least |s pred - true|; 0 where `pred` is zero and any s is as good."""
-    pred = jnp.where(poses.where[..., None], poses.pred, 0.0)
-    dot = jnp.sum(pred * poses.true, axis=(-2, -1), keepdims=True)
-    squares = jnp.sum(pred * pred, axis=(-2, -1), keepdims=True)
-    return dot / jnp.where(squares == 0, 1.0, squares)
-
-
-def _aligned(poses: _Poses, scale: bool) -> _Poses:
-    """The poses with `pred` moved onto `true`."""
-    there = poses.where[..., None]
-    pred_mean, true_mean = (
-        jnp.mean(x, axis=-2, keepdims=True, where=there) for x in (poses.pred, poses.true)
-    )
-    pred, true = poses.pred - pred_mean, jnp.where(there, poses.true - true_mean, 0.0)
-    covariance = _product(jnp.where(there, pred, 0.0).swapaxes(-1, -2), true)
-    pred = _product(pred, _best_rotation(covariance))
-    if scale:
-        pred = pred * _optimal_scale(poses._replace(pred=pred, true=true))
-    return poses._replace(pred=pred + true_mean)
-
-
-@jax.custom_jvp
-def _best_rotation(covariance: jax.Array) -> jax.Array:
-    """Proper R of greatest trace(R^T covariance), (..., n, n).
-
-    Its derivative is its own and not the SVD's, which is infinite where two singular values
-    are equal although R is smooth there. R^T covariance = P is symmetric and stays so, hence
-    dR = R W with W skew and W P + P W = A - A^T, A = R^T d covariance; P is diagonal in the
-    basis of the right singular vectors.
-    """
-    return _proper_svd(covariance)[0]
-
-
-@_best_rotation.defjvp
-def _best_rotation_jvp(primals, tangents):
-    rotation, values, basis = _proper_svd(*primals)
-    change = _product(rotation.swapaxes(-1, -2), *tangents)
-    change = _product(basis, _product(change, basis.swapaxes(-1, -2)))
-    sums = values[..., :, None] + values[..., None, :]
-    unique = sums > 10 * jnp.finfo(values.dtype).eps * values[..., :1, None]
-    turn = (change - change.swapaxes(-1, -2)) / jnp.where(unique, sums, 1.0)
-    turn = _product(jnp.where(unique, turn, 0.0), basis)
-    return rotation, _product(rotation, _product(basis.swapaxes(-1, -2), turn))
-
-
-def _proper_svd(covariance) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """R = U V^T, the values of R^T covariance and V^T, the last one's sign making R proper."""
-    left, values, basis = jnp.linalg.svd(covariance)
-    sign = jnp.where(jnp.linalg.det(_product(left, basis)) < 0, -1.0, 1.0).astype(values.dtype)
-    left = left.at[..., -1].multiply(sign[..., None])
-    return _product(left, basis), values.at[..., -1].multiply(sign), basis
-
-
-def _product(a, b) -> jax.Array:
-    """Matrix product at full precision: accelerators round factors to bfloat16 by default."""
-    return jnp.matmul(a, b, precision="highest")

@@ -422,12 +422,13 @@ def test_all_cmu_clips_have_the_published_positions(cmu_dir, x64):
 
 def odd_skeleton():
     """What BVH has no word for: free axes, shared dofs, four rotations, late translations."""
+    twice = [Motion("r", "x", "four_rx"), Motion("r", "y"), Motion("r", "x", "four_rx")]
     joints = [
         Joint("root", None, (1, 2, 3), [Motion("t", (1, 1, 0), "slide"), Motion("r", "y", "turn")]),
         Joint("ball", "root", (0, 100, 0), [Motion("r", (1, 2, 3), "a", -2.0, 0.3)]),
-        Joint("four", "ball", (0, 50, 5), "rx ry rx rz"),
+        Joint("four", "ball", (0, 50, 5), [*twice, Motion("r", "z")]),
         Joint("late", "four", (5, 0, 0), [Motion("r", "y", "a"), Motion("t", "x", "slide")]),
-        Joint("side", "root", (-9, 0, 0), "rz rz"),
+        Joint("side", "root", (-9, 0, 0), [Motion("r", "z", "side_rz")] * 2),
         Joint("two", "late", (3, 4, 0), [Motion("r", (0, 0, -1), "a", 0.5), Motion("r", "x", "b")]),
         Joint("fixed", "side", (1, 0, 0), [Motion("t", "z", "b", 0.0, 7.0)]),
         Joint("fixed_end", "fixed", (0, 1, 0)),

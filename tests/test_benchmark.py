@@ -1,0 +1,44 @@
+"""The benchmark runs end to end on a tiny batch; its judge is tried on known answers."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+from experiments import benchmark
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "experiments.benchmark", "--batch=3", "--rounds=1", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_the_fit_suite_prints_a_table_and_writes_json(tmp_path):
+    result = run("--contenders=kinpose,scipy", "--sample=2", f"--output={tmp_path / 'fit.json'}")
+    assert result.returncode == 0, result.stderr
+    assert "ms per item" in result.stdout
+    report = json.loads((tmp_path / "fit.json").read_text())
+    rows = report["suites"]["fit"]
+    assert [(row["contender"], row["items"]) for row in rows] == [("kinpose", 3), ("scipy", 2)] * 2
+    assert all(row["ms per item"] > 0 and row["peak MB"] >= 0 for row in rows)
+    assert rows[0]["ratio"] == 1
+    assert rows[0]["under 1 mm"] == 1
+    assert report["machine"]["cores"] >= 1
+
+
+def test_unknown_names_are_refused():
+    assert "no contender ['nobody']; there are ['kinpose'" in run("--contenders=nobody").stdout
+    assert "no suite ['nothing']; there are ['fit', 'all']" in run("--suite=nothing").stdout
+
+
+def test_the_judge_counts_what_was_found():
+    truth, shifted = np.zeros((4, 27)), np.zeros((4, 27))
+    shifted[:, 0] = [0, 0.05e-3, 0.5e-3, 0.5]  # m
+    points = np.asarray(benchmark.POSITIONS(truth.astype(np.float32), benchmark.HUMAN))
+    scores = benchmark.judge_fits(points, {"sample": truth[:2], "shifted": shifted})
+    assert scores["sample"] == {"under 0.1 mm": 1.0, "under 1 mm": 1.0, "as the best": 1.0}
+    assert scores["shifted"] == {"under 0.1 mm": 0.5, "under 1 mm": 0.75, "as the best": 0.75}

@@ -1,0 +1,68 @@
+"""Laws of calibration: the bone lengths of whoever was recorded."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from kinpose import calibrate_skeleton, forward_kinematics, scale_skeleton
+from kinpose.calibration import guess_scale
+from kinpose.skeletons import human_17
+
+HUMAN = human_17()
+NUM_FRAMES = 40
+WITHIN = 2e-3
+"""Part of a length: what is left after the last step of a few hundredths of that."""
+
+
+def recording(skeleton, seed=0):
+    params = 0.5 * np.random.default_rng(seed).normal(size=(NUM_FRAMES, 27)).astype(np.float32)
+    return np.array(jax.vmap(forward_kinematics, in_axes=(0, None))(params, skeleton))
+
+
+def with_longer(names, factor):
+    factors = [factor if any(n in name for n in names) else 1.0 for name in HUMAN.names]
+    return dataclasses.replace(HUMAN, offsets=HUMAN.offsets * np.array(factors)[:, None])
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.93, 40.0])
+def test_the_scale_is_found_in_any_unit(scale):
+    found = calibrate_skeleton(recording(scale_skeleton(HUMAN, scale)), HUMAN)
+    np.testing.assert_allclose(found.offsets, HUMAN.offsets * scale, rtol=WITHIN, atol=1e-9)
+
+
+def test_lengths_are_found_left_as_right():
+    person = with_longer(["knee", "elbow"], 1.2)
+    found = calibrate_skeleton(recording(person), HUMAN, lengths="symmetric")
+    np.testing.assert_allclose(found.offsets, person.offsets, rtol=WITHIN, atol=1e-9)
+
+
+def test_every_bone_is_found_by_itself():
+    person = with_longer(["left_knee", "right_wrist"], 1.15)
+    found = calibrate_skeleton(recording(person), HUMAN, lengths="bones")
+    np.testing.assert_allclose(found.offsets, person.offsets, rtol=WITHIN, atol=1e-9)
+
+
+def test_a_bone_that_nobody_saw_keeps_its_part_of_the_whole():
+    points = recording(scale_skeleton(HUMAN, 2.0))
+    points[:, HUMAN.keypoint_names.index("left_wrist")] = np.nan
+    found = calibrate_skeleton(points, HUMAN, lengths="bones")
+    np.testing.assert_allclose(found.offsets, 2 * HUMAN.offsets, rtol=WITHIN, atol=1e-9)
+
+
+def test_scale_is_the_median_ratio_of_bones():
+    assert guess_scale(recording(scale_skeleton(HUMAN, 3.0)), HUMAN) == pytest.approx(3, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("points", "lengths", "message"),
+    [
+        (recording(HUMAN), "all", "lengths must be.*'all'"),
+        (recording(HUMAN)[0], "scale", r"\(T, K, n\).*\(17, 3\)"),
+        (np.full((3, 17, 3), np.nan, np.float32), "scale", "no bone"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_refused(points, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        calibrate_skeleton(points, HUMAN, lengths=lengths)
