@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from kinpose.alignment import align_params
+from kinpose.dtypes import at_least_float32
 from kinpose.kinematics import forward_kinematics, joint_jacobian
 from kinpose.minimise import (
     OPEN,
@@ -203,9 +203,7 @@ def checked_points(joints, weights, skeleton: Skeleton) -> tuple[jax.Array, jax.
             f"joints must have shape (..., {shape[0]}, {shape[1]}), one point per keypoint of the "
             f"skeleton, but got {joints.shape}."
         )
-    if not jnp.issubdtype(joints.dtype, jnp.floating):
-        raise ValueError(f"joints must be floating point, but got {joints.dtype}.")
-    joints = joints.astype(np.promote_types(joints.dtype, np.float32))
+    joints = at_least_float32(joints, "joints")
     weights = jnp.ones(shape[0]) if weights is None else weights
     return joints, checked_shape(weights, joints.shape[:-1], "weights").astype(joints.dtype)
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose.dtypes import at_least_float32
 from kinpose.skeleton import Skeleton
 
 
@@ -186,7 +187,7 @@ def _joint_frames(params, skeleton: Skeleton, joints) -> tuple[jax.Array, jax.Ar
 def _nodes(params, skeleton: Skeleton) -> jax.Array:
     """Frames (M + 1, 3, 4) after every motion, in float32 at least."""
     tree = _tree(_structure(skeleton))
-    params = params.astype(np.promote_types(params.dtype, np.float32))
+    params = at_least_float32(params, "params")
     amounts = _constant_times(tree.dofs, params) + tree.bias.astype(params.dtype)
     bones = _constant_times(tree.bones, _offsets(skeleton, params.dtype))
     return _compose(_structure(skeleton), amounts, bones)

@@ -110,8 +110,8 @@ LAYOUTS = {
         {
             "pelvis": _HIPS,
             "torso": ("Spine",),
-            "neck": ("Neck",),
-            "nose": ("Neck1", "Head"),
+            "neck": ("Neck1",),
+            "nose": ("Head",),
             **_HIPS_LIMBS,
         }
     ),

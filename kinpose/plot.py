@@ -269,12 +269,7 @@ def _save_gif(path, figures, num_frames: int, frame_time_s: float):
             palette = palette or image.quantize(128, Image.Quantize.MAXCOVERAGE)
             yield image.quantize(palette=palette, dither=Image.Dither.NONE)
 
-    images = images()
-    next(images).save(
-        path,
-        "GIF",
-        save_all=True,
-        append_images=images,
-        duration=np.maximum(durations, 10).tolist(),
-        loop=0,
-    )
+    images, durations = images(), np.maximum(durations, 10).tolist()
+    style = {"save_all": True, "append_images": images, "duration": durations, "loop": 0}
+    with open(path, "wb") as file:  # Pillow would leave its own open after a failure
+        next(images).save(file, "GIF", **style)

@@ -72,7 +72,7 @@ def _fit_frames(joints, weights, skeleton, init, hold, max_iterations, tolerance
         )
         free = problem._replace(hold=jnp.zeros_like(problem.hold))
         other = _nearest_turn(other, before, still)
-        lost = cost_of(free, state.params, still) > 2.0 * cost_of(free, other, still) + tolerance
+        lost = cost_of(free, state.params, still) > 1.05 * cost_of(free, other, still) + tolerance
         state = state._replace(params=jnp.where(lost, other, state.params))
         return state.params, state
 

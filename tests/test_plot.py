@@ -123,7 +123,8 @@ def test_a_sheet_has_a_labelled_panel_per_frame_and_view(tmp_path):
     assert [ax.get_ylabel() for ax in figure.axes[::2]] == ["front", "side"]
     assert [len(bones_of(ax).get_segments()) for ax in figure.axes] == [16, 0, 16, 0]
     assert [np.isfinite(ax.lines[0].get_xdata()).sum() for ax in figure.axes] == [4, 0, 4, 0]
-    assert Image.open(path).format == "PNG"
+    with Image.open(path) as image:
+        assert image.format == "PNG"
     assert list(tmp_path.iterdir()) == [path]
 
 
