@@ -92,8 +92,6 @@ def _checked_params(params, skeleton: Skeleton) -> jax.Array:
             f"params must have shape ({skeleton.num_dofs},), one value per degree of freedom, "
             f"but got {params.shape}{hint}."
         )
-    if not jnp.issubdtype(params.dtype, jnp.floating):
-        raise ValueError(f"params must be floating point, but got {params.dtype}.")
     return params
 
 
