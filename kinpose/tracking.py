@@ -17,7 +17,7 @@ def fit_sequence(
     *,
     weights: jax.Array | None = None,
     init: jax.Array | None = None,
-    hold: float = 0.01,
+    hold: float = 0.05,
     max_iterations: int = 60,
     tolerance: float = 1e-5,
 ) -> Fit:
