@@ -104,7 +104,7 @@ def fit_params(
         *flat,
         skeleton,
         method=method,
-        max_iterations=max_iterations or _ITERATIONS[method],
+        max_iterations=_ITERATIONS[method] if max_iterations is None else max_iterations,
         tolerance=tolerance,
     )
     return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), fit)

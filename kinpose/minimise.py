@@ -49,7 +49,8 @@ def units(skeleton: Skeleton, dtype) -> tuple[jax.Array, jax.Array]:
 
 
 def first_state(problem: Problem, start, skeleton: Skeleton) -> State:
-    """Before the first step."""
+    """Before the first step, which starts within the limits."""
+    start = jnp.clip(start, *jnp.asarray(skeleton.limits, start.dtype).T)
     one = jnp.ones((), start.dtype)
     cost = cost_of(problem, start, skeleton)
     return State(start, cost, 1e-3 * one, 2.0 * one, jnp.int32(0), jnp.array(False))

@@ -87,19 +87,17 @@ def _nearest_turn(params, before, skeleton: Skeleton) -> jax.Array:
     An angle may gain full turns, and three rotations about orthogonal axes are the same as
     (a + pi, pi - b, c + pi).
     """
-    limits = np.full((skeleton.num_dofs, 2), (-np.inf, np.inf))
-    free = jnp.all(jnp.asarray(skeleton.limits) == limits.astype(params.dtype), axis=-1)
+    low, high = jnp.asarray(skeleton.limits, params.dtype).T
+    free = jnp.isinf(low) & jnp.isinf(high)
     period = jnp.asarray(_periods(skeleton), params.dtype)
     rounds = jnp.where(jnp.isfinite(period) & free, jnp.round((before - params) / period), 0.0)
     params = params + jnp.where(rounds != 0, rounds * period, 0.0)
     for triple in _euler_triples(skeleton):
         dofs = np.array(triple)
-        other = params[dofs] * np.array([1, -1, 1]) + np.array([np.pi, np.pi, np.pi])
-        other = other.astype(params.dtype)
+        other = params[dofs] * np.array([1, -1, 1], params.dtype) + np.array(np.pi, params.dtype)
         other += 2 * np.pi * jnp.round((before[dofs] - other) / (2 * np.pi))
         nearer = jnp.sum(jnp.abs(other - before[dofs])) < jnp.sum(jnp.abs(params - before)[dofs])
-        low, high = jnp.asarray(skeleton.limits, params.dtype)[dofs].T
-        allowed = jnp.all((low <= other) & (other <= high))
+        allowed = jnp.all((low[dofs] <= other) & (other <= high[dofs]))
         params = params.at[dofs].set(jnp.where(nearer & allowed, other, params[dofs]))
     return params
 
