@@ -74,9 +74,9 @@ def _fit_frames(joints, weights, skeleton, init, hold, max_iterations, tolerance
             tolerance,
         )
         free = problem._replace(hold=jnp.zeros_like(problem.hold))
-        other = _nearest_turn(other, before, still)
+        other, own = (_nearest_turn(x, before, still) for x in (other, state.params))
         lost = cost_of(free, state.params, still) > 1.05 * cost_of(free, other, still) + _CLEARLY
-        state = state._replace(params=jnp.where(lost, other, state.params))
+        state = state._replace(params=jnp.where(lost, other, own))
         return state.params, state
 
     before = fresh.params[0] if init is None else init
