@@ -15,6 +15,12 @@ from kinpose.skeleton import Skeleton, scale_skeleton
 
 _STEPS = 20
 
+_STRIDE = 0.2
+"""Most that the logarithm of a length changes in one step."""
+
+_PULL = 1e-4
+"""Weight (squared sizes) of what holds the logarithms where they began."""
+
 
 def calibrate_skeleton(
     joints: jax.Array,
@@ -57,14 +63,16 @@ def calibrate_skeleton(
     joints, weights = checked_points(joints, weights, skeleton)
     skeleton = scale_skeleton(skeleton, guess_scale(joints, skeleton))
     groups, count = _groups(skeleton, lengths)
+    logs, found = np.zeros(count), skeleton
     for _ in range(_STEPS):
-        params = fit_params(joints, skeleton, weights=weights).params
-        change = _step(joints, weights, params, skeleton, groups, count)
-        offsets = skeleton.offsets * np.exp(np.asarray(change, np.float64))[groups][:, None]
-        skeleton = dataclasses.replace(skeleton, offsets=offsets)
+        params = fit_params(joints, found, weights=weights).params
+        change = np.asarray(_step(joints, weights, params, found, logs, groups, count), np.float64)
+        logs = logs + np.clip(change, -_STRIDE, _STRIDE)
+        offsets = skeleton.offsets * np.exp(logs)[groups][:, None]
+        found = dataclasses.replace(skeleton, offsets=offsets)
         if np.abs(change).max() < tolerance:
             break
-    return skeleton
+    return found
 
 
 def guess_scale(joints, skeleton: Skeleton) -> float:
@@ -107,7 +115,7 @@ def _groups(skeleton: Skeleton, lengths: str) -> tuple[np.ndarray, int]:
 
 
 @functools.partial(jax.jit, static_argnames="count")
-def _step(joints, weights, params, skeleton: Skeleton, groups, count: int) -> jax.Array:
+def _step(joints, weights, params, skeleton: Skeleton, logs, groups, count: int) -> jax.Array:
     """Change of the logarithms of the lengths, every pose following as it likes best."""
     size, _ = units(skeleton, params.dtype)
 
@@ -133,4 +141,5 @@ def _step(joints, weights, params, skeleton: Skeleton, groups, count: int) -> ja
     with jax.default_matmul_precision("highest"):
         sums = jax.lax.map(normal_equations, (joints, weights, params))
         normal, gradient = jax.tree.map(lambda x: jnp.mean(x, axis=0), sums)
-    return -jnp.linalg.solve(normal + 1e-6 * jnp.eye(count, dtype=normal.dtype), gradient)
+    pulled = gradient + _PULL * jnp.asarray(logs, gradient.dtype)
+    return -jnp.linalg.solve(normal + _PULL * jnp.eye(count, dtype=normal.dtype), pulled)

@@ -51,6 +51,17 @@ def test_a_bone_that_nobody_saw_keeps_its_part_of_the_whole():
     np.testing.assert_allclose(found.offsets, 2 * HUMAN.offsets, rtol=WITHIN, atol=1e-9)
 
 
+def test_bones_between_unseen_joints_stay_sensible():
+    """Without shoulders the points tell only the sum of the bones beside them."""
+    points = recording(HUMAN)
+    points[:, [HUMAN.keypoint_names.index(f"{side}_shoulder") for side in ("left", "right")]] = (
+        np.nan
+    )
+    found = calibrate_skeleton(points, scale_skeleton(HUMAN, 1.1), lengths="bones")
+    ratio = np.linalg.norm(found.offsets, axis=1) / np.linalg.norm(HUMAN.offsets, axis=1).clip(1)
+    assert np.all((ratio == 0) | ((ratio > 0.7) & (ratio < 1.4)))
+
+
 def test_scale_is_the_median_ratio_of_bones():
     assert guess_scale(recording(scale_skeleton(HUMAN, 3.0)), HUMAN) == pytest.approx(3, rel=1e-5)
 
