@@ -5,42 +5,32 @@
 Writes angles.csv, fit.bvh, report.json and poses.png, and poses.gif on request.
 """
 
-import csv
-import json
 import logging
 import math
-import os
 import pathlib
-import shutil
-import tempfile
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from experiments.fit_results import check_output_dir, format_table, make_report, write_results
 from experiments.progress import show_progress
 from kinpose import (
     Skeleton,
     calibrate_skeleton,
     fit_sequence,
-    forward_kinematics,
     limit_skeleton,
-    plot,
     scale_skeleton,
 )
 from kinpose.calibration import guess_scale
 from kinpose.fitting import Fit
-from kinpose.io.bvh import load_bvh, save_bvh
+from kinpose.io.bvh import load_bvh
 from kinpose.io.points import load_points
 from kinpose.layouts import LAYOUTS, Layout, find_layout, load_layout, pick_keypoints
 from kinpose.skeletons import HUMAN_LIMITS, human_17
 
 _CHUNK = 512
 """Frames fitted between two signs of progress."""
-
-_WEAK_MM = 20.0
-"""Observability (mm per rad) below which 1 mm of noise turns a dof by more than 3 degrees."""
 
 _MM = {"mm": 1.0, "cm": 10.0, "inch": 25.4, "m": 1000.0}
 
@@ -87,8 +77,7 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}; give --input=FILE.")
     output_dir = pathlib.Path(_OUTPUT_DIR.value)
-    if output_dir.exists() and not _OVERWRITE.value:
-        raise ValueError(f"{output_dir} exists; give --overwrite or another --output_dir.")
+    check_output_dir(output_dir, _OVERWRITE.value)
     points = load_points(_INPUT.value)
     model = human_17() if _SKELETON.value == "human_17" else load_bvh(_SKELETON.value).skeleton
     name, layout = _find_layout(points.names, model)
@@ -113,15 +102,15 @@ def main(argv):
     )
     skeleton = _calibrated(joints, model, unit_mm)
     fit = _fit_all(joints, skeleton)
-    report = _report(fit, skeleton, model, unit_mm) | {
+    report = make_report(fit, skeleton, model, unit_mm) | {
         "input": _INPUT.value,
         "layout": name,
         "up": up,
         "fps": fps,
         "flags": _own_flags(),
     }
-    print(_table(report))
-    _write_results(output_dir, joints, fit, skeleton, fps, report)
+    print(format_table(report))
+    write_results(output_dir, joints, fit, skeleton, fps, report, _ANIMATION.value)
     print(f"written to {output_dir}: {', '.join(sorted(p.name for p in output_dir.iterdir()))}")
 
 
@@ -215,99 +204,6 @@ def _fit_all(joints, skeleton: Skeleton) -> Fit:
         pieces.append(Fit(*(np.asarray(field)[:size] for field in fit)))
         last = jnp.asarray(pieces[-1].params[-1])
     return Fit(*map(np.concatenate, zip(*pieces, strict=True)))
-
-
-def _report(fit: Fit, skeleton: Skeleton, model: Skeleton, unit_mm: float) -> dict:
-    """Residuals (input's unit and mm), lengths, and the dofs that the points do not hold."""
-    rest = forward_kinematics(jnp.zeros(skeleton.num_dofs, jnp.float32), skeleton)
-    rest = np.asarray(rest, np.float64)
-    names = skeleton.keypoint_names
-    weak = (fit.observability * unit_mm < _WEAK_MM).mean(axis=0)
-    turns = {m.dof for joint in skeleton.motions for m in joint if m.kind == "r"}
-    lengths = np.linalg.norm(np.asarray(skeleton.offsets), axis=-1).sum()
-    return {
-        "frames": len(fit.params),
-        "unit_mm": unit_mm,
-        "scale": float(lengths * unit_mm / np.linalg.norm(model.offsets, axis=-1).sum()),
-        "residual": {
-            key: _statistics(values, unit_mm)
-            for key, values in [*zip(names, fit.residuals.T, strict=True), ("all", fit.residuals)]
-        },
-        "bone_lengths_mm": {
-            f"{names[b]}-{names[a]}": float(np.linalg.norm(rest[a] - rest[b]) * unit_mm)
-            for a, b in skeleton.bones
-        },
-        "unobservable": {
-            dof: float(share)
-            for dof, share in zip(skeleton.dof_names, weak, strict=True)
-            if dof in turns and share > 0
-        },
-        "frames_not_converged": int((~fit.converged).sum()),
-    }
-
-
-def _statistics(values, unit_mm: float) -> dict:
-    values = values[np.isfinite(values)].astype(np.float64)
-    if not values.size:
-        return {"missing": True}
-    figures = {
-        "mean": values.mean(),
-        "median": np.median(values),
-        "p95": np.percentile(values, 95),
-        "worst": values.max(),
-    }
-    in_mm = {f"{key}_mm": value * unit_mm for key, value in figures.items()}
-    return {key: float(value) for key, value in (figures | in_mm).items()}
-
-
-def _table(report: dict) -> str:
-    lines = [f"{'residual (mm)':16} {'mean':>8} {'median':>8} {'p95':>8} {'worst':>8}"]
-    for name, row in report["residual"].items():
-        cells = [f"{row[f'{k}_mm']:8.1f}" for k in ("mean", "median", "p95", "worst") if k in row]
-        lines.append(f"{name:16} " + (" ".join(cells) or "  missing"))
-    lines.append(f"scale {report['scale']:.4f}")
-    often = {dof: share for dof, share in report["unobservable"].items() if share > 0.05}
-    if often:
-        listed = ", ".join(f"{dof} {share:.0%}" for dof, share in often.items())
-        lines.append(f"hardly observable (below {_WEAK_MM:g} mm/rad), share of frames: {listed}")
-    return "\n".join(lines)
-
-
-def _write_results(output_dir, joints, fit: Fit, skeleton: Skeleton, fps: float, report: dict):
-    """All files or none: they are made in a directory of their own, which is then renamed."""
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    made = pathlib.Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
-    try:
-        _write_angles(made / "angles.csv", fit, skeleton, fps)
-        save_bvh(made / "fit.bvh", skeleton, fit.params, 1.0 / fps)
-        (made / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
-        fitted = np.asarray(place(jnp.asarray(fit.params), skeleton))
-        title = f"{os.path.basename(_INPUT.value)}: data (dots) and model (bones)"
-        shown = {"points": joints, "frame_time_s": 1.0 / fps}
-        plot.plot_poses(made / "poses.png", fitted, skeleton, title=title, **shown)
-        if _ANIMATION.value:
-            path = made / f"poses.{_ANIMATION.value}"
-            plot.animate_poses(path, fitted, skeleton, 1.0 / fps, points=joints)
-        made.chmod(0o755)
-        if output_dir.exists():
-            shutil.rmtree(output_dir)
-        made.rename(output_dir)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def _write_angles(path, fit: Fit, skeleton: Skeleton, fps: float):
-    """One row per frame: time, angles in degrees, lengths in the input's unit."""
-    turns = {m.dof for joint in skeleton.motions for m in joint if m.kind == "r"}
-    is_angle = np.array([dof in turns for dof in skeleton.dof_names])
-    values = np.where(is_angle, np.degrees(fit.params), fit.params)
-    units = [f"{dof}_deg" if dof in turns else dof for dof in skeleton.dof_names]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["time_s", *units])
-        for t, row in enumerate(values):
-            writer.writerow([f"{t / fps:.6f}", *(f"{value:.4f}" for value in row)])
 
 
 def run():

@@ -99,6 +99,14 @@ def test_a_finished_run_is_not_overwritten_unless_told_so(walk):
     assert {path.name: path.read_bytes() for path in output_dir.iterdir()} == before
 
 
+def test_overwriting_never_loses_a_file_of_somebody_else(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    run = model_fit(f"--input={WALK}", f"--output_dir={tmp_path}", "--overwrite")
+    assert run.returncode == 1
+    assert "also holds ['thesis.tex']" in run.stderr
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
 def test_keypoints_in_metres_with_z_up_give_the_same_angles(walk, tmp_path):
     """Angles do not depend on the unit or on which axis is up."""
     params = 0.3 * np.random.default_rng(0).normal(size=(12, 27)).cumsum(axis=0) / 4
