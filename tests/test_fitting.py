@@ -635,3 +635,9 @@ def test_the_twist_of_a_straight_arm_stays_still():
     joints = points_of(truth) + noise((FRAMES, 17, 3), 1.0)
     held, free = (np.diff(fit.params[:, TWIST]) for fit in (follow(joints), from_nothing(joints)))
     assert np.std(held) < 0.1 * np.std(free)
+
+
+def test_a_lone_point_is_fitted():
+    point = build_skeleton([Joint("point", None, (0, 0), "tx ty")])
+    fit = fit_params(jnp.array([[3.0, -4.0]]), point)
+    np.testing.assert_allclose(fit.params, [3, -4], rtol=1e-5)
