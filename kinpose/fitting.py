@@ -100,13 +100,9 @@ def fit_params(
     if method not in _ITERATIONS:
         raise ValueError(f"method must be one of {list(_ITERATIONS)}, but got {method!r}.")
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (joints, weights, init))
-    fit = fit_batch(
-        *flat,
-        skeleton,
-        method=method,
-        max_iterations=_ITERATIONS[method] if max_iterations is None else max_iterations,
-        tolerance=tolerance,
-    )
+    steps = _ITERATIONS[method] if max_iterations is None else max_iterations
+    with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
+        fit = fit_batch(*flat, skeleton, method=method, max_iterations=steps, tolerance=tolerance)
     return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), fit)
 
 

@@ -51,7 +51,8 @@ def fit_sequence(
         raise ValueError(f"a sequence of joints must have shape (T, K, n), but got {joints.shape}.")
     if init is not None:
         init = checked_shape(init, (skeleton.num_dofs,), "init").astype(joints.dtype)
-    return _fit_frames(joints, weights, skeleton, init, hold, max_iterations, tolerance)
+    with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
+        return _fit_frames(joints, weights, skeleton, init, hold, max_iterations, tolerance)
 
 
 @functools.partial(jax.jit, static_argnames="max_iterations")
