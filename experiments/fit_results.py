@@ -41,7 +41,6 @@ def make_report(fit: Fit, skeleton: Skeleton, model: Skeleton, unit_mm: float) -
     rest = np.asarray(rest, np.float64)
     names = skeleton.keypoint_names
     weak = (fit.observability * unit_mm < _WEAK_MM).mean(axis=0)
-    turns = {m.dof for joint in skeleton.motions for m in joint if m.kind == "r"}
     lengths = np.linalg.norm(np.asarray(skeleton.offsets), axis=-1).sum()
     return {
         "frames": len(fit.params),
@@ -57,8 +56,8 @@ def make_report(fit: Fit, skeleton: Skeleton, model: Skeleton, unit_mm: float) -
         },
         "unobservable": {
             dof: float(share)
-            for dof, share in zip(skeleton.dof_names, weak, strict=True)
-            if dof in turns and share > 0
+            for dof, share, turns in zip(skeleton.dof_names, weak, skeleton.is_angle, strict=True)
+            if turns and share > 0
         },
         "frames_not_converged": int((~fit.converged).sum()),
     }
@@ -126,10 +125,9 @@ def write_results(
 
 def _write_angles(path, fit: Fit, skeleton: Skeleton, fps: float):
     """One row per frame: time, angles in degrees, lengths in the input's unit."""
-    turns = {m.dof for joint in skeleton.motions for m in joint if m.kind == "r"}
-    is_angle = np.array([dof in turns for dof in skeleton.dof_names])
-    values = np.where(is_angle, np.degrees(fit.params), fit.params)
-    units = [f"{dof}_deg" if dof in turns else dof for dof in skeleton.dof_names]
+    dofs = list(zip(skeleton.dof_names, skeleton.is_angle, strict=True))
+    values = np.where(skeleton.is_angle, np.degrees(fit.params), fit.params)
+    units = [f"{dof}_deg" if turns else dof for dof, turns in dofs]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["time_s", *units])

@@ -126,7 +126,7 @@ def _in_groups(solve, problems, states, max_iterations: int):
     """
     size = len(states.cost)
     group = max(size // 8, min(size, 32))
-    few = 8 if group < size else max_iterations
+    few = min(8, max_iterations) if group < size else max_iterations
     states = jax.vmap(functools.partial(solve, max_iterations=few))(problems, states)
     if few == max_iterations:
         return states

@@ -44,9 +44,7 @@ def units(skeleton: Skeleton, dtype) -> tuple[jax.Array, jax.Array]:
     """Size of the skeleton, and (D,) units of the dofs: that size for lengths, 1 for angles."""
     size = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(skeleton.offsets), axis=-1))).astype(dtype)
     size = jnp.where(size > 0, size, 1.0)  # a lone point
-    slides = {m.dof for joint in skeleton.motions for m in joint if m.kind == "t"}
-    is_length = np.array([dof in slides for dof in skeleton.dof_names], bool)
-    return size, jnp.where(is_length, size, 1.0)
+    return size, jnp.where(np.array(skeleton.is_angle, bool), 1.0, size)
 
 
 def first_state(problem: Problem, start, skeleton: Skeleton) -> State:

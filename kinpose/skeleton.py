@@ -97,6 +97,12 @@ class Skeleton:
         return len(self.dof_names)
 
     @property
+    def is_angle(self) -> tuple[bool, ...]:
+        """D, whether a dof is in rad and not in the length unit."""
+        slides = {motion.dof for joint in self.motions for motion in joint if motion.kind == "t"}
+        return tuple(name not in slides for name in self.dof_names)
+
+    @property
     def num_keypoints(self) -> int:
         """K, the number of reported joints."""
         return len(self.keypoints)

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 DRAWS = {"kinpose.plot", "kinpose.drawing", "kinpose.diagram"}
+TRAINS = {"kinpose.train", "kinpose.checkpoint", "kinpose.workdir"}
 FILES = sorted((ROOT / "kinpose").rglob("*.py"))
 
 
@@ -29,10 +30,15 @@ def imported(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_the_library_needs_only_jax_and_numpy(path):
+def test_the_library_needs_only_jax_and_numpy_but_to_draw_and_to_train(path):
+    name = module_name(path)
     allowed = {"jax", "numpy", "kinpose", *sys.stdlib_module_names}
-    if module_name(path) in DRAWS:
+    if name in DRAWS:
         allowed |= {"matplotlib", "mpl_toolkits", "PIL"}
+    if name.startswith("kinpose.models"):
+        allowed |= {"flax"}
+    if name in TRAINS:
+        allowed |= {"flax", "optax", "orbax", "absl", "tensorboardX"}
     assert {name.split(".")[0] for name in imported(path)} <= allowed
 
 

@@ -1,0 +1,1 @@
+"""Recordings and builders of data sets; not part of the installed package."""

@@ -1,0 +1,238 @@
+"""The paper's toy problem (Sec. 4.1): methods beside each other, objects of growing complexity.
+
+  python -m experiments.toy --flagfile=experiments/flags/toy_quick.flags --workdir=runs/toy_quick
+
+Trains one network per method, number of parameters and seed; each in a directory of its own
+below the workdir, and one that is finished is not trained again. So the same command goes on
+after an interruption, and a command with other methods, parameters or seeds adds to the same
+tables. Writes results.json, results.md, figure5.png, samples.png and predictions.png.
+"""
+
+import itertools
+import json
+import pathlib
+import sys
+import time
+
+import jax
+import numpy as np
+import optax
+from absl import app, flags, logging
+
+from data.toy import ToyObject, ToySet, load_toy, toy_object
+from experiments.progress import show_progress
+from experiments.toy_figures import draw_figure5, draw_predictions, draw_samples
+from experiments.toy_methods import METHODS, make_method
+from experiments.toy_scores import PAPER, format_table, model_fit, score
+from kinpose.checkpoint import Checkpoints
+from kinpose.io.files import write_atomically
+from kinpose.methods import Prediction, Targets
+from kinpose.models import ToyNet
+from kinpose.train import (
+    Stopped,
+    batch_indices,
+    caffe_sgd,
+    init_state,
+    make_eval_step,
+    make_mesh,
+    make_train_step,
+    predict,
+    train,
+)
+from kinpose.workdir import MetricsWriter, claim_workdir
+
+_PAPERS = ("direct_joint", "kinematic_joint", "direct_parameter", "fitted_joint")
+
+_WORKDIR = flags.DEFINE_string("workdir", "runs/toy", "Where everything is written.")
+_METHODS = flags.DEFINE_list(
+    "methods",
+    list(_PAPERS),
+    f"What to train, of {', '.join(METHODS)}; direct_joint gives model_fit, too.",
+)
+_OBJECTS = flags.DEFINE_list("num_params", ["3", "10"], "Objects, of 3, 6, 8 and 10 parameters.")
+_SEEDS = flags.DEFINE_list("seeds", ["0"], "Of initial weights, order of samples and dropout.")
+_BONE_LENGTH = flags.DEFINE_float(
+    "bone_length", None, "Of all bones (px); by default 45, 32, 25, 20 for 3, 6, 8, 10 parameters."
+)
+_NUM_TRAIN = flags.DEFINE_integer("num_train", 16_000, "Training images.", 1)
+_NUM_TEST = flags.DEFINE_integer("num_test", 1_000, "Test images.", 1)
+_EPOCHS = flags.DEFINE_integer("epochs", 50, "Passes over the training images.", 1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images per step, over all devices.", 1)
+_OPTIMISER = flags.DEFINE_enum(
+    "optimiser",
+    "adam",
+    ["adam", "caffe_sgd"],
+    "adam: with a rate that rises and falls once (one-cycle); caffe_sgd: momentum 0.9 and a "
+    "constant rate, as in the paper's [41].",
+)
+_RATE = flags.DEFINE_float("learning_rate", 1e-3, "The rate; for adam its peak.", 0.0)
+
+for _flag, _known in ((_METHODS, set(METHODS)), (_OBJECTS, {"3", "6", "8", "10"})):
+    flags.register_validator(
+        _flag,
+        lambda values, known=_known: bool(values) and set(values) <= known,
+        f"must be some of {', '.join(sorted(_known))}, separated by commas",
+    )
+flags.register_validator(
+    _SEEDS,
+    lambda seeds: bool(seeds) and all(seed.isdecimal() for seed in seeds),
+    "must be numbers from 0 on, separated by commas",
+)
+
+_RECIPE = (_BONE_LENGTH, _NUM_TRAIN, _NUM_TEST, _EPOCHS, _BATCH_SIZE, _OPTIMISER, _RATE)
+
+_METHOD_ORDER = (*METHODS, "model_fit")
+
+
+def main(argv):
+    """Trains what is not yet trained, then shows all there is."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}.")
+    workdir = claim_workdir(_WORKDIR.value, {flag.name: flag.value for flag in _RECIPE})
+    runs = list(
+        itertools.product(map(int, _OBJECTS.value), map(int, _SEEDS.value), _METHODS.value)
+    )
+    for i, (num_params, seed, name) in enumerate(runs):
+        directory = workdir / f"{num_params}_{name}_{seed}"
+        if (directory / "scores.json").exists():
+            logging.info("%s is finished already", directory)
+            continue
+        logging.info("run %d of %d: %s", i + 1, len(runs), directory.name)
+        try:
+            run(directory, name, num_params, seed)
+        except Stopped as stop:
+            print(f"{stop}; the same command goes on from there", file=sys.stderr)
+            sys.exit(128 + stop.signum)
+    print(report(workdir))
+
+
+def run(directory: pathlib.Path, name: str, num_params: int, seed: int):
+    """Trains one network and writes scores.json and predictions.npz into its directory."""
+    toy = toy_object(num_params, _BONE_LENGTH.value)
+    train_set, test_set = _load(num_params)
+    method, mesh = make_method(name, toy, train_set), make_mesh()
+    model = ToyNet(method.num_outputs)
+    num_steps = _EPOCHS.value * len(train_set.images) // _BATCH_SIZE.value
+    optimiser = make_optimiser(num_steps)
+    init_key, key = jax.random.split(jax.random.key(seed))
+    state = init_state(init_key, model, optimiser, train_set.images[:1], mesh)
+    step_fn = make_train_step(model, method, optimiser, mesh)
+    eval_step = make_eval_step(model, method, mesh)
+
+    def load_batch(step):
+        index = batch_indices(len(train_set.images), _BATCH_SIZE.value, step, seed)
+        return train_set.images[index], Targets(train_set.joints[index], train_set.params[index])
+
+    def evaluate(state) -> tuple[Prediction, dict]:
+        found = predict(eval_step, state.variables, test_set.images, mesh, 40 * mesh.size)
+        return found, score(found, test_set, toy.skeleton)
+
+    epoch = max(1, len(train_set.images) // _BATCH_SIZE.value)
+    with Checkpoints(directory / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(state)
+        first, state = restored or (0, state)
+        with MetricsWriter(directory, first_step=first) as writer:
+            steps = train(
+                state,
+                step_fn,
+                load_batch,
+                key,
+                mesh,
+                num_steps=num_steps,
+                checkpoints=checkpoints,
+                save_every=2 * epoch,
+            )
+            start, total = time.monotonic(), (num_steps - first) * _BATCH_SIZE.value
+            shown = show_progress(
+                steps,
+                directory.name,
+                unit="images",
+                count=lambda item: _BATCH_SIZE.value,
+                total=total,
+            )
+            for step, state, metrics in shown:
+                if step % epoch == 0 or step == num_steps:
+                    rate = (step - first) * _BATCH_SIZE.value / (time.monotonic() - start)
+                    _, scores = evaluate(state)
+                    writer.write(step, metrics | scores | {"images_per_s": rate})
+    found, scores = evaluate(state)
+    _write_run(directory, name, num_params, seed, found, scores)
+    if name == "direct_joint":
+        found = model_fit(found, toy.skeleton)
+        scores = score(found, test_set, toy.skeleton)
+        fitted = directory.with_name(f"{num_params}_model_fit_{seed}")
+        _write_run(fitted, "model_fit", num_params, seed, found, scores)
+
+
+def make_optimiser(num_steps: int) -> optax.GradientTransformation:
+    """That of the flags."""
+    if _OPTIMISER.value == "caffe_sgd":
+        return caffe_sgd(_RATE.value, momentum=0.9)
+    return optax.adam(optax.cosine_onecycle_schedule(max(num_steps, 2), _RATE.value))
+
+
+def report(workdir: pathlib.Path) -> str:
+    """Writes tables and pictures of all finished runs in a workdir; returns the tables."""
+    found = [json.loads(path.read_text()) for path in workdir.glob("*/scores.json")]
+    order = {name: i for i, name in enumerate(_METHOD_ORDER)}
+    scores = sorted(found, key=lambda s: (order[s["method"]], s["num_params"], s["seed"]))
+    text = format_table(scores)
+    paper = [{"method": m, "num_params": n} | row for (m, n), row in PAPER.items()]
+    recipe = {flag.name: flag.value for flag in _RECIPE}
+    _write_json(workdir / "results.json", {"flags": recipe, "scores": scores, "paper": paper})
+    with write_atomically(workdir / "results.md") as path:
+        path.write_text(text + "\n", encoding="utf-8")
+    draw_figure5(workdir / "figure5.png", scores)
+    objects = sorted({s["num_params"] for s in scores})
+    draw_samples(workdir / "samples.png", {n: _load(n)[1] for n in objects})
+    largest, seed = objects[-1], min(s["seed"] for s in scores if s["num_params"] == objects[-1])
+    names = [s["method"] for s in scores if (s["num_params"], s["seed"]) == (largest, seed)]
+    predictions = {
+        name: np.load(workdir / f"{largest}_{name}_{seed}" / "predictions.npz")["joints"]
+        for name in names
+    }
+    shown, skeleton = 6, toy_object(largest, _BONE_LENGTH.value).skeleton
+    test = _load(largest)[1]
+    draw_predictions(
+        workdir / "predictions.png",
+        test.images[:shown],
+        test.joints[:shown],
+        {name: joints[:shown] for name, joints in predictions.items()},
+        skeleton,
+    )
+    return f"{text}\n\nwritten to {workdir}: " + ", ".join(
+        path.name for path in sorted(workdir.iterdir()) if path.is_file()
+    )
+
+
+def _write_run(directory, name, num_params, seed, found: Prediction, scores: dict):
+    """The scores last: a directory that has them is finished."""
+    directory.mkdir(parents=True, exist_ok=True)
+    arrays = {key: x for key, x in found._asdict().items() if x is not None}
+    with write_atomically(directory / "predictions.npz") as path, open(path, "wb") as file:
+        np.savez(file, **arrays)
+    row = {"method": name, "num_params": num_params, "seed": seed}
+    _write_json(directory / "scores.json", row | scores)
+
+
+def _write_json(path: pathlib.Path, value):
+    with write_atomically(path) as part:
+        part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+_SETS: dict[int, tuple[ToySet, ToySet]] = {}
+
+
+def _load(num_params: int) -> tuple[ToySet, ToySet]:
+    if num_params not in _SETS:
+        _SETS[num_params] = load_toy(
+            num_params,
+            bone_length=_BONE_LENGTH.value,
+            num_train=_NUM_TRAIN.value,
+            num_test=_NUM_TEST.value,
+        )
+    return _SETS[num_params]
+
+
+if __name__ == "__main__":
+    app.run(main)

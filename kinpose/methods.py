@@ -1,0 +1,226 @@
+"""What a network's outputs mean and what its loss is: the methods that the paper compares.
+
+A method is a value; training and evaluation never ask which one it is. Outputs are small
+numbers: zero is the mean pose, one is a unit that the maker of the method is told.
+
+Shapes: B batch, K keypoints, n space dimension, D dofs.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from kinpose.fitting import fit_params
+from kinpose.kinematics import forward_kinematics
+from kinpose.losses import joint_loss, parameter_loss
+from kinpose.skeleton import Skeleton
+
+
+class Targets(NamedTuple):
+    """The truth about a batch.
+
+    Attributes:
+      joints: (B, K, n) in the skeleton's length unit.
+      params: (B, D) rad or the length unit; None where no method in use asks for it.
+    """
+
+    joints: jax.Array
+    params: jax.Array | None = None
+
+
+class Prediction(NamedTuple):
+    """What a method makes of a batch of outputs.
+
+    Attributes:
+      joints: (B, K, n) in the skeleton's length unit.
+      params: (B, D) rad or the length unit; None if the method knows no skeleton.
+    """
+
+    joints: jax.Array
+    params: jax.Array | None = None
+
+
+class Method(NamedTuple):
+    """A way to learn poses.
+
+    Attributes:
+      num_outputs: length of the network's output vector.
+      predict: from outputs (B, num_outputs) to a `Prediction`.
+      loss: from outputs (B, num_outputs) and `Targets` to (B,) losses.
+    """
+
+    num_outputs: int
+    predict: Callable[[jax.Array], Prediction]
+    loss: Callable[[jax.Array, Targets], jax.Array]
+
+
+def direct_joint(mean_joints: jax.Array, unit: float) -> Method:
+    """The network gives joint coordinates; nothing keeps the bones (Sec. 3.2).
+
+    Args:
+      mean_joints: (K, n) the pose of zero outputs.
+      unit: length that an output of one means; losses count in it.
+
+    Returns:
+      The method.
+    """
+    shape, mean_joints = jnp.shape(mean_joints), jnp.asarray(mean_joints)
+
+    def predict(outputs):
+        offsets = jnp.reshape(outputs, (-1, *shape))
+        return Prediction(mean_joints[None] + unit * offsets)
+
+    def loss(outputs, targets):
+        return joint_loss(predict(outputs).joints / unit, targets.joints / unit)
+
+    return Method(shape[0] * shape[1], predict, loss)
+
+
+def kinematic_joint(
+    skeleton: Skeleton,
+    mean_params: jax.Array,
+    units: jax.Array,
+    length_unit: float,
+    *,
+    angles: str = "plain",
+) -> Method:
+    """The network gives motion parameters, the loss sits on their joints: Eq. 3 (Sec. 3.2).
+
+    Args:
+      skeleton: maps parameters to joints.
+      mean_params: (D,) the pose of zero outputs.
+      units: see `read_outputs`.
+      length_unit: losses count in it.
+      angles: see `read_outputs`.
+
+    Returns:
+      The method.
+    """
+    num_outputs, read = read_outputs(skeleton, mean_params, units, angles)
+
+    def predict(outputs):
+        params = read(outputs)
+        return Prediction(_joints(params, skeleton), params)
+
+    def loss(outputs, targets):
+        return joint_loss(predict(outputs).joints / length_unit, targets.joints / length_unit)
+
+    return Method(num_outputs, predict, loss)
+
+
+def direct_parameter(skeleton: Skeleton, mean_params: jax.Array, units: jax.Array) -> Method:
+    """The network gives motion parameters, the loss sits on them (Sec. 3.2).
+
+    Args:
+      skeleton: maps parameters to joints.
+      mean_params: (D,) the pose of zero outputs.
+      units: (D,) parameters that an output of one means; losses count in them.
+
+    Returns:
+      The method. Its targets need `params`.
+    """
+    units = jnp.asarray(units)
+    num_outputs, read = read_outputs(skeleton, mean_params, units)
+
+    def predict(outputs):
+        params = read(outputs)
+        return Prediction(_joints(params, skeleton), params)
+
+    def loss(outputs, targets):
+        return parameter_loss(read(outputs) / units[None], targets.params / units[None])
+
+    return Method(num_outputs, predict, loss)
+
+
+def fitted_joint(
+    skeleton: Skeleton,
+    mean_joints: jax.Array,
+    unit: float,
+    *,
+    start: Callable[[jax.Array], jax.Array] | None = None,
+    max_iterations: int = 3,
+    share: float = 0.5,
+) -> Method:
+    """The network gives joints, the skeleton is fitted to them, the loss sits behind the fit.
+
+    ModelFit end to end: outputs are as easy to learn as direct joint's, predictions are as
+    valid as kinematic joint's. The fit passes no gradient to what it takes away, so a part of
+    the loss stays before it.
+
+    Args:
+      skeleton: fitted to the joints.
+      mean_joints: (K, n) the joints of zero outputs, before the fit.
+      unit: length that an output of one means; losses count in it.
+      start: from joints (K, n) to the parameters (D,) where the fit begins; None: the start
+        that `fit_params` finds.
+      max_iterations: steps of the fit.
+      share: of the loss that sits behind the fit, from 0 to 1.
+
+    Returns:
+      The method.
+    """
+    direct = direct_joint(mean_joints, unit)
+
+    def fit(joints):
+        init = None if start is None else jax.lax.stop_gradient(jax.vmap(start)(joints))
+        fit = fit_params(joints, skeleton, init=init, max_iterations=max_iterations)
+        return Prediction(_joints(fit.params, skeleton), fit.params)
+
+    def predict(outputs):
+        return fit(direct.predict(outputs).joints)
+
+    def loss(outputs, targets):
+        behind = joint_loss(predict(outputs).joints / unit, targets.joints / unit)
+        return share * behind + (1 - share) * direct.loss(outputs, targets)
+
+    return Method(direct.num_outputs, predict, loss)
+
+
+def read_outputs(skeleton: Skeleton, mean_params, units, angles: str = "plain"):
+    """How outputs become motion parameters.
+
+    Args:
+      skeleton: says which dofs are angles.
+      mean_params: (D,) the parameters of zero outputs.
+      units: (D,) parameters that an output of one means, or (D, D), a row per parameter, for
+        outputs that are mixtures.
+      angles: "plain", an output per dof; "cos_sin", two outputs per angle, a vector whose
+        direction is the angle and whose length is free: no wrap, and where the network is not
+        sure it gives a short vector, not a wrong angle.
+
+    Returns:
+      The number of outputs, and the function from outputs (B, .) to parameters (B, D).
+
+    Raises:
+      ValueError: for shapes that do not suit the skeleton, and for other `angles`.
+    """
+    mean_params, units = jnp.asarray(mean_params), jnp.asarray(units)
+    num = skeleton.num_dofs
+    if mean_params.shape != (num,):
+        raise ValueError(f"mean_params must have shape ({num},), but got {mean_params.shape}.")
+    if units.shape not in ((num,), (num, num)):
+        raise ValueError(
+            f"units must have shape ({num},) or ({num}, {num}), but got {units.shape}."
+        )
+    if angles not in ("plain", "cos_sin"):
+        raise ValueError(f"angles must be 'plain' or 'cos_sin', but got {angles!r}.")
+    matrix = jnp.diag(units) if units.ndim == 1 else units
+    is_angle = jnp.asarray(skeleton.is_angle)
+
+    def plain(outputs):
+        moves = jnp.matmul(outputs, matrix.T.astype(outputs.dtype), precision="highest")
+        return mean_params[None].astype(outputs.dtype) + moves
+
+    def cos_sin(outputs):
+        sines, cosines = outputs[:, :num], 1.0 + outputs[:, num:]
+        turns = jnp.where(is_angle[None], jnp.arctan2(sines, cosines), sines)
+        return plain(turns)
+
+    return (num, plain) if angles == "plain" else (2 * num, cos_sin)
+
+
+def _joints(params, skeleton: Skeleton) -> jax.Array:
+    return jax.vmap(functools.partial(forward_kinematics, skeleton=skeleton))(params)

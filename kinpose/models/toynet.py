@@ -1,0 +1,86 @@
+"""The network for one-channel images of 128 x 128 pixels, of five layers.
+
+Source: the public Caffe configuration of Zhou et al., "Model-based deep hand pose
+estimation", IJCAI 2016.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kinpose.models.convolution import convolve_and_pool
+
+SIDE = 128
+
+# Caffe's "Xavier" counts the inputs only.
+_XAVIER = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
+_SMALL = nn.initializers.normal(0.001)
+
+
+class ToyNet(nn.Module):
+    """Three convolutions and two hidden layers of 1024 units.
+
+    Parameters and computation are float32.
+
+    Attributes:
+      num_outputs: length of the output vector.
+
+    Example:
+      >>> net = ToyNet(num_outputs=27)
+      >>> images = jnp.zeros((2, 128, 128))
+      >>> net.apply(net.init(jax.random.key(0), images), images).shape
+      (2, 27)
+    """
+
+    num_outputs: int
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        """Outputs for a batch of images.
+
+        Args:
+          images: (B, 128, 128) bool, integer or floating point.
+          train: whether to drop hidden units; needs the stream of keys `dropout`.
+
+        Returns:
+          (B, num_outputs) float32.
+
+        Raises:
+          ValueError: for images of a wrong shape.
+        """
+        images = jnp.asarray(images)
+        if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
+            raise ValueError(
+                f"images must have shape (B, {SIDE}, {SIDE}), but got {images.shape}."
+            )
+        x = images.astype(jnp.float32)[..., None]
+        x = _Convolution(8, 5, pool=4, name="conv1")(x)
+        x = _Convolution(8, 5, pool=2, name="conv2")(x)
+        x = _Convolution(8, 3, pool=1, name="conv3")(x)
+        x = x.reshape(len(x), -1)
+        x = nn.relu(nn.Dense(1024, kernel_init=_XAVIER, name="dense1")(x))
+        x = nn.Dropout(0.3, deterministic=not train, name="dropout1")(x)
+        x = nn.relu(nn.Dense(1024, kernel_init=_SMALL, name="dense2")(x))
+        x = nn.Dropout(0.3, deterministic=not train, name="dropout2")(x)
+        return nn.Dense(self.num_outputs, kernel_init=_SMALL, name="output")(x)
+
+
+class _Convolution(nn.Module):
+    """Convolution with ReLU and max pooling.
+
+    Attributes:
+      num_channels: of the output.
+      size: side of the kernel.
+      pool: side of a pooling window.
+    """
+
+    num_channels: int
+    size: int
+    pool: int
+
+    @nn.compact
+    def __call__(self, images):
+        shape = (self.size, self.size, images.shape[-1], self.num_channels)
+        kernel = self.param("kernel", _XAVIER, shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:])
+        return convolve_and_pool(images, kernel, bias, pool=self.pool)

@@ -1,0 +1,325 @@
+"""Training: one jitted step over all devices, and the loop around it.
+
+The state is replicated and the batch is split over a mesh of one axis, on one device, on
+many, or on those of many processes; batch sizes are global. What is random in a step depends
+on the run's key and the step, so a resumed run repeats an uninterrupted one.
+
+Shapes: B batch (over all processes), K keypoints, D dofs.
+"""
+
+import collections
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from kinpose.checkpoint import Checkpoints
+from kinpose.methods import Method, Prediction, Targets
+
+_IN_FLIGHT = 2
+"""Steps that are sent to the devices before the loss of an earlier one is looked at."""
+
+
+class TrainState(NamedTuple):
+    """All that a step changes.
+
+    Attributes:
+      step: () number of steps done.
+      variables: of the Flax model: `params`, and `batch_stats` where there are any.
+      opt_state: of the optimiser.
+    """
+
+    step: jax.Array
+    variables: dict[str, Any]
+    opt_state: optax.OptState
+
+
+class Stopped(Exception):
+    """A signal ended the training; its state is saved."""
+
+    def __init__(self, step: int, signum: int):
+        super().__init__(f"stopped by {signal.Signals(signum).name} after step {step}")
+        self.step, self.signum = step, signum
+
+
+def make_mesh(devices=None) -> Mesh:
+    """All devices of all processes, or those given, in one axis named `batch`."""
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), ("batch",), (AxisType.Auto,), devices=devices)
+
+
+def init_state(
+    key: jax.Array,
+    model: nn.Module,
+    optimiser: optax.GradientTransformation,
+    images: jax.Array,
+    mesh: Mesh,
+) -> TrainState:
+    """The state before the first step, replicated over the mesh.
+
+    Args:
+      key: of the initial weights.
+      model: a Flax module, called with images and `train`.
+      optimiser: of optax.
+      images: (B, ...) any batch of the right shape; one image is enough.
+      mesh: of `make_mesh`.
+
+    Returns:
+      The state.
+    """
+
+    def init(key, images):
+        variables = model.init(key, images)
+        return TrainState(jnp.int32(0), variables, optimiser.init(variables["params"]))
+
+    return jax.jit(init, out_shardings=_replicated(mesh))(key, np.asarray(images))
+
+
+def make_train_step(
+    model: nn.Module,
+    method: Method,
+    optimiser: optax.GradientTransformation,
+    mesh: Mesh,
+) -> Callable:
+    """The jitted training step.
+
+    Args:
+      model: a Flax module with `method.num_outputs` outputs.
+      method: what they mean, and the loss.
+      optimiser: of optax.
+      mesh: of `make_mesh`.
+
+    Returns:
+      A function of a state, which it consumes, images (B, ...), `Targets` and a key, to the
+      next state and the metrics of the batch: `loss`, the mean before the step.
+    """
+
+    def step(state, images, targets, key):
+        def loss_of(params):
+            outputs, updates = model.apply(
+                {**state.variables, "params": params},
+                images,
+                train=True,
+                rngs={"dropout": jax.random.fold_in(key, state.step)},
+                mutable=["batch_stats"],
+            )
+            return jnp.mean(method.loss(outputs, targets)), updates
+
+        params = state.variables["params"]
+        (loss, updates), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
+        moves, opt_state = optimiser.update(gradient, state.opt_state, params)
+        variables = {**state.variables, **updates, "params": optax.apply_updates(params, moves)}
+        return TrainState(state.step + 1, variables, opt_state), {"loss": loss}
+
+    whole, split = _replicated(mesh), _split(mesh)
+    return jax.jit(
+        step,
+        in_shardings=(whole, split, split, whole),
+        out_shardings=whole,
+        donate_argnums=0,
+    )
+
+
+def make_eval_step(model: nn.Module, method: Method, mesh: Mesh) -> Callable:
+    """The jitted prediction: a function of variables and images (B, ...) to a `Prediction`."""
+
+    def step(variables, images) -> Prediction:
+        return method.predict(model.apply(variables, images))
+
+    whole, split = _replicated(mesh), _split(mesh)
+    return jax.jit(step, in_shardings=(whole, split), out_shardings=whole)
+
+
+def predict(eval_step: Callable, variables, images: np.ndarray, mesh: Mesh, batch_size: int):
+    """Predictions for any number of images, a batch at a time.
+
+    Args:
+      eval_step: of `make_eval_step`.
+      variables: of a state.
+      images: (N, ...); under several processes all of them have the same.
+      mesh: of `make_mesh`.
+      batch_size: a multiple of the number of devices. The last batch is filled up.
+
+    Returns:
+      A `Prediction` of N NumPy rows.
+    """
+    rows = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        missing = [(0, batch_size - len(batch))] + [(0, 0)] * (batch.ndim - 1)
+        mine = _own_part(np.pad(batch, missing))
+        rows.append(jax.device_get(eval_step(variables, share_batch(mine, mesh))))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(images)], *rows)
+
+
+def share_batch(batch, mesh: Mesh):
+    """A pytree of this process's rows as global arrays, split over the mesh."""
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(_split(mesh), np.asarray(x)), batch
+    )
+
+
+def batch_indices(num: int, batch_size: int, step: int, seed: int) -> np.ndarray:
+    """Which samples this process takes at a step.
+
+    Every sample comes once an epoch, in an order that depends on the seed and the epoch; a
+    batch may begin in one epoch and end in the next.
+
+    Args:
+      num: number of samples.
+      batch_size: over all processes, each of which takes an equal part.
+      step: counted from 0.
+      seed: of the order.
+
+    Returns:
+      (batch_size / number of processes,) indices below `num`.
+    """
+    place = np.arange(step * batch_size, (step + 1) * batch_size)
+    place = _own_part(place)
+    epochs, within = np.divmod(place, num)
+    index = np.empty_like(place)
+    for epoch in np.unique(epochs):
+        order = np.random.default_rng((seed, int(epoch))).permutation(num)
+        index[epochs == epoch] = order[within[epochs == epoch]]
+    return index
+
+
+def train(
+    state: TrainState,
+    train_step: Callable,
+    load_batch: Callable[[int], tuple[Any, Targets]],
+    key: jax.Array,
+    mesh: Mesh,
+    *,
+    num_steps: int,
+    checkpoints: Checkpoints,
+    save_every: int,
+) -> Iterator[tuple[int, TrainState, dict[str, float]]]:
+    """Trains from the state's step on; the caller's loop shows, logs and evaluates.
+
+    Saves every `save_every` steps and at the end. SIGTERM and Ctrl-C save, too, and end the
+    loop. Under `jax.distributed` a signal to one process ends all of them at the same step.
+
+    Args:
+      state: where to begin; consumed.
+      train_step: of `make_train_step`.
+      load_batch: from a step to this process's images and `Targets`.
+      key: of all that is random in the steps.
+      mesh: of `make_mesh`.
+      num_steps: the step to end at.
+      checkpoints: where to save.
+      save_every: steps between two checkpoints.
+
+    Yields:
+      The number of steps done, the state, which lives until the next step, and the metrics
+      of the newest step that is known, which may be some steps old.
+
+    Raises:
+      FloatingPointError: for a loss that is not finite, with the step and the last checkpoint.
+      Stopped: after a signal.
+    """
+    step, flying = int(state.step), collections.deque()
+
+    def land() -> dict[str, float]:
+        at, metrics = flying.popleft()
+        values = {name: float(value) for name, value in metrics.items()}
+        if not np.isfinite(values["loss"]):
+            raise FloatingPointError(
+                f"the loss of step {at} is {values['loss']}; {checkpoints.describe_newest()}."
+            )
+        return values
+
+    metrics = {}
+    with _signals_noted() as signals:
+        while step < num_steps:
+            images, targets = share_batch(load_batch(step), mesh)
+            state, new = train_step(state, images, targets, key)
+            step += 1
+            flying.append((step, new))
+            stops = _is_stopped(signals, step)
+            saves = stops or step % save_every == 0 or step == num_steps
+            while len(flying) > (0 if saves else _IN_FLIGHT):
+                metrics = land()
+            if saves:
+                checkpoints.save(step, state, wait=stops or step == num_steps)
+            if stops:
+                raise Stopped(step, signals[0] if signals else signal.SIGTERM)
+            yield step, state, metrics
+
+
+def caffe_sgd(
+    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Caffe's solver, which the paper's settings are written for.
+
+    velocity = momentum * velocity + rate * (gradient + decay * weight), and the weight loses
+    the velocity: the rate enters the velocity, so that a lower rate takes effect slowly, and
+    the decay is an L2 term of the loss, on all weights.
+
+    Args:
+      learning_rate: a number, or a function of the step.
+      momentum: share of the velocity that stays.
+      weight_decay: factor of the L2 term.
+
+    Returns:
+      The optimiser.
+    """
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay) if weight_decay else optax.identity(),
+        optax.scale_by_learning_rate(learning_rate),
+        optax.trace(momentum),
+    )
+
+
+@contextlib.contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """Notes SIGTERM and Ctrl-C in a list; a second Ctrl-C interrupts as usual.
+
+    Does nothing outside the main thread, where signals cannot be caught.
+    """
+    noted, former = [], {}
+
+    def note(signum, frame):
+        if signum == signal.SIGINT and noted:
+            raise KeyboardInterrupt
+        noted.append(signum)
+
+    # Under jax.distributed SIGTERM belongs to the service that tells all processes of it.
+    caught = [signal.SIGINT] + ([signal.SIGTERM] if jax.process_count() == 1 else [])
+    try:
+        with contextlib.suppress(ValueError):
+            for signum in caught:
+                former[signum] = signal.signal(signum, note)
+        yield noted
+    finally:
+        for signum, handler in former.items():
+            signal.signal(signum, handler)
+
+
+def _is_stopped(signals: list[int], step: int) -> bool:
+    if jax.process_count() == 1:
+        return bool(signals)
+    if signals:
+        raise KeyboardInterrupt  # the others cannot know of it
+    return multihost_utils.reached_preemption_sync_point(step)
+
+
+def _own_part(rows: np.ndarray) -> np.ndarray:
+    """This process's rows of a global batch."""
+    return np.split(rows, jax.process_count())[jax.process_index()]
+
+
+def _replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def _split(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec("batch"))
