@@ -19,7 +19,7 @@ import numpy as np
 import optax
 from absl import app, flags, logging
 
-from data.toy import ToyObject, ToySet, load_toy, toy_object
+from data.toy import ToySet, load_toy, toy_object
 from experiments.progress import show_progress
 from experiments.toy_figures import draw_figure5, draw_predictions, draw_samples
 from experiments.toy_methods import METHODS, make_method
@@ -89,9 +89,7 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}.")
     workdir = claim_workdir(_WORKDIR.value, {flag.name: flag.value for flag in _RECIPE})
-    runs = list(
-        itertools.product(map(int, _OBJECTS.value), map(int, _SEEDS.value), _METHODS.value)
-    )
+    runs = list(itertools.product(map(int, _OBJECTS.value), map(int, _SEEDS.value), _METHODS.value))
     for i, (num_params, seed, name) in enumerate(runs):
         directory = workdir / f"{num_params}_{name}_{seed}"
         if (directory / "scores.json").exists():

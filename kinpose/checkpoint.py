@@ -88,8 +88,8 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 leaves = self._read(step)
-            except Exception as error:  # noqa: BLE001 - a damaged file may lead to any
-                reason = (str(error) or type(error).__name__).splitlines()[0]
+            except Exception as error:
+                reason = (str(error) or type(error).__name__).split("[tensorstore_spec")[0]
                 logging.warning("%s: step %d is passed over: %s", self.directory, step, reason)
                 continue
             self._check_like(leaves, like, step)

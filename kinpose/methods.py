@@ -141,7 +141,7 @@ def fitted_joint(
     unit: float,
     *,
     start: Callable[[jax.Array], jax.Array] | None = None,
-    max_iterations: int = 3,
+    max_iterations: int = 2,
     share: float = 0.5,
 ) -> Method:
     """The network gives joints, the skeleton is fitted to them, the loss sits behind the fit.

@@ -15,9 +15,8 @@ from kinpose.train import Stopped, batch_indices, caffe_sgd, make_mesh, predict,
 from tests.conftest import ROOT
 from tests.training import run
 
-# Sums over the batch in another order, through eight steps of Adam, which divides small
-# gradients by their own size.
-DEVICES_TOLERANCE = 1e-4
+# Sums over the batch in another order; a ReLU that closes for one of them makes it 5e-5.
+DEVICES_TOLERANCE = 2e-4
 
 
 def start(out, devices, *options):

@@ -10,20 +10,28 @@ import os
 import pathlib
 
 
-def run(num_steps=8, batch_size=16, *, workdir, save_every=2, slow_s=0.0, poison=None, on_step=None):
+def run(
+    num_steps=8, batch_size=16, *, workdir, save_every=2, slow_s=0.0, poison=None, on_step=None
+):
     """Trains a small network with dropout on the toy; returns the final state and losses."""
     import time
 
     import flax.linen as nn
     import jax
     import numpy as np
-    import optax
 
     from kinpose import forward_kinematics
     from kinpose.checkpoint import Checkpoints
     from kinpose.methods import Targets, kinematic_joint
     from kinpose.skeletons import toy
-    from kinpose.train import batch_indices, init_state, make_mesh, make_train_step, train
+    from kinpose.train import (
+        batch_indices,
+        caffe_sgd,
+        init_state,
+        make_mesh,
+        make_train_step,
+        train,
+    )
 
     class Net(nn.Module):
         @nn.compact
@@ -39,7 +47,7 @@ def run(num_steps=8, batch_size=16, *, workdir, save_every=2, slow_s=0.0, poison
     images = joints.reshape(40, -1) / 45
     mesh = make_mesh()
     method = kinematic_joint(skeleton, params.mean(0), np.ones(6, np.float32), 45.0)
-    optimiser = optax.adam(1e-2)
+    optimiser = caffe_sgd(0.02)
     model = Net()
     state = init_state(jax.random.key(0), model, optimiser, images[:1], mesh)
     step_fn = make_train_step(model, method, optimiser, mesh)
@@ -55,7 +63,7 @@ def run(num_steps=8, batch_size=16, *, workdir, save_every=2, slow_s=0.0, poison
     losses = {}
     with Checkpoints(pathlib.Path(workdir) / "checkpoints") as checkpoints:
         _, state = checkpoints.restore(state) or (0, state)
-        for step, state, metrics in train(
+        for step, state, metrics in train(  # noqa: B007 - the last state is what counts
             state,
             step_fn,
             load_batch,

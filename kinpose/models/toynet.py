@@ -50,9 +50,7 @@ class ToyNet(nn.Module):
         """
         images = jnp.asarray(images)
         if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-            raise ValueError(
-                f"images must have shape (B, {SIDE}, {SIDE}), but got {images.shape}."
-            )
+            raise ValueError(f"images must have shape (B, {SIDE}, {SIDE}), but got {images.shape}.")
         x = images.astype(jnp.float32)[..., None]
         x = _Convolution(8, 5, pool=4, name="conv1")(x)
         x = _Convolution(8, 5, pool=2, name="conv2")(x)
