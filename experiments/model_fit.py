@@ -5,7 +5,6 @@
 Writes angles.csv, fit.bvh, report.json and poses.png, and poses.gif on request.
 """
 
-import logging
 import math
 import pathlib
 
@@ -14,6 +13,7 @@ import numpy as np
 from absl import app, flags
 
 from experiments.fit_results import check_output_dir, format_table, make_report, write_results
+from experiments.program import run_program
 from experiments.progress import show_progress
 from kinpose import (
     Skeleton,
@@ -206,14 +206,5 @@ def _fit_all(joints, skeleton: Skeleton) -> Fit:
     return Fit(*map(np.concatenate, zip(*pieces, strict=True)))
 
 
-def run():
-    """Entry point: a user's mistake ends in one line, not in a traceback."""
-    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # which devices are absent
-    try:
-        app.run(main)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

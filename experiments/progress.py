@@ -7,11 +7,6 @@ from collections.abc import Iterable, Iterator
 from absl import logging
 from tqdm import tqdm
 
-# Orbax tells of every checkpoint in twenty lines.
-logging.get_absl_logger().addFilter(
-    lambda record: record.levelno > logging.INFO or "orbax" not in record.pathname
-)
-
 _SECONDS_BETWEEN_LINES = 10.0
 
 

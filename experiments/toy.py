@@ -20,21 +20,22 @@ import optax
 from absl import app, flags, logging
 
 from data.toy import ToySet, load_toy, toy_object
+from experiments.program import run_program
 from experiments.progress import show_progress
 from experiments.toy_figures import draw_figure5, draw_predictions, draw_samples
 from experiments.toy_methods import METHODS, make_method
 from experiments.toy_scores import PAPER, format_table, model_fit, score
 from kinpose.checkpoint import Checkpoints
 from kinpose.io.files import write_atomically
+from kinpose.mesh import make_mesh
 from kinpose.methods import Prediction, Targets
 from kinpose.models import ToyNet
+from kinpose.optimisers import caffe_sgd
+from kinpose.stopping import Stopped
 from kinpose.train import (
-    Stopped,
     batch_indices,
-    caffe_sgd,
     init_state,
     make_eval_step,
-    make_mesh,
     make_train_step,
     predict,
     train,
@@ -233,4 +234,4 @@ def _load(num_params: int) -> tuple[ToySet, ToySet]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run_program(main)

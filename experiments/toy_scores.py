@@ -37,7 +37,7 @@ def score(prediction: Prediction, truth: ToySet, skeleton: Skeleton) -> dict[str
     if params is None:
         params = jax.vmap(read_params, in_axes=(0, None))(prediction.joints, skeleton)
     angles = np.array(skeleton.is_angle)
-    error = float(np.mean(mpjpe(prediction.joints, truth.joints), dtype=np.float64))
+    error = float(np.asarray(mpjpe(prediction.joints, truth.joints)).mean(dtype=np.float64))
     wrong = np.asarray(angle_error(np.asarray(params)[:, angles], truth.params[:, angles]))
     length = float(np.linalg.norm(skeleton.offsets, axis=-1).max())
     lengths = np.asarray(bone_lengths(prediction.joints, skeleton), np.float64)

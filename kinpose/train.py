@@ -8,7 +8,6 @@ Shapes: B batch (over all processes), K keypoints, D dofs.
 """
 
 import collections
-import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -18,11 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.experimental import multihost_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from kinpose.checkpoint import Checkpoints
+from kinpose.mesh import own_part, replicated, share_batch, split
 from kinpose.methods import Method, Prediction, Targets
+from kinpose.stopping import Stopped, is_stopped, signals_noted
 
 _IN_FLIGHT = 2
 """Steps that are sent to the devices before the loss of an earlier one is looked at."""
@@ -40,20 +40,6 @@ class TrainState(NamedTuple):
     step: jax.Array
     variables: dict[str, Any]
     opt_state: optax.OptState
-
-
-class Stopped(Exception):
-    """A signal ended the training; its state is saved."""
-
-    def __init__(self, step: int, signum: int):
-        super().__init__(f"stopped by {signal.Signals(signum).name} after step {step}")
-        self.step, self.signum = step, signum
-
-
-def make_mesh(devices=None) -> Mesh:
-    """All devices of all processes, or those given, in one axis named `batch`."""
-    devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), ("batch",), (AxisType.Auto,), devices=devices)
 
 
 def init_state(
@@ -80,7 +66,7 @@ def init_state(
         variables = model.init(key, images)
         return TrainState(jnp.int32(0), variables, optimiser.init(variables["params"]))
 
-    return jax.jit(init, out_shardings=_replicated(mesh))(key, np.asarray(images))
+    return jax.jit(init, out_shardings=replicated(mesh))(key, np.asarray(images))
 
 
 def make_train_step(
@@ -119,10 +105,10 @@ def make_train_step(
         variables = {**state.variables, **updates, "params": optax.apply_updates(params, moves)}
         return TrainState(state.step + 1, variables, opt_state), {"loss": loss}
 
-    whole, split = _replicated(mesh), _split(mesh)
+    whole, parts = replicated(mesh), split(mesh)
     return jax.jit(
         step,
-        in_shardings=(whole, split, split, whole),
+        in_shardings=(whole, parts, parts, whole),
         out_shardings=whole,
         donate_argnums=0,
     )
@@ -134,8 +120,8 @@ def make_eval_step(model: nn.Module, method: Method, mesh: Mesh) -> Callable:
     def step(variables, images) -> Prediction:
         return method.predict(model.apply(variables, images))
 
-    whole, split = _replicated(mesh), _split(mesh)
-    return jax.jit(step, in_shardings=(whole, split), out_shardings=whole)
+    whole, parts = replicated(mesh), split(mesh)
+    return jax.jit(step, in_shardings=(whole, parts), out_shardings=whole)
 
 
 def predict(eval_step: Callable, variables, images: np.ndarray, mesh: Mesh, batch_size: int):
@@ -155,16 +141,9 @@ def predict(eval_step: Callable, variables, images: np.ndarray, mesh: Mesh, batc
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         missing = [(0, batch_size - len(batch))] + [(0, 0)] * (batch.ndim - 1)
-        mine = _own_part(np.pad(batch, missing))
+        mine = own_part(np.pad(batch, missing))
         rows.append(jax.device_get(eval_step(variables, share_batch(mine, mesh))))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(images)], *rows)
-
-
-def share_batch(batch, mesh: Mesh):
-    """A pytree of this process's rows as global arrays, split over the mesh."""
-    return jax.tree.map(
-        lambda x: jax.make_array_from_process_local_data(_split(mesh), np.asarray(x)), batch
-    )
 
 
 def batch_indices(num: int, batch_size: int, step: int, seed: int) -> np.ndarray:
@@ -183,7 +162,7 @@ def batch_indices(num: int, batch_size: int, step: int, seed: int) -> np.ndarray
       (batch_size / number of processes,) indices below `num`.
     """
     place = np.arange(step * batch_size, (step + 1) * batch_size)
-    place = _own_part(place)
+    place = own_part(place)
     epochs, within = np.divmod(place, num)
     index = np.empty_like(place)
     for epoch in np.unique(epochs):
@@ -238,13 +217,13 @@ def train(
         return values
 
     metrics = {}
-    with _signals_noted() as signals:
+    with signals_noted() as signals:
         while step < num_steps:
             images, targets = share_batch(load_batch(step), mesh)
             state, new = train_step(state, images, targets, key)
             step += 1
             flying.append((step, new))
-            stops = _is_stopped(signals, step)
+            stops = is_stopped(signals, step)
             saves = stops or step % save_every == 0 or step == num_steps
             while len(flying) > (0 if saves else _IN_FLIGHT):
                 metrics = land()
@@ -253,73 +232,3 @@ def train(
             if stops:
                 raise Stopped(step, signals[0] if signals else signal.SIGTERM)
             yield step, state, metrics
-
-
-def caffe_sgd(
-    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9, weight_decay: float = 0.0
-) -> optax.GradientTransformation:
-    """Caffe's solver, which the paper's settings are written for.
-
-    velocity = momentum * velocity + rate * (gradient + decay * weight), and the weight loses
-    the velocity: the rate enters the velocity, so that a lower rate takes effect slowly, and
-    the decay is an L2 term of the loss, on all weights.
-
-    Args:
-      learning_rate: a number, or a function of the step.
-      momentum: share of the velocity that stays.
-      weight_decay: factor of the L2 term.
-
-    Returns:
-      The optimiser.
-    """
-    return optax.chain(
-        optax.add_decayed_weights(weight_decay) if weight_decay else optax.identity(),
-        optax.scale_by_learning_rate(learning_rate),
-        optax.trace(momentum),
-    )
-
-
-@contextlib.contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """Notes SIGTERM and Ctrl-C in a list; a second Ctrl-C interrupts as usual.
-
-    Does nothing outside the main thread, where signals cannot be caught.
-    """
-    noted, former = [], {}
-
-    def note(signum, frame):
-        if signum == signal.SIGINT and noted:
-            raise KeyboardInterrupt
-        noted.append(signum)
-
-    # Under jax.distributed SIGTERM belongs to the service that tells all processes of it.
-    caught = [signal.SIGINT] + ([signal.SIGTERM] if jax.process_count() == 1 else [])
-    try:
-        with contextlib.suppress(ValueError):
-            for signum in caught:
-                former[signum] = signal.signal(signum, note)
-        yield noted
-    finally:
-        for signum, handler in former.items():
-            signal.signal(signum, handler)
-
-
-def _is_stopped(signals: list[int], step: int) -> bool:
-    if jax.process_count() == 1:
-        return bool(signals)
-    if signals:
-        raise KeyboardInterrupt  # the others cannot know of it
-    return multihost_utils.reached_preemption_sync_point(step)
-
-
-def _own_part(rows: np.ndarray) -> np.ndarray:
-    """This process's rows of a global batch."""
-    return np.split(rows, jax.process_count())[jax.process_index()]
-
-
-def _replicated(mesh: Mesh) -> NamedSharding:
-    return NamedSharding(mesh, PartitionSpec())
-
-
-def _split(mesh: Mesh) -> NamedSharding:
-    return NamedSharding(mesh, PartitionSpec("batch"))

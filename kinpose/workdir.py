@@ -131,7 +131,7 @@ def read_metrics(directory) -> list[dict[str, Any]]:
     path = pathlib.Path(directory) / _METRICS
     if not path.exists():
         return []
-    *lines, rest = path.read_text(encoding="utf-8").split("\n")
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines]
 
 

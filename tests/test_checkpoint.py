@@ -14,7 +14,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from kinpose.checkpoint import Checkpoints
-from kinpose.train import make_mesh
+from kinpose.mesh import make_mesh
 from tests.conftest import ROOT
 
 
@@ -145,9 +145,13 @@ def test_a_state_goes_to_the_devices_that_are_asked_for(spec, tmp_path):
 
 
 def test_an_error_in_the_block_loses_no_checkpoint(tmp_path):
-    with pytest.raises(RuntimeError), Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(5, make_state(5))
-        raise RuntimeError
+    def save_and_fail():
+        with Checkpoints(tmp_path) as checkpoints:
+            checkpoints.save(5, make_state(5))
+            raise RuntimeError("after saving")
+
+    with pytest.raises(RuntimeError, match="after saving"):
+        save_and_fail()
     assert restore(tmp_path)[0] == 5
 
 

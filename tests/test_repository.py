@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 DRAWS = {"kinpose.plot", "kinpose.drawing", "kinpose.diagram"}
-TRAINS = {"kinpose.train", "kinpose.checkpoint", "kinpose.workdir"}
+TRAINS = {"kinpose.train", "kinpose.checkpoint", "kinpose.workdir", "kinpose.optimisers"}
 FILES = sorted((ROOT / "kinpose").rglob("*.py"))
 
 

@@ -11,7 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kinpose.train import Stopped, batch_indices, caffe_sgd, make_mesh, predict, share_batch
+from kinpose.mesh import make_mesh, share_batch
+from kinpose.optimisers import caffe_sgd
+from kinpose.stopping import Stopped
+from kinpose.train import batch_indices, predict
 from tests.conftest import ROOT
 from tests.training import run
 
@@ -120,7 +123,8 @@ def test_a_loss_that_is_not_finite_names_its_step_and_the_last_checkpoint(tmp_pa
 def test_metrics_of_a_step_are_seen_in_order(tmp_path):
     _, losses = run(8, workdir=tmp_path, save_every=100)
     found = [loss for loss in losses.values() if loss is not None]
-    assert len(found) >= 5 and np.isfinite(found).all()
+    assert len(found) >= 5
+    assert np.isfinite(found).all()
 
 
 def test_training_learns(tmp_path):

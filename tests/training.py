@@ -22,16 +22,11 @@ def run(
 
     from kinpose import forward_kinematics
     from kinpose.checkpoint import Checkpoints
+    from kinpose.mesh import make_mesh
     from kinpose.methods import Targets, kinematic_joint
+    from kinpose.optimisers import caffe_sgd
     from kinpose.skeletons import toy
-    from kinpose.train import (
-        batch_indices,
-        caffe_sgd,
-        init_state,
-        make_mesh,
-        make_train_step,
-        train,
-    )
+    from kinpose.train import batch_indices, init_state, make_train_step, train
 
     class Net(nn.Module):
         @nn.compact
@@ -63,7 +58,7 @@ def run(
     losses = {}
     with Checkpoints(pathlib.Path(workdir) / "checkpoints") as checkpoints:
         _, state = checkpoints.restore(state) or (0, state)
-        for step, state, metrics in train(  # noqa: B007 - the last state is what counts
+        for step, state, metrics in train(  # noqa: B007, B020 - the last state is returned
             state,
             step_fn,
             load_batch,

@@ -1,0 +1,27 @@
+"""Optimisers that optax does not have."""
+
+import optax
+
+
+def caffe_sgd(
+    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Caffe's solver, which the paper's settings are written for.
+
+    velocity = momentum * velocity + rate * (gradient + decay * weight), and the weight loses
+    the velocity: the rate enters the velocity, so that a lower rate takes effect slowly, and
+    the decay is an L2 term of the loss, on all weights.
+
+    Args:
+      learning_rate: a number, or a function of the step.
+      momentum: share of the velocity that stays.
+      weight_decay: factor of the L2 term.
+
+    Returns:
+      The optimiser.
+    """
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay) if weight_decay else optax.identity(),
+        optax.scale_by_learning_rate(learning_rate),
+        optax.trace(momentum),
+    )
