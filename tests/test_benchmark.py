@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import benchmark
+from experiments import benchmark_fit, benchmark_toynet
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -42,7 +42,21 @@ def test_an_unknown_name_is_refused(kind):
 def test_the_judge_counts_what_was_found():
     truth, shifted = np.zeros((4, 27)), np.zeros((4, 27))
     shifted[:, 0] = [0, 0.05e-3, 0.5e-3, 0.5]  # m
-    points = np.asarray(benchmark.POSITIONS(truth.astype(np.float32), benchmark.HUMAN))
-    scores = benchmark.judge_fits(points, {"sample": truth[:2], "shifted": shifted})
+    points = np.asarray(benchmark_fit.POSITIONS(truth.astype(np.float32), benchmark_fit.HUMAN))
+    scores = benchmark_fit.judge_fits(points, {"sample": truth[:2], "shifted": shifted})
     assert scores["sample"] == {"under 0.1 mm": 1.0, "under 1 mm": 1.0, "as the best": 1.0}
     assert scores["shifted"] == {"under 0.1 mm": 0.5, "under 1 mm": 0.75, "as the best": 0.75}
+
+
+def test_the_toynet_suite_compares_training_steps(tmp_path):
+    chosen = ("--suite=toynet", "--contenders=kinpose,plain", f"--output={tmp_path / 'net.json'}")
+    result = run(*chosen)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((tmp_path / "net.json").read_text())["suites"]["toynet"]
+    assert [row["as the first"] for row in rows] == [True, True]
+
+
+def test_a_network_that_computes_something_else_is_called_wrong():
+    right = np.ones((3, 18))
+    scores = benchmark_toynet.judge({}, {"kinpose": right, "other": right + 0.1})
+    assert [row["as the first"] for row in scores.values()] == [True, False]

@@ -57,7 +57,8 @@ def test_a_run_leaves_all_that_it_promises(finished):
     assert (workdir / "results.md").read_text().strip() in done.stdout
     assert "paper, 3 parameters" in done.stdout
     for name in ("figure5.png", "samples.png", "predictions.png"):
-        assert Image.open(workdir / name).size[0] > 300
+        with Image.open(workdir / name) as picture:
+            assert picture.size[0] > 300
     lines = (workdir / "3_direct_joint_0" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [3, 6]
     assert {"loss", "images_per_s", "joint_error_px"} <= json.loads(lines[-1]).keys()
