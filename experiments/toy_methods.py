@@ -87,4 +87,5 @@ METHODS: dict[str, Callable] = {
     "fitted_joint": _fitted_joint,
     "kinematic_joint_cos_sin": functools.partial(_kinematic_joint, angles="cos_sin"),
     "kinematic_joint_directions": _kinematic_joint_directions,
+    "kinematic_joint_supervised": functools.partial(_kinematic_joint, parameter_weight=0.1),
 }

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from kinpose.fitting import fit_params
 from kinpose.kinematics import forward_kinematics
@@ -86,8 +87,13 @@ def kinematic_joint(
     length_unit: float,
     *,
     angles: str = "plain",
+    parameter_weight: float = 0.0,
 ) -> Method:
     """The network gives motion parameters, the loss sits on their joints: Eq. 3 (Sec. 3.2).
+
+    Joints alone say little of an angle whose limb is short, or of one among several that turn
+    the same bone; where true parameters are known, a small part of `direct_parameter`'s loss
+    beside Eq. 3 says more.
 
     Args:
       skeleton: maps parameters to joints.
@@ -95,9 +101,11 @@ def kinematic_joint(
       units: see `read_outputs`.
       length_unit: losses count in it.
       angles: see `read_outputs`.
+      parameter_weight: factor of the squared angles between found and true parameters (rad);
+        0 is the paper's.
 
     Returns:
-      The method.
+      The method. Its targets need `params` if they have a weight.
     """
     num_outputs, read = read_outputs(skeleton, mean_params, units, angles)
 
@@ -106,7 +114,12 @@ def kinematic_joint(
         return Prediction(_joints(params, skeleton), params)
 
     def loss(outputs, targets):
-        return joint_loss(predict(outputs).joints / length_unit, targets.joints / length_unit)
+        found = predict(outputs)
+        on_joints = joint_loss(found.joints / length_unit, targets.joints / length_unit)
+        if not parameter_weight:
+            return on_joints
+        wrong = _wrap(found.params - targets.params)[:, np.array(skeleton.is_angle)]
+        return on_joints + parameter_weight * parameter_loss(wrong, jnp.zeros_like(wrong))
 
     return Method(num_outputs, predict, loss)
 
@@ -220,6 +233,11 @@ def read_outputs(skeleton: Skeleton, mean_params, units, angles: str = "plain"):
         return plain(turns)
 
     return (num, plain) if angles == "plain" else (2 * num, cos_sin)
+
+
+def _wrap(angles) -> jax.Array:
+    """The same angles within half a turn of zero (rad)."""
+    return (angles + jnp.pi) % (2 * jnp.pi) - jnp.pi
 
 
 def _joints(params, skeleton: Skeleton) -> jax.Array:

@@ -39,6 +39,9 @@ def make(name, truth):
         "direct": lambda: direct_joint(mean_joints, UNIT),
         "kinematic": lambda: kinematic_joint(skeleton, mean_params, units, UNIT),
         "cos_sin": lambda: kinematic_joint(skeleton, mean_params, units, UNIT, angles="cos_sin"),
+        "supervised": lambda: kinematic_joint(
+            skeleton, mean_params, units, UNIT, parameter_weight=0.1
+        ),
         "mixed": lambda: kinematic_joint(
             skeleton, mean_params, np.diag(units) @ np.tri(8, dtype=np.float32), UNIT
         ),
@@ -48,7 +51,7 @@ def make(name, truth):
     return makers[name]()
 
 
-NAMES = ("direct", "kinematic", "cos_sin", "mixed", "parameter", "fitted")
+NAMES = ("direct", "kinematic", "supervised", "cos_sin", "mixed", "parameter", "fitted")
 VALID = ("kinematic", "cos_sin", "mixed", "parameter", "fitted")
 
 
@@ -62,7 +65,11 @@ def true_outputs(name, truth):
         return np.concatenate([first, np.where(angle, np.cos(params) - 1, 0)], axis=1)
     if name == "mixed":
         return np.diff(params, axis=1, prepend=0)
-    return params if name in ("kinematic", "parameter") else joints.reshape(len(joints), -1)
+    return (
+        params
+        if name in ("kinematic", "supervised", "parameter")
+        else joints.reshape(len(joints), -1)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,7 +114,7 @@ def test_losses_are_finite_and_differentiable_where_training_begins(name, truth)
     assert jnp.abs(gradient).max() > 0
 
 
-@pytest.mark.parametrize("name", ["kinematic", "mixed", "fitted"])
+@pytest.mark.parametrize("name", ["kinematic", "supervised", "mixed", "fitted"])
 def test_gradients_of_the_loss_are_its_slope(name, truth, x64):
     truth = jax.tree.map(lambda x: np.asarray(x, float), truth)
     method = make(name, truth)
@@ -121,6 +128,12 @@ def test_gradients_of_the_loss_are_its_slope(name, truth, x64):
 
     slope = (loss(step) - loss(-step)) / (2 * step)
     np.testing.assert_allclose(jax.grad(loss)(0.0), slope, rtol=2e-2)
+
+
+def test_a_full_turn_costs_nothing_where_angles_are_supervised(truth):
+    outputs = jnp.asarray(true_outputs("supervised", truth), jnp.float32).at[:, 4].add(2 * np.pi)
+    assert float(make("supervised", truth).loss(outputs, truth).max()) < 1e-6
+    assert float(make("parameter", truth).loss(outputs, truth).min()) > 1
 
 
 def test_a_human_can_be_fitted_from_nothing():
