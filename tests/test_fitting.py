@@ -155,6 +155,12 @@ def test_a_start_at_the_solution_stays_there(x64):
     assert fit.iterations.max() <= 2
 
 
+@pytest.mark.parametrize("count", [8, 64])
+def test_no_fit_takes_more_steps_than_it_may(count):
+    joints = np.random.default_rng(0).normal(size=(count, 7, 2)).astype(np.float32)
+    assert int(fit_params(joints, toy(8), max_iterations=2).iterations.max()) == 2
+
+
 @pytest.mark.parametrize("num_params", [3, 10])
 def test_toy_objects_are_recovered_from_nothing(num_params):
     rng = np.random.default_rng(num_params)
