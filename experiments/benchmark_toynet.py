@@ -7,10 +7,11 @@ import jax
 import numpy as np
 import optax
 
-from data.toy import load_toy
+from data.toy import ToySet, load_toy, toy_object
 from experiments.benchmark_suite import Contender, Suite
+from experiments.toy_methods import make_method
 from kinpose.mesh import make_mesh, share_batch
-from kinpose.methods import Targets, direct_joint
+from kinpose.methods import Targets
 from kinpose.models import ToyNet, toynet
 from kinpose.models.convolution import by_convolution
 from kinpose.train import init_state, make_train_step
@@ -26,13 +27,11 @@ class Work(NamedTuple):
     """A batch.
 
     Attributes:
-      images: (B, 128, 128) uint8.
-      joints: (B, K, 2) in half images.
+      data: images, joints (px) and parameters.
       weights: of Flax, layer by layer; all random, so that outputs tell networks apart.
     """
 
-    images: np.ndarray
-    joints: np.ndarray
+    data: ToySet
     weights: dict
 
 
@@ -47,7 +46,7 @@ def draw(batch: int) -> dict[str, Work]:
         return rng.uniform(-bound, bound, leaf.shape).astype(np.float32)
 
     weights = jax.tree.map(draw_weight, shapes)
-    return {"training step": Work(train.images, train.joints / 64 - 1, weights)}
+    return {"training step": Work(train, weights)}
 
 
 def judge(work, results: dict[str, np.ndarray]) -> dict[str, dict]:
@@ -59,18 +58,19 @@ def judge(work, results: dict[str, np.ndarray]) -> dict[str, dict]:
     }
 
 
-def kinpose_step(work: Work):
+def kinpose_step(name: str, work: Work):
     """The step of the experiments, the batch brought to the device included."""
     net, optimiser, mesh = ToyNet(18), optax.adam(1e-3), make_mesh(jax.devices()[:1])
-    method = direct_joint(np.zeros(work.joints.shape[1:], np.float32), 1.0)
-    outputs = jax.jit(net.apply)({"params": work.weights}, work.images)
+    images, *truth = work.data
+    method = make_method(name, toy_object(10), work.data)
+    outputs = jax.jit(net.apply)({"params": work.weights}, images)
     key = jax.random.key(0)
-    state = init_state(key, net, optimiser, work.images[:1], mesh)
+    state = init_state(key, net, optimiser, images[:1], mesh)
     step = make_train_step(net, method, optimiser, mesh)
 
     def run():
         nonlocal state
-        batch = share_batch((work.images, Targets(work.joints)), mesh)
+        batch = share_batch((images, Targets(*truth)), mesh)
         state, _ = step(state, *batch, key)
         jax.block_until_ready(state)
         return outputs
@@ -81,7 +81,7 @@ def kinpose_step(work: Work):
 def plain_step(work: Work):
     """The same with XLA's own convolutions, as an accelerator has them."""
     toynet.convolve_and_pool = by_convolution
-    return kinpose_step(work)
+    return kinpose_step("direct_joint", work)
 
 
 def torch_step(channels_last: bool, work: Work):
@@ -104,11 +104,12 @@ def torch_step(channels_last: bool, work: Work):
     layout = torch.channels_last if channels_last else torch.contiguous_format
     net = net.to(memory_format=layout)
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
-    targets = torch.from_numpy(work.joints.reshape(len(work.joints), -1))
+    images, joints, _ = work.data
+    targets = torch.from_numpy(joints.reshape(len(joints), -1) / 64 - 1)
 
     def outputs():
-        images = torch.from_numpy(work.images).float()[:, None]
-        return net(images.contiguous(memory_format=layout))
+        batch = torch.from_numpy(images).float()[:, None]
+        return net(batch.contiguous(memory_format=layout))
 
     net.eval()
     with torch.no_grad():
@@ -137,7 +138,8 @@ def _as_torch(kernel: np.ndarray) -> np.ndarray:
 TOYNET = Suite(
     draw,
     {
-        "kinpose": Contender(kinpose_step),
+        "kinpose": Contender(functools.partial(kinpose_step, "direct_joint")),
+        "kinpose-fitted-joint": Contender(functools.partial(kinpose_step, "fitted_joint")),
         "plain": Contender(plain_step),
         "torch": Contender(functools.partial(torch_step, False), "torch"),
         "torch-channels-last": Contender(functools.partial(torch_step, True), "torch"),

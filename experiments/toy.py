@@ -89,6 +89,9 @@ def main(argv):
     """Trains what is not yet trained, then shows all there is."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}.")
+    check_batch_size()
+    for num_params in map(int, _OBJECTS.value):
+        _load(num_params)  # refuses what cannot be drawn, before anything is written
     workdir = claim_workdir(_WORKDIR.value, {flag.name: flag.value for flag in _RECIPE})
     runs = list(itertools.product(map(int, _OBJECTS.value), map(int, _SEEDS.value), _METHODS.value))
     for i, (num_params, seed, name) in enumerate(runs):
@@ -103,6 +106,20 @@ def main(argv):
             print(f"{stop}; the same command goes on from there", file=sys.stderr)
             sys.exit(128 + stop.signum)
     print(report(workdir))
+
+
+def check_batch_size():
+    """Refuses a batch that the images do not fill, or the devices cannot share."""
+    size, images = _BATCH_SIZE.value, _EPOCHS.value * _NUM_TRAIN.value
+    if size > images:
+        raise ValueError(
+            f"batch_size must be at most {images}, all epochs' images, but got {size}."
+        )
+    if size % jax.device_count():
+        raise ValueError(
+            f"batch_size must be a multiple of {jax.device_count()}, the number of devices, but "
+            f"got {size}."
+        )
 
 
 def run(directory: pathlib.Path, name: str, num_params: int, seed: int):

@@ -8,6 +8,7 @@ Shapes: B batch (over all processes), K keypoints, D dofs.
 """
 
 import collections
+import functools
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -161,14 +162,18 @@ def batch_indices(num: int, batch_size: int, step: int, seed: int) -> np.ndarray
     Returns:
       (batch_size / number of processes,) indices below `num`.
     """
-    place = np.arange(step * batch_size, (step + 1) * batch_size)
-    place = own_part(place)
+    place = own_part(np.arange(step * batch_size, (step + 1) * batch_size))
     epochs, within = np.divmod(place, num)
     index = np.empty_like(place)
     for epoch in np.unique(epochs):
-        order = np.random.default_rng((seed, int(epoch))).permutation(num)
-        index[epochs == epoch] = order[within[epochs == epoch]]
+        here = epochs == epoch
+        index[here] = _order(num, int(epoch), seed)[within[here]]
     return index
+
+
+@functools.lru_cache(maxsize=2)
+def _order(num: int, epoch: int, seed: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(num)
 
 
 def train(

@@ -96,6 +96,9 @@ def test_other_settings_are_refused_and_named(finished):
         ("--num_params=4", "must be some of 10, 3, 6, 8"),
         ("--seeds=a", "must be numbers from 0 on"),
         ("--epochs=0", "epochs"),
+        ("--batch_size=500", "error: batch_size must be at most 192, all epochs' images"),
+        ("--bone_length=-1", "error: bone_length must be a positive number"),
+        ("--bone_length=200", "error: bone_length must let the object fit the image"),
     ],
 )
 def test_a_wrong_flag_is_refused_before_anything_is_written(flag, message, tmp_path):
