@@ -86,7 +86,8 @@ def make_train_step(
 
     Returns:
       A function of a state, which it consumes, images (B, ...), `Targets` and a key, to the
-      next state and the metrics of the batch: `loss`, the mean before the step.
+      next state and the metrics of the batch: `loss`, the mean before the step, and
+      `gradient_norm`, of all weights together.
     """
 
     def step(state, images, targets, key):
@@ -104,7 +105,8 @@ def make_train_step(
         (loss, updates), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
         moves, opt_state = optimiser.update(gradient, state.opt_state, params)
         variables = {**state.variables, **updates, "params": optax.apply_updates(params, moves)}
-        return TrainState(state.step + 1, variables, opt_state), {"loss": loss}
+        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
+        return TrainState(state.step + 1, variables, opt_state), metrics
 
     whole, parts = replicated(mesh), split(mesh)
     return jax.jit(
@@ -207,7 +209,8 @@ def train(
       of the newest step that is known, which may be some steps old.
 
     Raises:
-      FloatingPointError: for a loss that is not finite, with the step and the last checkpoint.
+      FloatingPointError: for a loss or gradient that is not finite, naming the step and the
+        last checkpoint, which is from before it.
       Stopped: after a signal.
     """
     step, flying = int(state.step), collections.deque()
@@ -215,10 +218,11 @@ def train(
     def land() -> dict[str, float]:
         at, metrics = flying.popleft()
         values = {name: float(value) for name, value in metrics.items()}
-        if not np.isfinite(values["loss"]):
-            raise FloatingPointError(
-                f"the loss of step {at} is {values['loss']}; {checkpoints.describe_newest()}."
-            )
+        for name, value in values.items():
+            if not np.isfinite(value):
+                raise FloatingPointError(
+                    f"the {name} of step {at} is {value}; {checkpoints.describe_newest()}."
+                )
         return values
 
     metrics = {}

@@ -6,15 +6,19 @@ import socket
 import subprocess
 import sys
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from kinpose.checkpoint import Checkpoints
 from kinpose.mesh import make_mesh, share_batch
+from kinpose.methods import Method, Targets
 from kinpose.optimisers import caffe_sgd
 from kinpose.stopping import Stopped
-from kinpose.train import batch_indices, predict
+from kinpose.train import batch_indices, init_state, make_train_step, predict, train
 from tests.conftest import ROOT
 from tests.training import run
 
@@ -118,6 +122,31 @@ def test_a_loss_that_is_not_finite_names_its_step_and_the_last_checkpoint(tmp_pa
         run(8, workdir=tmp_path, poison=5)
     _, losses = run(8, workdir=tmp_path)
     assert min(losses) == 5
+
+
+def test_a_gradient_that_is_not_finite_is_never_saved(tmp_path):
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, images, *, train=False):
+            return nn.Dense(1)(images)
+
+    mesh, images, optimiser = make_mesh(), np.ones((2, 3), np.float32), optax.sgd(1.0)
+    root = Method(1, None, lambda outputs, targets: jnp.sqrt(0 * outputs[:, 0]))
+    state = init_state(jax.random.key(0), Net(), optimiser, images, mesh)
+    with Checkpoints(tmp_path) as checkpoints:
+        steps = train(
+            state,
+            make_train_step(Net(), root, optimiser, mesh),
+            lambda step: (images, Targets(images)),
+            jax.random.key(1),
+            mesh,
+            num_steps=1,
+            checkpoints=checkpoints,
+            save_every=1,
+        )
+        with pytest.raises(FloatingPointError, match="the gradient_norm of step 1 is nan; no chec"):
+            next(steps)
+    assert not any(tmp_path.iterdir())
 
 
 def test_metrics_of_a_step_are_seen_in_order(tmp_path):
