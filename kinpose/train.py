@@ -218,11 +218,11 @@ def train(
     def land() -> dict[str, float]:
         at, metrics = flying.popleft()
         values = {name: float(value) for name, value in metrics.items()}
-        for name, value in values.items():
-            if not np.isfinite(value):
-                raise FloatingPointError(
-                    f"the {name} of step {at} is {value}; {checkpoints.describe_newest()}."
-                )
+        if not np.isfinite(list(values.values())).all():
+            shown = ", ".join(f"{name} {value}" for name, value in values.items())
+            raise FloatingPointError(
+                f"step {at} is not finite ({shown}); {checkpoints.describe_newest()}."
+            )
         return values
 
     metrics = {}

@@ -118,7 +118,9 @@ def test_a_signal_saves_the_newest_step(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_names_its_step_and_the_last_checkpoint(tmp_path):
-    with pytest.raises(FloatingPointError, match=r"loss of step 6 is nan; .*checkpoint.* 4"):
+    with pytest.raises(
+        FloatingPointError, match=r"step 6 is not finite \(.*loss nan\); .* of step 4"
+    ):
         run(8, workdir=tmp_path, poison=5)
     _, losses = run(8, workdir=tmp_path)
     assert min(losses) == 5
@@ -144,7 +146,9 @@ def test_a_gradient_that_is_not_finite_is_never_saved(tmp_path):
             checkpoints=checkpoints,
             save_every=1,
         )
-        with pytest.raises(FloatingPointError, match="the gradient_norm of step 1 is nan; no chec"):
+        with pytest.raises(
+            FloatingPointError, match=r"gradient_norm nan, loss 0.0\); no checkpoint"
+        ):
             next(steps)
     assert not any(tmp_path.iterdir())
 
