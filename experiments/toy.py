@@ -25,10 +25,11 @@ from experiments.progress import show_progress
 from experiments.toy_figures import draw_figure5, draw_predictions, draw_samples
 from experiments.toy_methods import METHODS, make_method
 from experiments.toy_scores import PAPER, format_table, model_fit, score
+from kinpose import Skeleton
 from kinpose.checkpoint import Checkpoints
 from kinpose.io.files import write_atomically
 from kinpose.mesh import make_mesh
-from kinpose.methods import Prediction, Targets
+from kinpose.methods import Method, Prediction, Targets
 from kinpose.models import ToyNet
 from kinpose.optimisers import caffe_sgd
 from kinpose.stopping import Stopped
@@ -124,60 +125,61 @@ def check_batch_size():
 
 def run(directory: pathlib.Path, name: str, num_params: int, seed: int):
     """Trains one network and writes scores.json and predictions.npz into its directory."""
-    toy = toy_object(num_params, _BONE_LENGTH.value)
-    train_set, test_set = _load(num_params)
-    method, mesh = make_method(name, toy, train_set), make_mesh()
-    model = ToyNet(method.num_outputs)
-    num_steps = _EPOCHS.value * len(train_set.images) // _BATCH_SIZE.value
+    toy, sets = toy_object(num_params, _BONE_LENGTH.value), _load(num_params)
+    method = make_method(name, toy, sets[0])
+    found = train_network(directory, method, toy.skeleton, sets, seed)
+    rows = {name: (directory, found)}
+    if name == "direct_joint":
+        fitted = directory.with_name(f"{num_params}_model_fit_{seed}")
+        rows["model_fit"] = (fitted, model_fit(found, toy.skeleton))
+    for method_name, (place, prediction) in reversed(rows.items()):  # its own scores come last
+        row = {"method": method_name, "num_params": num_params, "seed": seed}
+        _write_run(place, prediction, row | score(prediction, sets[1], toy.skeleton))
+
+
+def train_network(
+    directory: pathlib.Path,
+    method: Method,
+    skeleton: Skeleton,
+    sets: tuple[ToySet, ToySet],
+    seed: int,
+) -> Prediction:
+    """Trains, or goes on from the last checkpoint; returns the predictions for the test set."""
+    (images, joints, params), test_set = sets
+    mesh, model, size = make_mesh(), ToyNet(method.num_outputs), _BATCH_SIZE.value
+    num_steps = _EPOCHS.value * len(images) // size
     optimiser = make_optimiser(num_steps)
     init_key, key = jax.random.split(jax.random.key(seed))
-    state = init_state(init_key, model, optimiser, train_set.images[:1], mesh)
+    state = init_state(init_key, model, optimiser, images[:1], mesh)
     step_fn = make_train_step(model, method, optimiser, mesh)
     eval_step = make_eval_step(model, method, mesh)
 
-    def load_batch(step):
-        index = batch_indices(len(train_set.images), _BATCH_SIZE.value, step, seed)
-        return train_set.images[index], Targets(train_set.joints[index], train_set.params[index])
+    def load_batch(step: int):
+        index = batch_indices(len(images), size, step, seed)
+        return images[index], Targets(joints[index], params[index])
 
-    def evaluate(state) -> tuple[Prediction, dict]:
-        found = predict(eval_step, state.variables, test_set.images, mesh, 40 * mesh.size)
-        return found, score(found, test_set, toy.skeleton)
+    def evaluate(state) -> Prediction:
+        return predict(eval_step, state.variables, test_set.images, mesh, 40 * mesh.size)
 
-    epoch = max(1, len(train_set.images) // _BATCH_SIZE.value)
+    epoch = max(1, len(images) // size)
     with Checkpoints(directory / "checkpoints") as checkpoints:
-        restored = checkpoints.restore(state)
-        first, state = restored or (0, state)
+        first, state = checkpoints.restore(state) or (0, state)
+        start = time.monotonic()
+        plan = {"num_steps": num_steps, "checkpoints": checkpoints, "save_every": 2 * epoch}
+        steps = show_progress(
+            train(state, step_fn, load_batch, key, mesh, **plan),
+            directory.name,
+            unit="images",
+            count=lambda step: size,
+            total=(num_steps - first) * size,
+        )
         with MetricsWriter(directory, first_step=first) as writer:
-            steps = train(
-                state,
-                step_fn,
-                load_batch,
-                key,
-                mesh,
-                num_steps=num_steps,
-                checkpoints=checkpoints,
-                save_every=2 * epoch,
-            )
-            start, total = time.monotonic(), (num_steps - first) * _BATCH_SIZE.value
-            shown = show_progress(
-                steps,
-                directory.name,
-                unit="images",
-                count=lambda item: _BATCH_SIZE.value,
-                total=total,
-            )
-            for step, state, metrics in shown:
+            for step, state, metrics in steps:
                 if step % epoch == 0 or step == num_steps:
-                    rate = (step - first) * _BATCH_SIZE.value / (time.monotonic() - start)
-                    _, scores = evaluate(state)
+                    rate = (step - first) * size / (time.monotonic() - start)
+                    scores = score(evaluate(state), test_set, skeleton)
                     writer.write(step, metrics | scores | {"images_per_s": rate})
-    found, scores = evaluate(state)
-    _write_run(directory, name, num_params, seed, found, scores)
-    if name == "direct_joint":
-        found = model_fit(found, toy.skeleton)
-        scores = score(found, test_set, toy.skeleton)
-        fitted = directory.with_name(f"{num_params}_model_fit_{seed}")
-        _write_run(fitted, "model_fit", num_params, seed, found, scores)
+    return evaluate(state)
 
 
 def make_optimiser(num_steps: int) -> optax.GradientTransformation:
@@ -221,14 +223,13 @@ def report(workdir: pathlib.Path) -> str:
     )
 
 
-def _write_run(directory, name, num_params, seed, found: Prediction, scores: dict):
+def _write_run(directory: pathlib.Path, found: Prediction, scores: dict):
     """The scores last: a directory that has them is finished."""
     directory.mkdir(parents=True, exist_ok=True)
     arrays = {key: x for key, x in found._asdict().items() if x is not None}
     with write_atomically(directory / "predictions.npz") as path, open(path, "wb") as file:
         np.savez(file, **arrays)
-    row = {"method": name, "num_params": num_params, "seed": seed}
-    _write_json(directory / "scores.json", row | scores)
+    _write_json(directory / "scores.json", scores)
 
 
 def _write_json(path: pathlib.Path, value):

@@ -83,6 +83,18 @@ def test_what_is_finished_is_not_trained_again(finished):
     assert before == {path: path.stat().st_mtime_ns for path in workdir.glob("*/scores.json")}
 
 
+def test_what_is_trained_but_not_scored_is_scored_without_training(finished):
+    workdir, _ = finished
+    scores = [workdir / f"3_{name}_0" / "scores.json" for name in ("direct_joint", "model_fit")]
+    before = [path.read_text() for path in scores]
+    for path in scores:
+        path.unlink()
+    done = run(workdir, "--methods=direct_joint", "--num_params=3")
+    assert done.returncode == 0, done.stderr
+    assert "images, " not in done.stderr
+    assert [path.read_text() for path in scores] == before
+
+
 def test_other_settings_are_refused_and_named(finished):
     done = run(finished[0], "--learning_rate=0.5")
     assert done.returncode != 0
