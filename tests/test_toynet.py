@@ -21,6 +21,9 @@ TOLERANCE = 1e-3
 LAYERS = [(128, 1, 5, 4), (31, 8, 5, 2), (14, 8, 3, 1), (13, 2, 3, 3), (12, 3, 1, 5)]
 
 
+by_lit_windows = functools.partial(by_matrix_product, dark=True)
+
+
 def draw_layer(side, channels, kernel, batch=2):
     rng = np.random.default_rng(0)
     shapes = (batch, side, side, channels), (kernel, kernel, channels, 8), (8,)
@@ -51,7 +54,9 @@ def slow_layer(images, kernel, bias, pool):
     return np.maximum(np.array(pooled).transpose(2, 0, 1, 3), 0)
 
 
-@pytest.mark.parametrize("layer", [by_convolution, by_matrix_product, convolve_and_pool])
+@pytest.mark.parametrize(
+    "layer", [by_convolution, by_matrix_product, by_lit_windows, convolve_and_pool]
+)
 @pytest.mark.parametrize(("side", "channels", "kernel", "pool"), LAYERS)
 def test_a_layer_is_convolution_bias_relu_and_pooling(layer, side, channels, kernel, pool):
     inputs = draw_layer(side, channels, kernel)
@@ -72,11 +77,14 @@ def assert_close(found, wanted):
 
 
 @pytest.mark.parametrize(("side", "channels", "kernel", "pool"), LAYERS)
-def test_both_forms_have_the_same_gradients(side, channels, kernel, pool):
-    inputs = draw_layer(side, channels, kernel, batch=3)
-    assert_close(
-        gradients(by_matrix_product, inputs, pool), gradients(by_convolution, inputs, pool)
-    )
+@pytest.mark.parametrize(
+    ("layer", "lit"), [(by_matrix_product, 1), (by_lit_windows, 1), (by_lit_windows, 0.2)]
+)
+def test_all_forms_have_the_same_gradients(layer, lit, side, channels, kernel, pool):
+    images, *weights = draw_layer(side, channels, kernel, batch=3)
+    rows = np.arange(side) < lit * side
+    inputs = np.where(rows[None, :, None, None], images, 0), *weights
+    assert_close(gradients(layer, inputs, pool), gradients(by_convolution, inputs, pool))
 
 
 def test_gradients_agree_where_a_binary_image_makes_places_equal():
@@ -84,8 +92,9 @@ def test_gradients_agree_where_a_binary_image_makes_places_equal():
     # Sums of small whole numbers have no rounding: equal places are equal in both forms.
     kernel = np.random.default_rng(2).integers(-2, 3, size=(5, 5, 1, 8)).astype(np.float32)
     inputs = images, kernel, np.full(8, 0.5, np.float32)
-    found = gradients(by_matrix_product, inputs, 4), gradients(by_convolution, inputs, 4)
-    assert_close(*found)
+    wanted = gradients(by_convolution, inputs, 4)
+    for layer in (by_matrix_product, by_lit_windows):
+        assert_close(gradients(layer, inputs, 4), wanted)
 
 
 def init(num_outputs=18):

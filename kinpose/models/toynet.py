@@ -52,7 +52,7 @@ class ToyNet(nn.Module):
         if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
             raise ValueError(f"images must have shape (B, {SIDE}, {SIDE}), but got {images.shape}.")
         x = images.astype(jnp.float32)[..., None]
-        x = _Convolution(8, 5, pool=4, name="conv1")(x)
+        x = _Convolution(8, 5, pool=4, dark=True, name="conv1")(x)
         x = _Convolution(8, 5, pool=2, name="conv2")(x)
         x = _Convolution(8, 3, pool=1, name="conv3")(x)
         x = x.reshape(len(x), -1)
@@ -70,15 +70,17 @@ class _Convolution(nn.Module):
       num_channels: of the output.
       size: side of the kernel.
       pool: side of a pooling window.
+      dark: whether its inputs are mostly zero.
     """
 
     num_channels: int
     size: int
     pool: int
+    dark: bool = False
 
     @nn.compact
     def __call__(self, images):
         shape = (self.size, self.size, images.shape[-1], self.num_channels)
         kernel = self.param("kernel", _XAVIER, shape)
         bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:])
-        return convolve_and_pool(images, kernel, bias, pool=self.pool)
+        return convolve_and_pool(images, kernel, bias, pool=self.pool, dark=self.dark)
