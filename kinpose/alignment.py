@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.kinematics import joint_transforms, rotation_parts
+from kinpose.kinematics import joint_transforms
+from kinpose.rodrigues import rotation_parts
 from kinpose.skeleton import Motion, Skeleton
 
 _DECAY = 0.03

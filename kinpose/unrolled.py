@@ -1,0 +1,189 @@
+"""Eq. 2 written out number by number: for batches of poses of trees of tens of joints.
+
+One walk over the tree gives frames and their velocities together: a rotation about an axis
+turns what hangs below, a bone or a slide carries it along. What is zero or one for all poses
+is never multiplied. The walk is one kernel over a batch (`kinpose.fused`); transposed, the
+velocities of joints become forces that are summed towards the root. The program grows with
+the tree, and so does the time to compile it.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+
+from kinpose import looped
+from kinpose.fused import fused
+from kinpose.rodrigues import rotation_parts
+from kinpose.tree import Tree
+
+_STILL = (0.0, 0.0, 0.0)
+
+
+class _Frame(NamedTuple):
+    """Where the walk stands: numbers, of which those known beforehand are Python's."""
+
+    rotation: Any = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    place: Any = _STILL
+    spin: Any = _STILL
+    speed: Any = _STILL
+
+
+class _Hinge(NamedTuple):
+    """A motion's axis in the world and a point on it, with their velocities."""
+
+    axis: Any
+    pivot: Any
+    axis_speed: Any
+    pivot_speed: Any
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def unrolled_places(tree: Tree, amounts: jax.Array, offsets: jax.Array) -> list[jax.Array]:
+    """What `kinpose.looped.places` gives, from amounts (M,) and offsets (J * n,)."""
+    program, small = _programs(tree, ())
+    return fused(program, amounts, offsets, small=small)
+
+
+@functools.partial(unrolled_places.defjvp, symbolic_zeros=True)
+def _derivative(tree, primals, tangents):
+    moved = tuple(i for i, x in enumerate(tangents) if not isinstance(x, SymbolicZero))
+    program, small = _programs(tree, moved)
+    moving = (tangents[i] for i in moved)
+    speeds = fused(program, *primals, *moving, small=small, linear=len(moved))
+    return unrolled_places(tree, *primals), speeds
+
+
+@functools.lru_cache(maxsize=256)
+def _programs(tree: Tree, moved: tuple[int, ...]) -> tuple[Callable, Callable]:
+    """Of numbers and of rows: places, or velocities where amounts (0) or offsets (1) move."""
+
+    def unrolled(amounts, offsets, *rates):
+        still = [0.0] * len(amounts), [0.0] * len(offsets)
+        found = _walk(tree, amounts, offsets, *filled(rates, still))
+        return _REPORTS[tree.details](tree, *found)[bool(moved)]
+
+    def rows(amounts, offsets, *rates):
+        if not moved:
+            return looped.places(tree, amounts, offsets)
+        still = jnp.zeros_like(amounts), jnp.zeros_like(offsets)
+        return looped.velocities(tree, amounts, offsets, *filled(rates, still))
+
+    def filled(rates, still):
+        given = dict(zip(moved, rates, strict=True))
+        return (given.get(i, zeros) for i, zeros in enumerate(still))
+
+    return unrolled, rows
+
+
+def _walk(tree: Tree, amounts, offsets, rates, stretches):
+    """Frames of all joints and hinges of all motions."""
+    joints, hinges = [], []
+    motions = zip(amounts, rates, strict=True)
+    for joint, parent in enumerate(tree.parents):
+        own = slice(joint * tree.ndim, (joint + 1) * tree.ndim)
+        bone, stretch = ([*numbers[own], 0.0][:3] for numbers in (offsets, stretches))
+        frame = _carry(joints[parent] if parent >= 0 else _Frame(), bone, stretch)
+        for motion in tree.motions[joint]:
+            amount, rate = next(motions)
+            axis = _turn(frame.rotation, motion.axis)
+            hinges.append(_Hinge(axis, frame.place, _cross(frame.spin, axis), frame.speed))
+            if motion.kind == "r":
+                rotation = _rotate(frame.rotation, motion.axis, amount)
+                spin = _sum(frame.spin, _scale(rate, axis))
+                frame = frame._replace(rotation=rotation, spin=spin)
+            else:
+                frame = _carry(frame, _scale(amount, motion.axis), _scale(rate, motion.axis))
+        joints.append(frame)
+    return joints, hinges
+
+
+def _carry(frame: _Frame, vector, rate) -> _Frame:
+    """The frame moved by a vector of its own, and by the vector's growth."""
+    arm = _turn(frame.rotation, vector)
+    speed = _sum(_cross(frame.spin, arm), _turn(frame.rotation, rate))
+    return frame._replace(place=_sum(frame.place, arm), speed=_sum(frame.speed, speed))
+
+
+def _rotate(rotation, axis, angle):
+    """The product with an elementary rotation, by Rodrigues' formula."""
+    sine, cosine = jnp.sin(angle), jnp.cos(angle)
+    along, across, turning = (part.tolist() for part in rotation_parts(np.array(axis)))
+    columns = [
+        [
+            _plus(along[i][j], _plus(_times(across[i][j], cosine), _times(turning[i][j], sine)))
+            for i in range(3)
+        ]
+        for j in range(3)
+    ]
+    return tuple(_turn(columns, row) for row in rotation)
+
+
+def _positions(tree: Tree, joints, hinges):
+    del hinges
+    reported = [joints[joint] for joint in tree.keypoints]
+    return tuple(
+        [[x for frame in reported for x in getattr(frame, name)[: tree.ndim]]]
+        for name in ("place", "speed")
+    )
+
+
+def _frames(tree: Tree, joints, hinges):
+    n, everything = tree.ndim, tree._replace(keypoints=range(len(joints)))
+    positions, speeds = _positions(everything, joints, hinges)
+    rotations, turns = [], []
+    for frame in joints:
+        columns = [_cross(frame.spin, column) for column in zip(*frame.rotation, strict=True)]
+        turns += [columns[j][i] for i in range(n) for j in range(n)]
+        rotations += [x for row in frame.rotation[:n] for x in row[:n]]
+    return [rotations, *positions], [turns, *speeds]
+
+
+def _hinges(tree: Tree, joints, hinges):
+    positions, speeds = _positions(tree, joints, hinges)
+    axes, pivots, *rates = (
+        [x for hinge in hinges for x in hinge[part]] for part in range(len(_Hinge._fields))
+    )
+    return [*positions, axes, pivots], [*speeds, *rates]
+
+
+_REPORTS = {"positions": _positions, "frames": _frames, "hinges": _hinges}
+"""From all frames and hinges to lists of what is reported, and of how fast it changes."""
+
+
+def _plus(a, b):
+    """A sum, for which zeros that are known beforehand cost nothing."""
+    if isinstance(a, float) and a == 0.0:
+        return b
+    return a if isinstance(b, float) and b == 0.0 else a + b
+
+
+def _times(a, b):
+    """A product, for which zeros and ones that are known beforehand cost nothing."""
+    for known, other in ((a, b), (b, a)):
+        if isinstance(known, float) and known in (0.0, 1.0, -1.0):
+            return 0.0 if known == 0.0 else other if known == 1.0 else -other
+    return a * b
+
+
+def _sum(a: Sequence, b: Sequence) -> tuple:
+    return tuple(map(_plus, a, b))
+
+
+def _scale(factor, vector: Sequence) -> tuple:
+    return tuple(_times(factor, x) for x in vector)
+
+
+def _turn(rotation, vector: Sequence) -> tuple:
+    """Rows of numbers times a vector."""
+    return tuple(functools.reduce(_plus, map(_times, row, vector)) for row in rotation)
+
+
+def _cross(a: Sequence, b: Sequence) -> tuple:
+    (x, y, z), (u, v, w) = a, b
+    pairs = ((y, w, z, v), (z, u, x, w), (x, v, y, u))
+    return tuple(_plus(_times(p, q), _times(-1.0, _times(r, s))) for p, q, r, s in pairs)

@@ -1,0 +1,204 @@
+"""A batch is a loop: what runs as one kernel gives what poses give one by one.
+
+Single poses go through `kinpose.looped`, which tests/test_kinematics.py holds against Eq. 2.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from test_kinematics import FLOAT32, FLOAT64, HUMAN, OBJECTS, close, random_params, with_offsets
+
+from kinpose import Joint, build_skeleton, forward_kinematics, joint_jacobian, joint_transforms
+from kinpose.fused import fused
+
+BATCH = 60  # enough for a kernel
+
+every_object = pytest.mark.parametrize("skeleton", OBJECTS.values(), ids=OBJECTS)
+functions = pytest.mark.parametrize(
+    "function", [forward_kinematics, joint_transforms, joint_jacobian]
+)
+
+
+def close_trees(found, expected, tolerance):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        close(a, b, tolerance)
+
+
+def one_by_one(function, *args):
+    return jax.jit(lambda args: jax.lax.map(lambda x: function(*x), args))(args)
+
+
+def at_once(function, *args):
+    return jax.jit(jax.vmap(function))(*args)
+
+
+@every_object
+@functions
+def test_values(x64, skeleton, function):
+    params = random_params(skeleton, BATCH)
+    of_pose = lambda p: function(p, skeleton)  # noqa: E731
+    close_trees(at_once(of_pose, params), one_by_one(of_pose, params), FLOAT64)
+
+
+@every_object
+def test_derivatives_in_both_modes(x64, skeleton):
+    random = np.random.default_rng(1)
+    weights = random.normal(size=(BATCH, skeleton.num_keypoints, skeleton.ndim))
+    bones = skeleton.offsets + 0.1 * random.normal(size=(BATCH, *skeleton.offsets.shape))
+
+    def derivatives(params, direction, bones, weights):
+        def kinematics(params, bones):
+            return forward_kinematics(params, with_offsets(skeleton, bones))
+
+        moved = jax.jvp(kinematics, (params, bones), (direction, 0.5 * bones))
+        only = jax.jvp(lambda p: kinematics(p, bones), (params,), (direction,))
+        return moved, only, jax.vjp(kinematics, params, bones)[1](weights)
+
+    args = random_params(skeleton, BATCH), random_params(skeleton, BATCH, seed=1), bones, weights
+    close_trees(at_once(derivatives, *args), one_by_one(derivatives, *args), FLOAT64)
+
+
+@pytest.mark.parametrize("name", ["human_17", "random_2d", "random_3d_a"])
+def test_second_derivatives(x64, name):
+    skeleton = OBJECTS[name]
+
+    def products(params, direction):
+        def energy(params, bones):
+            return jnp.sum(forward_kinematics(params, with_offsets(skeleton, bones)) ** 2)
+
+        slope = jax.grad(energy, argnums=(0, 1))
+        bones = jnp.asarray(skeleton.offsets)
+        along = jax.jvp(slope, (params, bones), (direction, 0.1 * bones))[1]
+        back = jax.grad(lambda p: jnp.vdot(slope(p, bones)[0], direction))(params)
+        return along, back
+
+    args = random_params(skeleton, BATCH), random_params(skeleton, BATCH, seed=1)
+    close_trees(at_once(products, *args), one_by_one(products, *args), FLOAT64)
+
+
+@every_object
+def test_a_skeleton_that_all_poses_share_gets_the_sum_of_their_gradients(x64, skeleton):
+    params = random_params(skeleton, BATCH)
+
+    def gradient(params, kinematics):
+        return jax.grad(lambda bones: jnp.sum(kinematics(params, bones) ** 2))(skeleton.offsets)
+
+    def kinematics(params, bones):
+        return forward_kinematics(params, with_offsets(skeleton, bones))
+
+    batch = jax.jit(lambda p: gradient(p, jax.vmap(kinematics, in_axes=(0, None))))(params)
+    close(batch, one_by_one(lambda p: gradient(p, kinematics), params).sum(axis=0), FLOAT64)
+
+
+@pytest.mark.parametrize("shape", [(0,), (7, 9), (2, 3, 20), (1, 1), (4096,), (2 * 4096 + 50,)])
+def test_any_number_of_poses_in_any_number_of_dimensions(shape):
+    params = random_params(HUMAN, *shape).astype(np.float32)
+    function = lambda p: forward_kinematics(p, HUMAN)  # noqa: E731
+    for _ in shape:
+        function = jax.vmap(function)
+    found = jax.jit(function)(params)
+    assert found.shape == (*shape, 17, 3)
+    some = np.arange(max(0, params.size // 27 - 70), params.size // 27)
+    expected = one_by_one(lambda p: forward_kinematics(p, HUMAN), params.reshape(-1, 27)[some])
+    if len(some):
+        close(found.reshape(-1, 17, 3)[some], expected, FLOAT32)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_batch_may_be_any_axis(axis):
+    params = random_params(HUMAN, BATCH).astype(np.float32)
+    found = jax.vmap(forward_kinematics, (axis, None), axis)(np.moveaxis(params, 0, axis), HUMAN)
+    expected = jax.vmap(forward_kinematics, (0, None))(params, HUMAN)
+    np.testing.assert_array_equal(np.moveaxis(found, axis, 0), expected)
+
+
+def test_a_skeleton_for_each_pose(x64):
+    params = random_params(HUMAN, BATCH)
+    scales = np.linspace(0.5, 2.0, BATCH)
+    bones = scales[:, None, None] * HUMAN.offsets
+    many = dataclasses.replace(HUMAN, offsets=bones)
+    axes = (0, dataclasses.replace(HUMAN, offsets=0, limits=None))
+    found = jax.jit(jax.vmap(forward_kinematics, axes))(params, many)
+    one = lambda p, b: forward_kinematics(p, with_offsets(HUMAN, b))  # noqa: E731
+    close(found, one_by_one(one, params, bones), FLOAT64)
+
+
+def test_no_pose_changes_another():
+    params = random_params(HUMAN, BATCH).astype(np.float32)
+    spoiled = params.copy()
+    spoiled[[5, 17, 30]] = np.array([np.nan, np.inf, -np.inf])[:, None]
+    others = np.setdiff1d(np.arange(BATCH), [5, 17, 30])
+    slopes = jax.grad(lambda p: jnp.sum(forward_kinematics(p, HUMAN) ** 2))
+    for function in (lambda p: forward_kinematics(p, HUMAN), slopes):
+        found, expected = at_once(function, spoiled), at_once(function, params)
+        np.testing.assert_array_equal(found[others, :], expected[others, :])
+
+
+def test_angles_of_ten_thousand_radians_keep_their_digits():
+    params = np.random.default_rng(0).uniform(-1e4, 1e4, (BATCH, 27)).astype(np.float32)
+    params[:, :3] = 0.0
+    expected = [reference.positions(pose, HUMAN) for pose in params]
+    close(at_once(lambda p: forward_kinematics(p, HUMAN), params), expected, 1e-5)
+
+
+@pytest.mark.parametrize("joints", [47, 80, 512])
+def test_long_chains(x64, joints):
+    chain = build_skeleton(
+        [
+            Joint(f"{i}", f"{i - 1}" if i else None, (0.0, 0.1, 0.0), ("rx", "ry", "rz")[i % 3])
+            for i in range(joints)
+        ]
+    )
+    params = random_params(chain, BATCH)
+    expected = [reference.positions(params[0], chain)] if joints < 100 else None
+    found = jax.jit(jax.vmap(forward_kinematics, (0, None)))(params, chain)
+    alone = jax.jit(forward_kinematics)(params[0], chain)
+    close(found[0], alone, FLOAT64)
+    if expected:
+        close(alone, expected[0], FLOAT64)
+
+
+def test_two_devices_compute_what_one_does():
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    slope = jax.grad(lambda p: jnp.sum(jax.vmap(forward_kinematics, (0, None))(p, HUMAN) ** 2))
+    for size in (BATCH, 4096 + 2):
+        params = random_params(HUMAN, size).astype(np.float32)
+        found = jax.jit(slope)(jax.device_put(params, sharding))
+        assert found.sharding.is_equivalent_to(sharding, 2)
+        close(found, jax.jit(slope)(params), FLOAT32)
+
+
+@functions
+def test_accelerators_get_plain_arithmetic(function):
+    """No loop, no call to a library or to the host: XLA fuses the rest by itself."""
+    exported = jax.export.export(jax.jit(jax.vmap(function, (0, None))), platforms=("cuda", "tpu"))(
+        jnp.zeros((256, 27)), HUMAN
+    )
+    operations = exported.mlir_module()
+    for word in ("stablehlo.while", "custom_call", "stablehlo.gather", "stablehlo.scatter"):
+        assert word not in operations
+
+
+def polar(point, scale):
+    (radius, angle), (factor,) = point, scale
+    return [factor * radius * jnp.cos(angle), factor * radius * jnp.sin(angle)], [radius], []
+
+
+def test_a_program_may_have_several_rows_in_and_out(x64):
+    points, scale = np.random.default_rng(0).normal(size=(BATCH, 2)), np.array([2.0])
+    place, radius, nothing = jax.jit(jax.vmap(lambda p: fused(polar, p, scale)))(points)
+    x, y = 2 * points[:, 0] * np.cos(points[:, 1]), 2 * points[:, 0] * np.sin(points[:, 1])
+    close(place, np.stack([x, y], axis=1), FLOAT64)
+    close(radius, points[:, :1], FLOAT64)
+    assert nothing.shape == (BATCH, 0)
+    slope = jax.grad(lambda p, s: jnp.sum(jax.vmap(lambda p: fused(polar, p, s)[0])(p)), (0, 1))
+    by_points, by_scale = jax.jit(slope)(points, scale)
+    radius, angle = points.T
+    along = np.cos(angle) + np.sin(angle), radius * (np.cos(angle) - np.sin(angle))
+    close(by_points, 2 * np.stack(along, axis=1), FLOAT64)
+    close(by_scale, [np.sum((x + y) / 2)], FLOAT64)
