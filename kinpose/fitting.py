@@ -13,17 +13,15 @@ import jax.numpy as jnp
 
 from kinpose.alignment import align_params
 from kinpose.dtypes import at_least_float32
-from kinpose.kinematics import forward_kinematics, joint_jacobian
+from kinpose.kinematics import forward_kinematics
 from kinpose.minimise import (
-    OPEN,
     Problem,
     State,
     first_state,
-    invert,
-    linearise,
     minimise,
-    normal_matrix,
+    observability_of,
     pressed_at_limit,
+    solution_of,
     units,
 )
 from kinpose.skeleton import Skeleton
@@ -153,35 +151,33 @@ def report(joints, points, weights, skeleton: Skeleton, states: State) -> Fit:
 def _report_one(joints, points, weights, skeleton: Skeleton, state: State) -> Fit:
     params, *frozen, still = jax.lax.stop_gradient((state.params, points, weights, skeleton))
     size, unit = units(still, params.dtype)
-    problem = Problem(*frozen, anchor=params, hold=jnp.zeros((), params.dtype))
-    _, jacobian = linearise(problem, params, still)
     positions = forward_kinematics(params, skeleton)
-
-    _, bare = joint_jacobian(params, still)
-    pulled = weights[:, None] * (positions - points)
-    gradient = jnp.sum(bare * pulled[:, :, None], axis=(0, 1)) * unit / size**2
-    move = unit * _implicit_step(jacobian, gradient, pressed_at_limit(params, gradient, still))
+    _, back = jax.vjp(lambda params: forward_kinematics(params, still), params)
+    gradient = back(weights[:, None] * (positions - points))[0] * unit / size**2
+    move = unit * _implicit_move(params, frozen[1], gradient, still)
     miss = jax.lax.stop_gradient(positions) - jax.lax.stop_gradient(joints)
     return Fit(
-        params=params + (move - jax.lax.stop_gradient(move)),
+        params=params + move,
         residuals=jnp.linalg.norm(miss, axis=-1),
         iterations=state.iterations,
         converged=state.converged,
-        observability=_observability(jacobian) * size / unit,
+        observability=observability_of(params, frozen[1], still) * size / unit,
     )
 
 
-def _implicit_step(jacobian, gradient, at_limit) -> jax.Array:
-    """How the solution moves when the gradient of Eq. 3, zero there, begins to change."""
-    jacobian = jnp.where(at_limit[None, :], 0.0, jacobian)
-    inverse = invert(normal_matrix(jacobian))
-    return -jnp.matmul(inverse, jnp.where(at_limit, 0.0, gradient), precision="highest")
+@jax.custom_jvp
+def _implicit_move(params, weights, gradient, skeleton: Skeleton) -> jax.Array:
+    """How the solution moves when the gradient of Eq. 3, zero there, begins to change: not yet."""
+    del params, weights, skeleton
+    return jnp.zeros_like(gradient)
 
 
-def _observability(jacobian) -> jax.Array:
-    """Least length of `jacobian @ move` over all moves with a one at the dof."""
-    inverse = jnp.diagonal(invert(normal_matrix(jacobian)))
-    return jnp.sqrt(jnp.maximum(1.0 / inverse - OPEN, 0.0))
+@_implicit_move.defjvp
+def _implicit_move_jvp(primals, tangents):
+    params, weights, gradient, skeleton = primals
+    free = ~pressed_at_limit(params, gradient, skeleton)
+    move = -solution_of(params, weights, free, tangents[2], skeleton)
+    return jnp.zeros_like(gradient), move
 
 
 def seen_points(joints, weights) -> tuple[jax.Array, jax.Array]:

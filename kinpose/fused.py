@@ -8,7 +8,7 @@ reducer, and with windows of a whole row a reducer that shifts its values by one
 the row apart. Other platforms fuse by themselves and get the program as it is.
 
 Derivatives of a program are programs again, to any order in both modes, so they are one
-kernel, too.
+kernel, too. A long program is a few kernels, one after the other.
 
 Shapes: B batch, N and M scalars in a row.
 """
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
 _SMALL = 48
@@ -30,6 +30,10 @@ _SMALL = 48
 
 _BLOCK = 4096
 """Examples that are worked on at a time; so many rows of a hundred numbers fit a cache."""
+
+
+_LONG = 1000
+"""Most operations of one kernel: compilers take more than twice as long for twice as many."""
 
 
 class _Programs(NamedTuple):
@@ -172,24 +176,68 @@ def _in_blocks(kernel: Callable, size: int, rows: list) -> list[jax.Array]:
 
 
 def _kernel(jaxpr: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.Array]:
-    """Rows (B, N), and rows (N,), which all examples share: these are the initial values."""
+    """Rows (B, N), and rows (N,), which all examples share."""
     dtype, size = rows[0].dtype, max(len(row) for row in rows if row.ndim > 1)
     fill = [(0, _filling(size, dtype)), (0, 0)]
-    columns = [_columns(jnp.pad(row, fill) if row.ndim > 1 else row[None]) for row in rows]
-    batched = [x for row, part in zip(rows, columns, strict=True) if row.ndim > 1 for x in part]
-    shared = [x[0] for row, part in zip(rows, columns, strict=True) if row.ndim == 1 for x in part]
-    function, num = jaxpr_as_fun(jaxpr), sum(sizes)
+    columns = [
+        column if row.ndim > 1 else column[0]
+        for row in rows
+        for column in _columns(jnp.pad(row, fill) if row.ndim > 1 else row[None])
+    ]
+    example = next(column for column in columns if column.ndim)
+    names = [*jaxpr.jaxpr.invars, *jaxpr.jaxpr.constvars]
+    values = dict(zip(names, [*columns, *map(jnp.asarray, jaxpr.consts)], strict=True))
+    for part in _parts(jaxpr):
+        found = _run_part(part, [values[name] for name in part.invars], example)
+        values.update(zip(part.outvars, found, strict=True))
+    results = [x.val if isinstance(x, Literal) else values[x] for x in jaxpr.jaxpr.outvars]
+    results = [jnp.broadcast_to(jnp.asarray(x, dtype), example.shape) for x in results]
+    return [_rows(part, size, dtype) for part in _cut(results, sizes)]
+
+
+@functools.lru_cache(maxsize=256)
+def _parts(closed: ClosedJaxpr) -> list[Jaxpr]:
+    """The operations that matter, in parts that compile quickly."""
+    needed, equations = {x for x in closed.jaxpr.outvars if not isinstance(x, Literal)}, []
+    for equation in reversed(closed.jaxpr.eqns):
+        if not needed.isdisjoint(equation.outvars):
+            equations.append(equation)
+            needed.update(x for x in equation.invars if not isinstance(x, Literal))
+    equations.reverse()
+    count = -(-len(equations) // _LONG)
+    length = -(-len(equations) // max(count, 1))
+    parts, later = [], {x for x in closed.jaxpr.outvars if not isinstance(x, Literal)}
+    for i in reversed(range(count)):
+        own = equations[i * length : (i + 1) * length]
+        made = dict.fromkeys(x for equation in own for x in equation.outvars)
+        used = dict.fromkeys(
+            x for equation in own for x in equation.invars if not isinstance(x, Literal)
+        )
+        invars = [x for x in used if x not in made]
+        parts.insert(0, Jaxpr((), invars, [x for x in made if x in later], own))
+        later.update(invars)
+    return parts
+
+
+def _run_part(part: Jaxpr, values: list, example) -> list[jax.Array]:
+    """One kernel. What all examples share enters as the initial values."""
+    dtype, num = example.dtype, len(part.outvars)
+    batched = [x for x in values if x.ndim] or [example]
+    shared = [x.astype(dtype) for x in values if not x.ndim]
     width = max(len(batched), len(shared), num)
 
     def reducer(shared, batched):
         scalars = iter(shared), iter(batched)
-        chosen = [next(scalars[row.ndim > 1]) for row in rows for _ in range(row.shape[-1])]
-        return (*function(*chosen), *[jnp.zeros((), dtype)] * (width - num))
+        chosen = (
+            next(scalars[x.ndim > 0]).astype(name.aval.dtype)
+            for x, name in zip(values, part.invars, strict=True)
+        )
+        results = [x.astype(dtype) for x in jax.core.eval_jaxpr(part, (), *chosen)]
+        return (*results, *[jnp.zeros((), dtype)] * (width - num))
 
     operands = (*batched, *[batched[0]] * (width - len(batched)))
     initial = (*shared, *[jnp.zeros((), dtype)] * (width - len(shared)))
-    results = lax.reduce_window(operands, initial, reducer, (1,), (1,), "VALID")[:num]
-    return [_rows(part, size, dtype) for part in _cut(results, sizes)]
+    return lax.reduce_window(operands, initial, reducer, (1,), (1,), "VALID")[:num]
 
 
 def _filling(size: int, dtype) -> int:

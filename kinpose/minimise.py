@@ -4,20 +4,19 @@ Lengths are counted in the skeleton's size, so that lengths and angles compare a
 tolerance depends on the unit.
 """
 
+import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose import steps
+from kinpose.fused import fused
 from kinpose.kinematics import forward_kinematics, joint_jacobian
 from kinpose.skeleton import Skeleton
-
-OPEN = 1e-6
-"""Squared observability, in sizes per rad, below which a dof counts as left open."""
-
-_STRIDE = 1.0
-"""Most that one step turns an angle (rad) or shifts a length (sizes): no leap to another turn."""
+from kinpose.steps import OPEN, STRIDE
 
 
 class Problem(NamedTuple):
@@ -60,20 +59,11 @@ def minimise(
 ) -> State:
     """Steps until one promises to move the joints by less than the tolerance."""
     propose = {"least_squares": _newton_step, "gradient_descent": _descent_step}[method]
-    low, high = jnp.asarray(skeleton.limits, state.params.dtype).T
-    _, unit = units(skeleton, state.params.dtype)
 
     def step(state: State) -> State:
-        residual, jacobian = linearise(problem, state.params, skeleton)
-        gradient = residual @ jacobian
-        at_limit = pressed_at_limit(state.params, gradient, skeleton)
-        jacobian = jnp.where(at_limit[None, :], 0.0, jacobian)
-        move = propose(jnp.where(at_limit, 0.0, gradient), jacobian, state.damping)
-        move = jnp.clip(move, -_STRIDE, _STRIDE)
-        params = jnp.clip(state.params + move * unit, low, high)
-        promised = jacobian @ ((params - state.params) / unit)
-        cost = cost_of(problem, params, skeleton)
-        predicted = -jnp.dot(promised, residual) - 0.5 * jnp.dot(promised, promised)
+        params, (cost, predicted, promised) = propose(
+            problem, state.params, state.damping, skeleton
+        )
         better = cost < state.cost
         gain = (state.cost - cost) / jnp.maximum(predicted, jnp.finfo(cost.dtype).tiny)
         shrink = jnp.clip(1.0 - (2.0 * gain - 1.0) ** 3, 0.1, 2.0)  # Nielsen (1999)
@@ -83,7 +73,7 @@ def minimise(
             damping=state.damping * jnp.where(better, shrink, state.growth),
             growth=jnp.where(better, 2.0, 2.0 * state.growth),
             iterations=state.iterations + 1,
-            converged=jnp.sum(jnp.square(promised)) < tolerance**2,
+            converged=promised < tolerance**2,
         )
 
     return jax.lax.while_loop(
@@ -91,13 +81,84 @@ def minimise(
     )
 
 
-def _newton_step(gradient, jacobian, damping) -> jax.Array:
-    """Levenberg-Marquardt: Gauss-Newton, damped in proportion to the diagonal."""
+def _newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> tuple:
+    """Levenberg-Marquardt: Gauss-Newton, damped in proportion to the diagonal.
+
+    Returns:
+      The proposed parameters (D,), and (3,): their cost, the predicted gain, and the square
+      of the way that the step promises to move the joints.
+    """
+    size, _ = units(skeleton, params.dtype)
+    limits = jnp.asarray(skeleton.limits, params.dtype)
+    rows = (
+        params,
+        problem.joints.ravel(),
+        problem.weights,
+        problem.anchor,
+        jnp.stack([problem.hold, size, damping]),
+        jnp.asarray(skeleton.offsets, params.dtype).ravel(),
+        *limits.T,
+    )
+    return _run_either(steps.step_program, _dense_step, skeleton, *rows)
+
+
+def _run_either(program, dense, skeleton: Skeleton, *rows, linear: int = 0) -> list[jax.Array]:
+    """A function of rows, written out over a batch where that is the faster form."""
+    dense = _of_rows(dense, jax.tree.structure(skeleton))
+    form = steps.form_of(skeleton)
+    if form is None:
+        return dense(*rows)
+
+    def on_cpu(*rows):
+        return fused(program(form), *rows, small=dense, linear=linear)
+
+    return jax.lax.platform_dependent(*rows, cpu=on_cpu, default=dense)
+
+
+@functools.lru_cache(maxsize=64)
+def _of_rows(dense, form):
+    """The dense function, which takes a skeleton's structure beside the rows."""
+    return functools.partial(dense, form)
+
+
+def _rebuild(form, offsets, limits=None) -> Skeleton:
+    """A skeleton from its structure and rows of its numbers."""
+    skeleton = jax.tree.unflatten(form, (offsets, limits))
+    return dataclasses.replace(skeleton, offsets=offsets.reshape(skeleton.num_joints, -1))
+
+
+def _dense_step(form, params, points, weights, anchor, settings, offsets, low, high) -> list:
+    skeleton = _rebuild(form, offsets, jnp.stack([low, high], axis=1))
+    hold, _, damping = settings
+    problem = Problem(points.reshape(-1, skeleton.ndim), weights, anchor, hold)
+    return _propose(problem, params, damping, skeleton, _newton_move)
+
+
+def _descent_step(problem: Problem, params, damping, skeleton: Skeleton) -> tuple:
+    """Down the gradient; the inverse of the damping is the rate."""
+    return _propose(problem, params, damping, skeleton, _descent_move)
+
+
+def _propose(problem: Problem, params, damping, skeleton: Skeleton, move_of) -> list:
+    low, high = jnp.asarray(skeleton.limits, params.dtype).T
+    _, unit = units(skeleton, params.dtype)
+    residual, jacobian = linearise(problem, params, skeleton)
+    gradient = residual @ jacobian
+    at_limit = pressed_at_limit(params, gradient, skeleton)
+    jacobian = jnp.where(at_limit[None, :], 0.0, jacobian)
+    move = jnp.clip(move_of(jnp.where(at_limit, 0.0, gradient), jacobian, damping), -STRIDE, STRIDE)
+    moved = jnp.clip(params + move * unit, low, high)
+    promised = jacobian @ ((moved - params) / unit)
+    square = jnp.dot(promised, promised)
+    predicted = -jnp.dot(promised, residual) - 0.5 * square
+    return [moved, jnp.stack([cost_of(problem, moved, skeleton), predicted, square])]
+
+
+def _newton_move(gradient, jacobian, damping) -> jax.Array:
     return -_eliminate(normal_matrix(jacobian, damping), gradient[:, None])[:, 0]
 
 
-def _descent_step(gradient, jacobian, damping) -> jax.Array:
-    """Down the gradient; the inverse of the damping is the rate."""
+def _descent_move(gradient, jacobian, damping) -> jax.Array:
     del jacobian
     return -gradient / (1e3 * damping)
 
@@ -125,9 +186,43 @@ def _eliminate(matrix, right) -> jax.Array:
     return jax.lax.fori_loop(0, size, step, jnp.concatenate([matrix, right], axis=1))[:, size:]
 
 
-def invert(matrix) -> jax.Array:
-    """Inverse of a positive definite matrix."""
-    return _eliminate(matrix, jnp.eye(len(matrix), dtype=matrix.dtype))
+def observability_of(params, weights, skeleton: Skeleton) -> jax.Array:
+    """(D,) least way that the keypoints go, in sizes, per unit of a dof, other dofs free."""
+    rows = _rows_of(params, weights, skeleton)
+    (inverse,) = _run_either(steps.observability_program, _dense_observability, skeleton, *rows)
+    return jnp.sqrt(jnp.maximum(1.0 / inverse - OPEN, 0.0))
+
+
+def _dense_observability(form, params, weights, settings, offsets) -> list:
+    normal = normal_matrix(_jacobian(form, params, weights, offsets))
+    inverse = _eliminate(normal, jnp.eye(len(normal), dtype=normal.dtype))
+    return [jnp.diagonal(inverse)]
+
+
+def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
+    """(D,) the solution of J'WJ x = right for the free dofs, zero for the others.
+
+    Linear in `right`, which alone is differentiated.
+    """
+    rows = (*_rows_of(params, weights, skeleton), free.astype(params.dtype), right)
+    return _run_either(steps.solution_program, _dense_solution, skeleton, *rows, linear=1)[0]
+
+
+def _dense_solution(form, params, weights, settings, offsets, free, right) -> list:
+    jacobian = _jacobian(form, params, weights, offsets) * free[None, :]
+    return [_eliminate(normal_matrix(jacobian), (right * free)[:, None])[:, 0]]
+
+
+def _rows_of(params, weights, skeleton: Skeleton) -> tuple:
+    size, _ = units(skeleton, params.dtype)
+    return params, weights, size[None], jnp.asarray(skeleton.offsets, params.dtype).ravel()
+
+
+def _jacobian(form, params, weights, offsets):
+    skeleton = _rebuild(form, offsets)
+    points = jnp.zeros((skeleton.num_keypoints, skeleton.ndim), params.dtype)
+    hold = jnp.zeros((), params.dtype)
+    return linearise(Problem(points, weights, params, hold), params, skeleton)[1]
 
 
 def linearise(problem: Problem, params, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:

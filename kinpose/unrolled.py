@@ -8,7 +8,7 @@ the tree, and so does the time to compile it.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from kinpose import looped
+from kinpose.arithmetic import cross, matrix_times, plus, scale, times, vector_sum
 from kinpose.fused import fused
 from kinpose.rodrigues import rotation_parts
 from kinpose.tree import Tree
@@ -63,8 +64,7 @@ def _programs(tree: Tree, moved: tuple[int, ...]) -> tuple[Callable, Callable]:
     """Of numbers and of rows: places, or velocities where amounts (0) or offsets (1) move."""
 
     def unrolled(amounts, offsets, *rates):
-        still = [0.0] * len(amounts), [0.0] * len(offsets)
-        found = _walk(tree, amounts, offsets, *filled(rates, still))
+        found = walk(tree, amounts, offsets, *filled(rates, (None, None)))
         return _REPORTS[tree.details](tree, *found)[bool(moved)]
 
     def rows(amounts, offsets, *rates):
@@ -80,8 +80,10 @@ def _programs(tree: Tree, moved: tuple[int, ...]) -> tuple[Callable, Callable]:
     return unrolled, rows
 
 
-def _walk(tree: Tree, amounts, offsets, rates, stretches):
-    """Frames of all joints and hinges of all motions."""
+def walk(tree: Tree, amounts, offsets, rates=None, stretches=None):
+    """Frames of all joints and hinges of all motions, of lists of numbers; still by default."""
+    rates = rates or [0.0] * len(amounts)
+    stretches = stretches or [0.0] * len(offsets)
     joints, hinges = [], []
     motions = zip(amounts, rates, strict=True)
     for joint, parent in enumerate(tree.parents):
@@ -90,23 +92,23 @@ def _walk(tree: Tree, amounts, offsets, rates, stretches):
         frame = _carry(joints[parent] if parent >= 0 else _Frame(), bone, stretch)
         for motion in tree.motions[joint]:
             amount, rate = next(motions)
-            axis = _turn(frame.rotation, motion.axis)
-            hinges.append(_Hinge(axis, frame.place, _cross(frame.spin, axis), frame.speed))
+            axis = matrix_times(frame.rotation, motion.axis)
+            hinges.append(_Hinge(axis, frame.place, cross(frame.spin, axis), frame.speed))
             if motion.kind == "r":
                 rotation = _rotate(frame.rotation, motion.axis, amount)
-                spin = _sum(frame.spin, _scale(rate, axis))
+                spin = vector_sum(frame.spin, scale(rate, axis))
                 frame = frame._replace(rotation=rotation, spin=spin)
             else:
-                frame = _carry(frame, _scale(amount, motion.axis), _scale(rate, motion.axis))
+                frame = _carry(frame, scale(amount, motion.axis), scale(rate, motion.axis))
         joints.append(frame)
     return joints, hinges
 
 
 def _carry(frame: _Frame, vector, rate) -> _Frame:
     """The frame moved by a vector of its own, and by the vector's growth."""
-    arm = _turn(frame.rotation, vector)
-    speed = _sum(_cross(frame.spin, arm), _turn(frame.rotation, rate))
-    return frame._replace(place=_sum(frame.place, arm), speed=_sum(frame.speed, speed))
+    arm = matrix_times(frame.rotation, vector)
+    speed = vector_sum(cross(frame.spin, arm), matrix_times(frame.rotation, rate))
+    return frame._replace(place=vector_sum(frame.place, arm), speed=vector_sum(frame.speed, speed))
 
 
 def _rotate(rotation, axis, angle):
@@ -115,12 +117,12 @@ def _rotate(rotation, axis, angle):
     along, across, turning = (part.tolist() for part in rotation_parts(np.array(axis)))
     columns = [
         [
-            _plus(along[i][j], _plus(_times(across[i][j], cosine), _times(turning[i][j], sine)))
+            plus(along[i][j], plus(times(across[i][j], cosine), times(turning[i][j], sine)))
             for i in range(3)
         ]
         for j in range(3)
     ]
-    return tuple(_turn(columns, row) for row in rotation)
+    return tuple(matrix_times(columns, row) for row in rotation)
 
 
 def _positions(tree: Tree, joints, hinges):
@@ -137,7 +139,7 @@ def _frames(tree: Tree, joints, hinges):
     positions, speeds = _positions(everything, joints, hinges)
     rotations, turns = [], []
     for frame in joints:
-        columns = [_cross(frame.spin, column) for column in zip(*frame.rotation, strict=True)]
+        columns = [cross(frame.spin, column) for column in zip(*frame.rotation, strict=True)]
         turns += [columns[j][i] for i in range(n) for j in range(n)]
         rotations += [x for row in frame.rotation[:n] for x in row[:n]]
     return [rotations, *positions], [turns, *speeds]
@@ -153,37 +155,3 @@ def _hinges(tree: Tree, joints, hinges):
 
 _REPORTS = {"positions": _positions, "frames": _frames, "hinges": _hinges}
 """From all frames and hinges to lists of what is reported, and of how fast it changes."""
-
-
-def _plus(a, b):
-    """A sum, for which zeros that are known beforehand cost nothing."""
-    if isinstance(a, float) and a == 0.0:
-        return b
-    return a if isinstance(b, float) and b == 0.0 else a + b
-
-
-def _times(a, b):
-    """A product, for which zeros and ones that are known beforehand cost nothing."""
-    for known, other in ((a, b), (b, a)):
-        if isinstance(known, float) and known in (0.0, 1.0, -1.0):
-            return 0.0 if known == 0.0 else other if known == 1.0 else -other
-    return a * b
-
-
-def _sum(a: Sequence, b: Sequence) -> tuple:
-    return tuple(map(_plus, a, b))
-
-
-def _scale(factor, vector: Sequence) -> tuple:
-    return tuple(_times(factor, x) for x in vector)
-
-
-def _turn(rotation, vector: Sequence) -> tuple:
-    """Rows of numbers times a vector."""
-    return tuple(functools.reduce(_plus, map(_times, row, vector)) for row in rotation)
-
-
-def _cross(a: Sequence, b: Sequence) -> tuple:
-    (x, y, z), (u, v, w) = a, b
-    pairs = ((y, w, z, v), (z, u, x, w), (x, v, y, u))
-    return tuple(_plus(_times(p, q), _times(-1.0, _times(r, s))) for p, q, r, s in pairs)

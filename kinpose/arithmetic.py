@@ -1,0 +1,62 @@
+"""Sums and products of numbers of which some are known beforehand: Python's own.
+
+Zeros and ones that are known cost nothing, so formulas need no special cases for axes along
+X, Y or Z, for 2D objects, or for what stands still.
+"""
+
+import functools
+from collections.abc import Sequence
+
+
+def plus(a, b):
+    """A sum."""
+    if isinstance(a, float) and a == 0.0:
+        return b
+    return a if isinstance(b, float) and b == 0.0 else a + b
+
+
+def minus(a, b):
+    """A difference."""
+    if isinstance(a, float) and a == 0.0:
+        return times(-1.0, b)
+    return a if isinstance(b, float) and b == 0.0 else a - b
+
+
+def times(a, b):
+    """A product."""
+    for known, other in ((a, b), (b, a)):
+        if isinstance(known, float) and known in (0.0, 1.0, -1.0):
+            return 0.0 if known == 0.0 else other if known == 1.0 else -other
+    return a * b
+
+
+def vector_sum(a: Sequence, b: Sequence) -> tuple:
+    """Sum of two vectors."""
+    return tuple(map(plus, a, b))
+
+
+def vector_difference(a: Sequence, b: Sequence) -> tuple:
+    """Difference of two vectors."""
+    return tuple(map(minus, a, b))
+
+
+def scale(factor, vector: Sequence) -> tuple:
+    """A vector times a number."""
+    return tuple(times(factor, x) for x in vector)
+
+
+def matrix_times(rows: Sequence, vector: Sequence) -> tuple:
+    """Matrix times vector."""
+    return tuple(dot(row, vector) for row in rows)
+
+
+def cross(a: Sequence, b: Sequence) -> tuple:
+    """Vector product in space."""
+    (x, y, z), (u, v, w) = a, b
+    pairs = ((y, w, z, v), (z, u, x, w), (x, v, y, u))
+    return tuple(minus(times(p, q), times(r, s)) for p, q, r, s in pairs)
+
+
+def dot(a: Sequence, b: Sequence):
+    """Scalar product."""
+    return functools.reduce(plus, map(times, a, b))

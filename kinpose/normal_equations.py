@@ -1,0 +1,239 @@
+"""The normal equations of a fit written out number by number, in the sparsity of the tree.
+
+J'J is the mass matrix of the skeleton with a point mass, the weight, at each keypoint: two
+dofs meet in the masses that both move, so dofs of different limbs do not meet at all. Masses
+and their moments are summed towards the root (composite bodies: Featherstone, "Rigid Body
+Dynamics Algorithms", 2008, ch. 6), and the system is solved from the tips to the root, which
+fills in nothing (ch. 8). All of it works on lists of numbers, for `kinpose.fused`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from kinpose.arithmetic import (
+    cross,
+    dot,
+    matrix_times,
+    minus,
+    plus,
+    scale,
+    times,
+    vector_difference,
+    vector_sum,
+)
+from kinpose.tree import Tree
+
+_NOTHING = (0.0, 0.0, 0.0)
+
+
+class Drive(NamedTuple):
+    """How a dof drives a motion.
+
+    Attributes:
+      dof: its index.
+      multiplier: amount of the motion per unit of the dof.
+      bias: amount where the dof is zero.
+    """
+
+    dof: int
+    multiplier: float
+    bias: float
+
+
+class Body(NamedTuple):
+    """All point masses that hang below a joint, w at p, each with a pull f."""
+
+    mass: Any = 0.0
+    moment: Any = _NOTHING  # sum of w p
+    second: Any = (_NOTHING, _NOTHING, _NOTHING)  # sum of w p p'
+    force: Any = _NOTHING  # sum of f
+    torque: Any = _NOTHING  # sum of p x f
+
+
+class Screw(NamedTuple):
+    """How a dof moves what hangs below one of its motions: p by spin x p + slide."""
+
+    dof: int
+    spin: Any
+    slide: Any
+
+
+def amounts_of(params: Sequence, drives: Sequence[Drive]) -> list:
+    """Angle or distance of each motion."""
+    return [plus(times(d.multiplier, params[d.dof]), d.bias) for d in drives]
+
+
+def screws_of(hinges: Sequence, tree: Tree, drives: Sequence[Drive], origin) -> list[Screw]:
+    """The screw of each motion, per unit of its dof, for places counted from an origin."""
+    motions = [motion for joint in tree.motions for motion in joint]
+    screws = []
+    for motion, hinge, drive in zip(motions, hinges, drives, strict=True):
+        axis = scale(float(drive.multiplier), hinge.axis)
+        if motion.kind == "r":
+            arm = vector_difference(hinge.pivot, origin)
+            screws.append(Screw(drive.dof, axis, cross(arm, axis)))
+        else:
+            screws.append(Screw(drive.dof, _NOTHING, axis))
+    return screws
+
+
+def scaled(screws: Sequence[Screw], factors: Sequence) -> list[Screw]:
+    """The screws times a factor for each dof."""
+    return [
+        Screw(s.dof, scale(factors[s.dof], s.spin), scale(factors[s.dof], s.slide)) for s in screws
+    ]
+
+
+def bodies_of(tree: Tree, places: Sequence, masses: Sequence, pulls: Sequence) -> list[Body]:
+    """What hangs below each joint, itself included.
+
+    Args:
+      tree: the structure.
+      places: of the keypoints, each 3 numbers.
+      masses: of the keypoints.
+      pulls: on the keypoints, each 3 numbers.
+    """
+    bodies = [Body()] * len(tree.parents)
+    for joint, place, mass, pull in zip(tree.keypoints, places, masses, pulls, strict=True):
+        moment = scale(mass, place)
+        second = tuple(scale(x, moment) for x in place)
+        point = Body(mass, moment, second, pull, cross(place, pull))
+        bodies[joint] = _together(bodies[joint], point)
+    for joint in reversed(range(len(bodies))):
+        if tree.parents[joint] >= 0:
+            bodies[tree.parents[joint]] = _together(bodies[tree.parents[joint]], bodies[joint])
+    return bodies
+
+
+def gradient_of(tree: Tree, bodies: Sequence[Body], screws: Sequence[Screw], num: int) -> list:
+    """(D) J'f."""
+    gradient, remaining = [0.0] * num, iter(screws)
+    for joint, body in enumerate(bodies):
+        for _ in tree.motions[joint]:
+            screw = next(remaining)
+            own = plus(dot(screw.spin, body.torque), dot(screw.slide, body.force))
+            gradient[screw.dof] = plus(gradient[screw.dof], own)
+    return gradient
+
+
+def normal_of(tree: Tree, bodies: Sequence[Body], screws: Sequence[Screw]) -> dict:
+    """J'WJ: {(d, e): number} with d <= e, where dofs meet; in the order of `pairs_of`."""
+    normal: dict[tuple[int, int], Any] = dict.fromkeys(pairs_of(tree, screws), 0.0)
+    paths: list[list[Screw]] = []
+    remaining = iter(screws)
+    for joint, parent in enumerate(tree.parents):
+        paths.append(list(paths[parent]) if parent >= 0 else [])
+        for _ in tree.motions[joint]:
+            screw = next(remaining)
+            spin, slide, body = screw.spin, screw.slide, bodies[joint]
+            trace = plus(body.second[0][0], plus(body.second[1][1], body.second[2][2]))
+            momentum = vector_sum(cross(spin, body.moment), scale(body.mass, slide))
+            angular = vector_difference(scale(trace, spin), matrix_times(body.second, spin))
+            angular = vector_sum(angular, cross(body.moment, slide))
+            paths[joint].append(screw)
+            for other in paths[joint]:
+                product = plus(dot(other.spin, angular), dot(other.slide, momentum))
+                twice = other.dof == screw.dof and other is not screw
+                pair = min(other.dof, screw.dof), max(other.dof, screw.dof)
+                normal[pair] = plus(normal[pair], times(2.0 if twice else 1.0, product))
+    return normal
+
+
+def pairs_of(tree: Tree, drives: Sequence) -> list[tuple[int, int]]:
+    """The pairs d <= e of dofs that drive motions on one path from the root.
+
+    Args:
+      tree: the structure.
+      drives: what has the `dof` of each motion.
+    """
+    pairs, paths, remaining = set(), [], iter(drives)
+    for joint, parent in enumerate(tree.parents):
+        paths.append(list(paths[parent]) if parent >= 0 else [])
+        for _ in tree.motions[joint]:
+            dof = next(remaining).dof
+            paths[joint].append(dof)
+            pairs.update((min(dof, other), max(dof, other)) for other in paths[joint])
+    return sorted(pairs)
+
+
+def filled(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The pairs d < e of the factor: those of the matrix, and what elimination adds."""
+    factor = {pair for pair in pairs if pair[0] < pair[1]}
+    for k in reversed(range(max((e for _, e in pairs), default=-1) + 1)):
+        row = sorted(d for d in range(k) if (d, k) in factor)
+        factor.update((d, e) for d in row for e in row if d < e)
+    return sorted(factor)
+
+
+def factorise(normal: dict, free: Sequence) -> tuple[dict, list]:
+    """(1 + L)' D (1 + L), the matrix, without the dofs that are not free.
+
+    Args:
+      normal: {(d, e): number}, diagonal included.
+      free: one for each dof that is free, else zero.
+
+    Returns:
+      {(d, k): L[k, d]}, and the diagonal of the inverse of D, zero where a dof is not free.
+    """
+    normal, inverse = dict(normal), [0.0] * len(free)
+    lower: dict[tuple[int, int], Any] = dict.fromkeys(filled(list(normal)), 0.0)
+    for k in reversed(range(len(free))):
+        inverse[k] = times(free[k], 1.0 / normal[k, k])
+        row = [d for d in range(k) if (d, k) in lower]
+        for d in row:
+            lower[d, k] = times(normal[d, k], inverse[k])
+            for e in row:
+                if d <= e:
+                    less = times(lower[d, k], normal[e, k])
+                    normal[d, e] = minus(normal.get((d, e), 0.0), less)
+    return lower, inverse
+
+
+def solve(lower: dict, inverse: Sequence, right: Sequence) -> list:
+    """Solution of the factorised system; zero for dofs that are not free."""
+    found = list(right)
+    for (d, k), x in sorted(lower.items(), key=lambda item: -item[0][1]):
+        found[d] = minus(found[d], times(x, found[k]))
+    found = list(map(times, found, inverse))
+    for (d, k), x in sorted(lower.items(), key=lambda item: item[0][1]):
+        found[k] = minus(found[k], times(x, found[d]))
+    return found
+
+
+def inverse_diagonal(lower: dict, inverse: Sequence) -> list:
+    """Diagonal of the inverse, whose entries are found from the root to the tips.
+
+    Source: Takahashi, Fagan, Chen, "Formation of a sparse bus impedance matrix", 1973.
+    """
+    entries: dict[tuple[int, int], Any] = {}
+    for k, own in enumerate(inverse):
+        row = {d: lower[d, k] for d in range(k) if (d, k) in lower}
+        for d in row:
+            near = [entries[min(d, e), max(d, e)] for e in row]
+            entries[d, k] = times(-1.0, dot(row.values(), near))
+        entries[k, k] = own
+        for d, x in row.items():
+            entries[k, k] = minus(entries[k, k], times(x, entries[d, k]))
+    return [entries[k, k] for k in range(len(inverse))]
+
+
+def quadratic(normal: dict, vector: Sequence):
+    """Vector' matrix vector."""
+    return dot(
+        [times(x, times(1.0 if d == e else 2.0, vector[d])) for (d, e), x in normal.items()],
+        [vector[e] for _, e in normal],
+    )
+
+
+def _together(a: Body, b: Body) -> Body:
+    return Body(
+        plus(a.mass, b.mass),
+        vector_sum(a.moment, b.moment),
+        tuple(map(vector_sum, a.second, b.second)),
+        vector_sum(a.force, b.force),
+        vector_sum(a.torque, b.torque),
+    )
+
+
+def _is_zero(x) -> bool:
+    return isinstance(x, float) and x == 0.0
