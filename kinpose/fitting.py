@@ -28,6 +28,9 @@ from kinpose.skeleton import Skeleton
 
 _ITERATIONS = {"least_squares": 60, "gradient_descent": 3000}
 
+_GROUP = 512
+"""Fewest poses that are fitted apart from the others of their batch."""
+
 
 class Fit(NamedTuple):
     """What a fit finds; the leading dimensions are those of the points.
@@ -58,7 +61,7 @@ def fit_params(
     init: jax.Array | None = None,
     method: str = "least_squares",
     max_iterations: int | None = None,
-    tolerance: float = 1e-5,
+    tolerance: float = 3e-6,
 ) -> Fit:
     """Fits a skeleton to points: ModelFit (Sec. 3.2).
 
@@ -118,27 +121,28 @@ def fit_batch(joints, weights, init, skeleton, *, method, max_iterations, tolera
 
 
 def _in_groups(solve, problems, states, max_iterations: int):
-    """Minimises a batch: all for a few steps, then those that need more, a group at a time.
+    """Minimises a batch a group at a time, and a few steps at a time.
 
-    A batch takes as many steps as its slowest pose, and that is one in a hundred.
+    A batch takes as many steps as its slowest pose, and that is one in a hundred: so each
+    group takes the poses that have had the fewest steps, or are not done when all others are.
     """
-    size = len(states.cost)
-    group = max(size // 8, min(size, 32))
-    few = min(8, max_iterations) if group < size else max_iterations
-    states = jax.vmap(functools.partial(solve, max_iterations=few))(problems, states)
-    if few == max_iterations:
-        return states
+    size, few = len(states.cost), max(8, max_iterations // 8)
+    if size <= _GROUP:
+        return jax.vmap(functools.partial(solve, max_iterations=max_iterations))(problems, states)
+    group = max(size // 4, _GROUP)
 
     def todo(states):
         return ~states.converged & (states.iterations < max_iterations)
 
-    def finish_group(states):
-        chosen = jnp.argsort(~todo(states), stable=True)[:group]
+    def advance(states):
+        had = jnp.where(todo(states), states.iterations, max_iterations)
+        chosen = jnp.argsort(had, stable=True)[:group]
         mine = jax.tree.map(lambda x: x[chosen], (problems, states))
-        mine = jax.vmap(functools.partial(solve, max_iterations=max_iterations))(*mine)
+        last = jnp.minimum(jnp.min(had) + few, max_iterations)
+        mine = jax.vmap(functools.partial(solve, max_iterations=last))(*mine)
         return jax.tree.map(lambda old, new: old.at[chosen].set(new), states, mine)
 
-    return jax.lax.while_loop(lambda states: jnp.any(todo(states)), finish_group, states)
+    return jax.lax.while_loop(lambda states: jnp.any(todo(states)), advance, states)
 
 
 def report(joints, points, weights, skeleton: Skeleton, states: State) -> Fit:
@@ -154,10 +158,9 @@ def _report_one(joints, points, weights, skeleton: Skeleton, state: State) -> Fi
     positions = forward_kinematics(params, skeleton)
     _, back = jax.vjp(lambda params: forward_kinematics(params, still), params)
     gradient = back(weights[:, None] * (positions - points))[0] * unit / size**2
-    move = unit * _implicit_move(params, frozen[1], gradient, still)
     miss = jax.lax.stop_gradient(positions) - jax.lax.stop_gradient(joints)
     return Fit(
-        params=params + move,
+        params=_follow(params, frozen[1], gradient, still),
         residuals=jnp.linalg.norm(miss, axis=-1),
         iterations=state.iterations,
         converged=state.converged,
@@ -166,18 +169,18 @@ def _report_one(joints, points, weights, skeleton: Skeleton, state: State) -> Fi
 
 
 @jax.custom_jvp
-def _implicit_move(params, weights, gradient, skeleton: Skeleton) -> jax.Array:
-    """How the solution moves when the gradient of Eq. 3, zero there, begins to change: not yet."""
-    del params, weights, skeleton
-    return jnp.zeros_like(gradient)
+def _follow(params, weights, gradient, skeleton: Skeleton) -> jax.Array:
+    """The solution, which moves when the gradient of Eq. 3, zero there, begins to change."""
+    del weights, gradient, skeleton
+    return params
 
 
-@_implicit_move.defjvp
-def _implicit_move_jvp(primals, tangents):
+@_follow.defjvp
+def _follow_jvp(primals, tangents):
     params, weights, gradient, skeleton = primals
     free = ~pressed_at_limit(params, gradient, skeleton)
-    move = -solution_of(params, weights, free, tangents[2], skeleton)
-    return jnp.zeros_like(gradient), move
+    _, unit = units(skeleton, params.dtype)
+    return params, -unit * solution_of(params, weights, free, tangents[2], skeleton)
 
 
 def seen_points(joints, weights) -> tuple[jax.Array, jax.Array]:

@@ -22,15 +22,24 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive, jaxpr_as_fun
+from jax.extend.core import (
+    ClosedJaxpr,
+    DebugInfo,
+    Jaxpr,
+    Literal,
+    Primitive,
+    jaxpr_as_fun,
+)
 from jax.interpreters import ad, batching, mlir
 
-_SMALL = 48
-"""Batches below this gain nothing from a kernel for batches."""
+_PER_EXAMPLE = 20
+"""A kernel of more operations per example than this takes longer to launch than to run."""
 
 _BLOCK = 4096
 """Examples that are worked on at a time; so many rows of a hundred numbers fit a cache."""
 
+
+_UNNAMED = DebugInfo("part", "part", None, None)
 
 _LONG = 1000
 """Most operations of one kernel: compilers take more than twice as long for twice as many."""
@@ -147,7 +156,7 @@ def _on_cpu(*rows, programs, sizes, linear):
     """As one kernel, or as the loop that suits a few examples."""
     batch, width = _batch_shape(rows), sum(row.shape[-1] for row in rows if row.ndim > 1)
     size = math.prod(batch)
-    if size < _SMALL and programs.rows is not None:
+    if programs.rows is not None and size * _PER_EXAMPLE < len(programs.scalars.jaxpr.eqns):
         return _mapped(programs.rows, batch, rows)
     if not size or (batch and not width):
         return _anywhere(*rows, programs=programs, sizes=sizes, linear=linear)
@@ -214,7 +223,8 @@ def _parts(closed: ClosedJaxpr) -> list[Jaxpr]:
             x for equation in own for x in equation.invars if not isinstance(x, Literal)
         )
         invars = [x for x in used if x not in made]
-        parts.insert(0, Jaxpr((), invars, [x for x in made if x in later], own))
+        outvars = [x for x in made if x in later]
+        parts.insert(0, Jaxpr((), invars, outvars, own, debug_info=_UNNAMED))
         later.update(invars)
     return parts
 

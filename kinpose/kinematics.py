@@ -4,6 +4,7 @@ Trees of tens of motions are written out and run as one kernel over a batch
 (`kinpose.unrolled`); single poses and larger trees go through a loop (`kinpose.looped`).
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -44,8 +45,7 @@ def forward_kinematics(params: jax.Array, skeleton: Skeleton) -> jax.Array:
       >>> forward_kinematics(jnp.zeros(27), human_17()).shape
       (17, 3)
     """
-    params = _checked_params(params, skeleton)
-    return _positions(params, skeleton)
+    return _positions(*_checked(params, skeleton))
 
 
 def joint_transforms(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
@@ -63,7 +63,7 @@ def joint_transforms(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, 
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _transforms(_checked_params(params, skeleton), skeleton)
+    return _transforms(*_checked(params, skeleton))
 
 
 def joint_jacobian(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
@@ -83,10 +83,11 @@ def joint_jacobian(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, ja
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _jacobian(_checked_params(params, skeleton), skeleton)
+    return _jacobian(*_checked(params, skeleton))
 
 
-def _checked_params(params, skeleton: Skeleton) -> jax.Array:
+def _checked(params, skeleton: Skeleton) -> tuple[jax.Array, Skeleton]:
+    """The gate; the skeleton's numbers come out in the type to compute in."""
     params = jnp.asarray(params)
     if params.shape != (skeleton.num_dofs,):
         hint = "; use jax.vmap for a batch" if params.ndim > 1 else ""
@@ -94,7 +95,8 @@ def _checked_params(params, skeleton: Skeleton) -> jax.Array:
             f"params must have shape ({skeleton.num_dofs},), one value per degree of freedom, "
             f"but got {params.shape}{hint}."
         )
-    return params
+    dtype = at_least_float32(params, "params").dtype
+    return params, dataclasses.replace(skeleton, offsets=jnp.asarray(skeleton.offsets, dtype))
 
 
 @jax.jit
@@ -132,9 +134,8 @@ def _jacobian(params, skeleton):
 
 
 def _places(params, skeleton: Skeleton, details: str) -> list[jax.Array]:
-    """See `kinpose.looped.places`; in float32 at least."""
-    params = at_least_float32(params, "params")
-    offsets = jnp.asarray(skeleton.offsets, params.dtype).ravel()
+    """See `kinpose.looped.places`."""
+    params, offsets = params.astype(skeleton.offsets.dtype), skeleton.offsets.ravel()
     dofs, bias = _drives(skeleton.motions, skeleton.dof_names)
     amounts = params
     if dofs is not None:

@@ -57,7 +57,7 @@ def first_state(problem: Problem, start, skeleton: Skeleton) -> State:
 def minimise(
     problem: Problem, state: State, skeleton: Skeleton, method: str, max_iterations, tolerance
 ) -> State:
-    """Steps until one promises to move the joints by less than the tolerance."""
+    """Steps until one would move the joints by less than the tolerance, were it not damped."""
     propose = {"least_squares": _newton_step, "gradient_descent": _descent_step}[method]
 
     def step(state: State) -> State:
@@ -73,7 +73,7 @@ def minimise(
             damping=state.damping * jnp.where(better, shrink, state.growth),
             growth=jnp.where(better, 2.0, 2.0 * state.growth),
             iterations=state.iterations + 1,
-            converged=promised < tolerance**2,
+            converged=promised * jnp.square(1.0 + state.damping) < tolerance**2,
         )
 
     return jax.lax.while_loop(
@@ -194,9 +194,7 @@ def observability_of(params, weights, skeleton: Skeleton) -> jax.Array:
 
 
 def _dense_observability(form, params, weights, settings, offsets) -> list:
-    normal = normal_matrix(_jacobian(form, params, weights, offsets))
-    inverse = _eliminate(normal, jnp.eye(len(normal), dtype=normal.dtype))
-    return [jnp.diagonal(inverse)]
+    return [jnp.diagonal(_inverse(_jacobian(form, params, weights, offsets)))]
 
 
 def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
@@ -209,8 +207,13 @@ def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
 
 
 def _dense_solution(form, params, weights, settings, offsets, free, right) -> list:
-    jacobian = _jacobian(form, params, weights, offsets) * free[None, :]
-    return [_eliminate(normal_matrix(jacobian), (right * free)[:, None])[:, 0]]
+    inverse = _inverse(_jacobian(form, params, weights, offsets) * free[None, :])
+    return [free * jnp.matmul(inverse, right * free, precision="highest")]
+
+
+def _inverse(jacobian) -> jax.Array:
+    normal = normal_matrix(jacobian)
+    return _eliminate(normal, jnp.eye(len(normal), dtype=normal.dtype))
 
 
 def _rows_of(params, weights, skeleton: Skeleton) -> tuple:

@@ -217,12 +217,19 @@ def inverse_diagonal(lower: dict, inverse: Sequence) -> list:
     return [entries[k, k] for k in range(len(inverse))]
 
 
-def quadratic(normal: dict, vector: Sequence):
-    """Vector' matrix vector."""
-    return dot(
-        [times(x, times(1.0 if d == e else 2.0, vector[d])) for (d, e), x in normal.items()],
-        [vector[e] for _, e in normal],
-    )
+def velocities_of(tree: Tree, screws: Sequence[Screw], change: Sequence, places: Sequence) -> list:
+    """J times a change of the dofs: how each keypoint moves, 3 numbers."""
+    spins, slides, remaining = [], [], iter(screws)
+    for joint, parent in enumerate(tree.parents):
+        spin, slide = (spins[parent], slides[parent]) if parent >= 0 else (_NOTHING, _NOTHING)
+        for _ in tree.motions[joint]:
+            screw = next(remaining)
+            spin = vector_sum(spin, scale(change[screw.dof], screw.spin))
+            slide = vector_sum(slide, scale(change[screw.dof], screw.slide))
+        spins.append(spin)
+        slides.append(slide)
+    keypoints = zip(tree.keypoints, places, strict=True)
+    return [vector_sum(cross(spins[j], place), slides[j]) for j, place in keypoints]
 
 
 def _together(a: Body, b: Body) -> Body:

@@ -57,7 +57,8 @@ def step_program(form: Form) -> Callable:
         units, masses = _units(form, size), scale(1.0 / (size * size), weights)
         joints, places, screws = _pose(form, params, size, offsets)
         pulls = _pulls(params, anchor, hold, units)
-        forces = list(map(scale, masses, _misses(form, joints, points)))
+        misses = _misses(form, joints, points)
+        forces = list(map(scale, masses, misses))
         bodies = equations.bodies_of(form.tree, places, masses, forces)
         gradient = equations.gradient_of(form.tree, bodies, screws, len(params))
         gradient = vector_sum(gradient, scale(hold, pulls))
@@ -75,8 +76,11 @@ def step_program(form: Form) -> Callable:
             for x, move, unit, a, b in zip(params, found, units, low, high, strict=True)
         ]
         change = [(y - x) / unit for x, y, unit in zip(params, moved, units, strict=True)]
-        promised = equations.quadratic(normal, change)
-        predicted = -dot(gradient, change) - 0.5 * promised
+        ways = equations.velocities_of(form.tree, screws, change, places)
+        held = scale(hold, change)
+        promised = plus(dot(masses, [dot(way, way) for way in ways]), dot(held, held))
+        gain = plus(dot(masses, list(map(dot, ways, misses))), dot(held, pulls))
+        predicted = -gain - 0.5 * promised
         joints, *_ = _pose(form, moved, size, offsets)
         squares = [dot(miss, miss) for miss in _misses(form, joints, points)]
         pulls = _pulls(moved, anchor, hold, units)
