@@ -205,7 +205,7 @@ def has_package(name: str) -> bool:
 
 def main(_) -> None:
     machine, tables = describe_machine(), {}
-    settings = {"batch": _BATCH.value, "sample": _SAMPLE.value, "rounds": _ROUNDS.value}
+    settings = {"batch": batches(_BATCH.value), "sample": _SAMPLE.value, "rounds": _ROUNDS.value}
     print(", ".join(f"{key} {value}" for key, value in (machine | settings).items()))
     wanted = None if _SUITE.value == "all" else [_SUITE.value]
     for name in choose("suite", wanted, SUITES):
