@@ -1,56 +1,91 @@
 """Speed and quality beside the peers.
 
   python -m experiments.benchmark --suite=fit --batch=4096 --output=fit.json
+  python -m experiments.benchmark --suite=fk --batch=1,256,4096,65536
 
 Every contender runs in a process of its own, so that no thread pool or allocator disturbs
 another and one that hangs can be given up. The parent lets them work in turn, round after
-round, and judges what they return by the same float64 kinematics.
+round, and judges what they return by the same float64 kinematics. A round is as many calls as
+take `_ROUND_S`, each waited for. The first call includes what is compiled and brought to the
+device, not the import of the contender's package. One whose results are wrong has no time.
 """
 
+import importlib
 import json
 import multiprocessing
 import os
 import pathlib
-import platform
 import resource
+import shutil
 import statistics
 import time
-from importlib import metadata, util
+from importlib import util
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # waiting OpenMP threads stall the others
 
 import jax
-import numpy as np
 from absl import app, flags
 
 from experiments.benchmark_fit import FIT
-from experiments.benchmark_suite import Contender
+from experiments.benchmark_fk import FK
+from experiments.benchmark_report import describe_machine, format_table
+from experiments.benchmark_suite import Contender, Suite
 from experiments.benchmark_toynet import TOYNET
 
-_SUITE = flags.DEFINE_string("suite", "fit", "What to measure: fit, toynet, or all.")
+_SUITE = flags.DEFINE_string("suite", "fit", "What to measure: fk, fit, toynet, or all.")
 _CONTENDERS = flags.DEFINE_list("contenders", None, "Names to run; by default all of the suite.")
 _WORKLOADS = flags.DEFINE_list("workloads", None, "Names to run; by default all of the suite.")
-_BATCH = flags.DEFINE_integer("batch", 4096, "Items per call.", 1)
+_BATCH = flags.DEFINE_list("batch", ["4096"], "Items per call, one number or several.")
 _SAMPLE = flags.DEFINE_integer("sample", 64, "Items for those that take one at a time.", 1)
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed calls of each; the median counts.", 1)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed rounds of each; the median counts.", 1)
 _TIMEOUT_S = flags.DEFINE_float("timeout_s", 300.0, "A call that takes longer is given up.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
 
 
-SUITES = {"fit": FIT, "toynet": TOYNET}
+_ROUND_S = 0.02
+"""Shortest round: the clock and the first of many tiny calls weigh little in it."""
+
+_PER_SECOND = {"ms": 1e3, "us": 1e6}
+
+SUITES = {"fk": FK, "fit": FIT, "toynet": TOYNET}
+
+
+class Answer(NamedTuple):
+    """What a contender's process sends of a round: time per call, what the judge reads, memory."""
+
+    seconds: float
+    result: object
+    peak_mb: float
 
 
 def serve(connection, suite: str, workload: str, name: str, batch: int, sample: int) -> None:
-    """A contender's process: runs when told to, sends the time, the result and its memory."""
+    """A contender's process: answers when told to, the first time with one call, just built."""
     items, contender = SUITES[suite].draw(batch)[workload], SUITES[suite].contenders[name]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    run = contender.build(items[:sample] if contender.one_by_one else items)
+    importlib.import_module(contender.package)
+    before, run = peak_mb(), None
     while connection.recv():
         start = time.perf_counter()
-        result = np.asarray(jax.block_until_ready(run()))
-        seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        connection.send((seconds, result, (peak - before) / 1024))
+        if run is None:
+            run = contender.build(items[:sample] if contender.one_by_one else items)
+            result, calls = jax.block_until_ready(run()), 1
+        else:
+            result, calls = repeat(run, start + _ROUND_S)
+        seconds = (time.perf_counter() - start) / calls
+        connection.send(Answer(seconds, SUITES[suite].keep(result), peak_mb() - before))
+
+
+def repeat(run, until: float):
+    """Calls until the clock shows a time; returns the last result and the number of calls."""
+    calls = 0
+    while not calls or time.perf_counter() < until:
+        result = jax.block_until_ready(run())
+        calls += 1
+    return result, calls
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class Worker:
@@ -63,8 +98,8 @@ class Worker:
         self.process.start()
         theirs.close()
 
-    def call(self, timeout_s: float):
-        """One run: seconds, result, peak memory in MB; None if it fails or takes too long."""
+    def call(self, timeout_s: float) -> Answer | None:
+        """One round; None if it fails or takes too long."""
         try:
             self.connection.send(True)
             return self.connection.recv() if self.connection.poll(timeout_s) else None
@@ -72,43 +107,65 @@ class Worker:
             return None
 
 
-def compare(suite: str, workload: str, names: list[str]) -> list[dict]:
-    """Rows of the table for one workload."""
-    task = (_BATCH.value, _SAMPLE.value)
-    workers = {name: Worker(suite, workload, name, *task) for name in names}
-    first, last, seconds = {}, {}, {name: [] for name in names}
+def race(suite: str, workload: str, batch: int, names: list[str]) -> dict[str, list[Answer]]:
+    """Answers of those that last to the end, the first call and all rounds."""
+    workers = {name: Worker(suite, workload, name, batch, _SAMPLE.value) for name in names}
+    answers = {name: [] for name in names}
     try:
-        for turn in range(_ROUNDS.value + 1):
+        for _ in range(_ROUNDS.value + 1):
             for name, worker in list(workers.items()):
                 answer = worker.call(_TIMEOUT_S.value)
+                answers[name].append(answer)
                 if answer is None:
                     print(f"{name} is out: it failed or took over {_TIMEOUT_S.value:g} s.")
                     workers.pop(name).process.kill()
-                elif turn == 0:
-                    first[name] = answer[0]
-                else:
-                    seconds[name].append(answer[0])
-                    last[name] = answer
     finally:
         for worker in workers.values():
             worker.process.kill()
-    results = {name: last[name][1] for name in workers}
-    each = {name: 1e3 * statistics.median(seconds[name]) / len(results[name]) for name in results}
-    judged = SUITES[suite].judge(SUITES[suite].draw(_BATCH.value)[workload], results)
-    base = each.get(next(iter(SUITES[suite].contenders)))
+    return {name: answers[name] for name in workers}
+
+
+def compare(suite: Suite, workload: str, batch: int, answers: dict[str, list]) -> list[dict]:
+    """Rows of the table for one workload."""
+    results = {name: rounds[-1].result for name, rounds in answers.items()}
+    judged = suite.judge(suite.draw(batch)[workload], results)
+    items, each = {}, {}
+    for name, (_, *rounds) in answers.items():
+        items[name] = min(batch, _SAMPLE.value) if suite.contenders[name].one_by_one else batch
+        seconds = statistics.median(answer.seconds for answer in rounds) / items[name]
+        each[name] = seconds * _PER_SECOND[suite.unit] if judged[name].get("right", True) else None
+    base = each.get(next(iter(suite.contenders)))
     return [
         {
             "workload": workload,
             "contender": name,
-            "items": len(results[name]),
-            "ms per item": each[name],
-            "ratio": each[name] / base if base else None,
-            "first call s": first[name],
-            "peak MB": last[name][2],
+            "items": items[name],
+            f"{suite.unit} per item": each[name],
+            "ratio": each[name] / base if base and each[name] else None,
+            "first call s": rounds[0].seconds,
+            "peak MB": rounds[-1].peak_mb,
             **judged[name],
         }
-        for name in results
+        for name, rounds in answers.items()
     ]
+
+
+def measure(name: str) -> list[dict]:
+    """The table of one suite."""
+    suite, rows = SUITES[name], []
+    known = suite.draw(1)
+    workloads = choose("workload", _WORKLOADS.value, known)
+    names = choose("contender", _CONTENDERS.value, suite.contenders)
+    names = installed(names, suite.contenders)
+    for batch in batches(_BATCH.value):
+        fitting = suite.draw(batch)
+        for workload in workloads:
+            if workload not in fitting:
+                print(f"{workload} is left out at batch {batch}: too large.")
+                continue
+            able = [n for n in names if workload.endswith(suite.contenders[n].endings)]
+            rows += compare(suite, workload, batch, race(name, workload, batch, able))
+    return rows
 
 
 def choose(kind: str, wanted: list[str] | None, known) -> list[str]:
@@ -118,52 +175,41 @@ def choose(kind: str, wanted: list[str] | None, known) -> list[str]:
     return wanted or list(known)
 
 
+def batches(words: list[str]) -> list[int]:
+    """The sizes written in a flag."""
+    if not words or not all(word.strip().isdecimal() and int(word) for word in words):
+        raise app.UsageError(f"batch must be positive whole numbers, but got {words}.")
+    return [int(word) for word in words]
+
+
 def installed(names: list[str], contenders: dict[str, Contender]) -> list[str]:
     """Those that can run; says which cannot."""
-    missing = {name for name in names if util.find_spec(contenders[name].package) is None}
-    for name in missing:
-        print(f"{name} is skipped: {contenders[name].package} is not installed (extra bench).")
+    missing = {}
+    for name in names:
+        package, program = contenders[name].package, contenders[name].program
+        if not has_package(package):
+            missing[name] = f"{package} is not installed (extra bench)"
+        elif program and not shutil.which(program):
+            missing[name] = f"there is no program {program}"
+    for name, reason in missing.items():
+        print(f"{name} is skipped: {reason}.")
     return [name for name in names if name not in missing]
 
 
-def describe_machine() -> dict:
-    """What the numbers depend on."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    packages = ("jax", "jaxlib", "flax", "numpy", "scipy", "optimistix", "torch")
-    return {
-        "processor": models[0] if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "system": platform.system(),
-        "python": platform.python_version(),
-        **{p: metadata.version(p) for p in packages if util.find_spec(p)},
-    }
-
-
-def format_table(rows: list[dict]) -> str:
-    """Aligned columns, numbers to four digits."""
-    cells = [list(rows[0])] if rows else []
-    cells += [[f"{x:.4g}" if isinstance(x, float) else str(x) for x in r.values()] for r in rows]
-    columns = []
-    for i, column in enumerate(zip(*cells, strict=True)):
-        align, width = (str.ljust if i < 2 else str.rjust), max(map(len, column))
-        columns.append([align(cell, width) for cell in column])
-    return "\n".join("  ".join(line) for line in zip(*columns, strict=True))
+def has_package(name: str) -> bool:
+    """Whether a package, or one inside another, can be found."""
+    parts = name.split(".")
+    above = ".".join(parts[:-1])
+    return (not above or has_package(above)) and util.find_spec(name) is not None
 
 
 def main(_) -> None:
     machine, tables = describe_machine(), {}
-    settings = {"batch": _BATCH.value, "sample": _SAMPLE.value, "rounds": _ROUNDS.value}
+    settings = {"batch": batches(_BATCH.value), "sample": _SAMPLE.value, "rounds": _ROUNDS.value}
     print(", ".join(f"{key} {value}" for key, value in (machine | settings).items()))
     wanted = None if _SUITE.value == "all" else [_SUITE.value]
     for name in choose("suite", wanted, SUITES):
-        suite = SUITES[name]
-        workloads = choose("workload", _WORKLOADS.value, suite.draw(1))
-        contenders = choose("contender", _CONTENDERS.value, suite.contenders)
-        contenders = installed(contenders, suite.contenders)
-        tables[name] = [row for work in workloads for row in compare(name, work, contenders)]
+        tables[name] = measure(name)
         print(f"\n{name}\n{format_table(tables[name])}")
     if _OUTPUT.value:
         report = {"machine": machine, "settings": settings, "suites": tables}

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from data.toy import ToySet, load_toy, toy_object
-from experiments.benchmark_suite import Contender, Suite
+from experiments.benchmark_suite import Contender, Suite, verdict
 from experiments.toy_methods import make_method
 from kinpose.mesh import make_mesh, share_batch
 from kinpose.methods import Targets
@@ -50,10 +50,10 @@ def draw(batch: int) -> dict[str, Work]:
 
 
 def judge(work, results: dict[str, np.ndarray]) -> dict[str, dict]:
-    """Whether outputs without dropout are those of the first contender."""
+    """The largest difference of outputs without dropout from those of the first contender."""
     first = next(iter(results.values()))
     return {
-        name: {"as the first": bool(np.abs(outputs - first).max() < _TOLERANCE)}
+        name: verdict(np.abs(outputs - first).max(), _TOLERANCE)
         for name, outputs in results.items()
     }
 

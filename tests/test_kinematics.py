@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import reference
 
+from experiments import peers
 from kinpose import (
     Joint,
     build_skeleton,
@@ -298,79 +299,19 @@ def test_rotate_skeleton_turns_every_pose(x64, skeleton):
 # Independent packages: the same tree, built motion by motion.
 
 
-def amounts_of(params, skeleton):
-    """Angles and distances (M,) of all motions in order, and their derivative (M, D)."""
-    motions = [motion for joint in skeleton.motions for motion in joint]
-    matrix = [[m.multiplier * (m.dof == dof) for dof in skeleton.dof_names] for m in motions]
-    return matrix @ params + [motion.bias for motion in motions], np.array(matrix)
-
-
-def in_space(skeleton):
-    return np.pad(skeleton.offsets, ((0, 0), (0, 3 - skeleton.ndim)))
-
-
-def mujoco_kinematics(amounts, skeleton):
-    """Positions (K, 3) and their derivative by the motions' amounts (K, 3, M)."""
-    mujoco = pytest.importorskip("mujoco", reason="parity with MuJoCo needs it installed")
-    kinds = {"r": mujoco.mjtJoint.mjJNT_HINGE, "t": mujoco.mjtJoint.mjJNT_SLIDE}
-    spec, bodies, num_motions = mujoco.MjSpec(), [], 0
-    for j, offset in enumerate(in_space(skeleton)):
-        parent = bodies[skeleton.parents[j]] if bodies else spec.worldbody
-        body = parent.add_body(name=skeleton.names[j], pos=offset, mass=1, inertia=(1, 1, 1))
-        body.explicitinertial = True
-        for motion in skeleton.motions[j]:
-            kind, name = kinds[motion.kind], str(num_motions)
-            body.add_joint(name=name, type=kind, axis=motion.axis, armature=1)
-            num_motions += 1
-        bodies.append(body)
-    model = spec.compile()
-    data = mujoco.MjData(model)
-    order = [model.joint(str(m)).qposadr[0] for m in range(num_motions)]  # MuJoCo's is depth-first
-    data.qpos[order] = amounts
-    mujoco.mj_kinematics(model, data)
-    mujoco.mj_comPos(model, data)
-    positions, jacobians = [], []
-    for name in skeleton.keypoint_names:
-        jacobian = np.zeros((3, model.nv))
-        mujoco.mj_jacBody(model, data, jacobian, None, model.body(name).id)
-        positions.append(data.body(name).xpos)
-        jacobians.append(jacobian[:, order])
-    return np.array(positions), np.array(jacobians)
-
-
-def pinocchio_kinematics(amounts, skeleton):
-    """Positions (K, 3) and their derivative by the motions' amounts (K, 3, M)."""
-    pin = pytest.importorskip("pinocchio", reason="parity with Pinocchio needs `pin` installed")
-    kinds = {"r": pin.JointModelRevoluteUnaligned, "t": pin.JointModelPrismaticUnaligned}
-    model, carriers, frames = pin.Model(), [], []
-    for j, offset in enumerate(in_space(skeleton)):
-        carrier, place = carriers[skeleton.parents[j]] if carriers else (0, pin.SE3.Identity())
-        place = place * pin.SE3(np.eye(3), offset)
-        for m, motion in enumerate(skeleton.motions[j]):
-            kind = kinds[motion.kind](np.array(motion.axis))
-            carrier = model.addJoint(carrier, kind, place, f"{skeleton.names[j]}_{m}")
-            place = pin.SE3.Identity()
-        carriers.append((carrier, place))
-        frame = pin.Frame(skeleton.names[j], carrier, place, pin.FrameType.OP_FRAME)
-        frames.append(model.addFrame(frame))
-    data = model.createData()
-    pin.computeJointJacobians(model, data, amounts)
-    pin.updateFramePlacements(model, data)
-    keypoints = [frames[j] for j in skeleton.keypoints]
-    world = pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
-    jacobians = [pin.getFrameJacobian(model, data, frame, world)[:3] for frame in keypoints]
-    return np.array([data.oMf[frame].translation for frame in keypoints]), np.array(jacobians)
-
-
 @every_object
-@pytest.mark.parametrize("package", [mujoco_kinematics, pinocchio_kinematics])
-def test_independent_packages_agree(x64, skeleton, package):
-    params, n = random_params(skeleton), skeleton.ndim
-    amounts, matrix = amounts_of(params, skeleton)
-    expected, by_amounts = package(amounts, skeleton)
+@pytest.mark.parametrize(
+    ("package", "engine"),
+    [("mujoco", peers.mujoco_engine), ("pinocchio", peers.pinocchio_engine)],
+    ids=["mujoco", "pinocchio"],
+)
+def test_independent_packages_agree(x64, skeleton, package, engine):
+    pytest.importorskip(package, reason=f"parity with {package} needs it installed (extra bench)")
+    params, n, tree = random_params(skeleton), skeleton.ndim, peers.motion_tree(skeleton)
+    expected, by_amounts = engine(skeleton).jacobian(tree.amounts(params))
     positions, jacobian = joint_jacobian(params, skeleton)
     close(positions, expected[:, :n], FLOAT64)
-    close(jacobian, by_amounts[:, :n] @ matrix, FLOAT64)
+    close(jacobian, by_amounts[:, :n] @ tree.matrix, FLOAT64)
 
 
 # Batches, compilation, devices, number formats.
