@@ -100,9 +100,9 @@ def shade(normals, colors, light) -> np.ndarray:
     Returns:
       (V, 3) float32.
     """
-    sky = 0.45 - 0.15 * normals[:, 1]  # y points down
+    sky = 0.5 - 0.15 * normals[:, 1]  # y points down
     lamp = np.maximum(normals @ np.asarray(light, np.float32), 0)
-    return (colors * (sky + 0.6 * lamp)[:, None]).astype(np.float32)
+    return (colors * (sky + 0.65 * lamp)[:, None]).astype(np.float32)
 
 
 def _mixed(values, seen: Fragments) -> np.ndarray:

@@ -104,22 +104,28 @@ def rest_pose(model, values) -> tuple[np.ndarray, np.ndarray]:
 
 
 def body_points(vertices: np.ndarray, heads: np.ndarray, bones) -> np.ndarray:
-    """(P, 3) the pivots, nose and top of the head.
+    """(P, 3) the pivots, the nose and the top of the head.
 
-    The pelvis is the midpoint of the hips, and the lower trunk turns about it. The neck lies half
-    way between the package's neck and the inner ends of its clavicles, which turn about it too:
-    then all of the 17 bones are rigid.
+    The pelvis is the midpoint of the hips, and the lower trunk turns about it. The neck is the
+    midpoint of the clavicles' inner ends, and both they and the head turn about it: then all of
+    the 17 bones are rigid. The joint that Human3.6M calls nose lies inside the head: here, 0.3 of
+    the way from the base of the skull to the tip of the nose, which bends the line from the neck
+    to the top of the head by 30 degrees.
     """
     at = {name: heads[list(bones).index(names[0])] for name, names in BONES.items()}
-    at["pelvis"] = (at["left_thigh"] + at["right_thigh"]) / 2
-    at["lower_trunk"] = at["pelvis"]
-    clavicles = (at["left_clavicle"] + at["right_clavicle"]) / 2
-    at["head"] = (at["head"] + clavicles) / 2
-    at["left_clavicle"] = at["right_clavicle"] = at["head"]
-    skull = vertices[vertices[:, 1] > at["head"][1] + 100]
-    at["nose"] = skull[np.argmax(skull[:, 2])] * (0, 1, 1)
-    at["head_top"] = skull[np.argmax(skull[:, 1])] * (0, 1, 1)
+    at["pelvis"] = at["lower_trunk"] = (at["left_thigh"] + at["right_thigh"]) / 2
+    neck = (at["left_clavicle"] + at["right_clavicle"]) / 2
+    at["head"] = at["left_clavicle"] = at["right_clavicle"] = neck
+    skull = heads[list(bones).index("Head")]
+    at["nose"] = 0.7 * skull + 0.3 * nose_tip(vertices, skull)
+    at["head_top"] = vertices[np.argmax(vertices[:, 1])] * (0, 1, 1)
     return np.stack([at[name] for name in POINTS])
+
+
+def nose_tip(vertices: np.ndarray, skull: np.ndarray) -> np.ndarray:
+    """(3,) the foremost point of the head, of which all is above the base of the skull."""
+    head = vertices[vertices[:, 1] > skull[1]]
+    return head[np.argmax(head[:, 2])] * (0, 1, 1)
 
 
 def segment_weights(model) -> np.ndarray:
@@ -169,7 +175,7 @@ def _clothes(vertices, at, part):
 
 def _face(vertices, at, part, model):
     """Pairs (group, which vertices)."""
-    across, height, front = (vertices - at["nose"]).T
+    across, height, front = (vertices - nose_tip(vertices, at["nose"] - (0, 30, 0))).T
     across, is_head = np.abs(across), part == "head"
     is_ear = (across > 64) & (height > -20) & (height < 68) & (front > -152)
     hairline = np.interp(front, (-165, -145, -105, -60, -30, 0), (-45, 30, 55, 62, 85, 110))
