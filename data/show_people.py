@@ -8,8 +8,9 @@ from absl import app, flags
 from matplotlib.collections import LineCollection
 
 from data.camera import four_cameras, project
+from data.motion import MOTION_DIR, find_motions, read_motion
 from data.people import Photo, load_subjects, photograph, place_in_room
-from data.retarget import MOTION_DIR, find_motions, read_motion, retarget
+from data.retarget import retarget
 from kinpose.drawing import COLORS, keypoint_sides, new_figure, save_figure
 from kinpose.skeletons import human_17
 
