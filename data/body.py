@@ -55,6 +55,10 @@ GROUPS = (
 )
 """What a vertex belongs to, by number; a look gives each its colour."""
 
+_READ_ERRORS = (OSError, ValueError, EOFError, AttributeError, TypeError)
+_READ_ERRORS += (zipfile.BadZipFile, zlib.error)
+_ARRAYS = ("vertex_steps", "points", "faces", "weights", "weight_segments", "groups")
+
 _LIMB_POINTS = {
     "hip": "thigh",
     "knee": "shank",
@@ -119,9 +123,9 @@ def load_bodies(path: str | os.PathLike = BODY_FILE) -> tuple[Body, ...]:
       ValueError: when the file is missing, corrupt or of another kind.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _READ_ERRORS as error:
         raise _unusable(path, f"reading failed: {error}") from None
     _check(path, arrays)
     faces, steps = arrays["faces"].astype(np.int32), arrays["vertex_steps"]
@@ -212,11 +216,9 @@ def _dense_weights(arrays) -> np.ndarray:
 
 def _check(path, arrays) -> None:
     """Rejects arrays that are missing, or of shapes and ranges that do not fit together."""
-    missing = {"vertex_steps", "points", "faces", "weights", "weight_segments", "groups"} - {
-        *arrays
-    }
+    missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
-        raise _unusable(path, f"it lacks {sorted(missing)} and has {sorted(arrays)}")
+        raise _unusable(path, f"it lacks {', '.join(missing)}")
     shapes = {name: array.shape for name, array in arrays.items()}
     num, vertices, _ = (*shapes["vertex_steps"], 0, 0, 0)[:3]
     most = shapes["weights"][-1] if shapes["weights"] else 0
@@ -233,8 +235,9 @@ def _check(path, arrays) -> None:
             raise _unusable(path, f"{name} has shape {shapes[name]} instead of {shape}")
     below = {"faces": vertices, "weight_segments": len(SEGMENTS), "groups": len(GROUPS)}
     for name, end in below.items():
-        if not np.issubdtype(arrays[name].dtype, np.integer) or arrays[name].max() >= end:
-            raise _unusable(path, f"{name} has entries outside 0 to {end - 1}")
+        values = arrays[name]
+        if values.dtype.kind not in "ui" or values.min() < 0 or values.max() >= end:
+            raise _unusable(path, f"{name} has entries that are no integers from 0 to {end - 1}")
     if not np.isfinite(arrays["points"]).all() or not arrays["weights"].any(axis=1).all():
         raise _unusable(path, "points must be finite and each vertex needs a positive weight")
 

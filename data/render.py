@@ -15,6 +15,7 @@ import numpy as np
 from data.camera import Camera, project
 
 _SLACK = 1e-4  # of a triangle's height: rounding must not open cracks between triangles
+_SMALLEST = 1e-6  # twice the area (px^2) of a triangle that is drawn
 
 
 class Fragments(NamedTuple):
@@ -43,9 +44,9 @@ def rasterise(places, depths, faces, shape: tuple[int, int]) -> Fragments:
     Returns:
       The fragments; none for pixels that no triangle covers.
     """
-    corners, x, y, boxes = _visible(*places.T.astype(np.float32), faces, shape)
+    corners, x, y, areas, boxes = _visible(*places.T.astype(np.float32), faces, shape)
     owner, column, row, pixels = _candidates(boxes, shape[1])
-    across, down, constant = (slope.take(owner, axis=1) for slope in _edges(x, y))
+    across, down, constant = (slope.take(owner, axis=1) for slope in _edges(x, y, areas))
     shares = across * column + down * row + constant
     inside = np.flatnonzero((shares >= -_SLACK).all(axis=0))
     corners = corners.take(owner[inside], axis=1)
@@ -124,10 +125,10 @@ def _visible(x, y, faces, shape):
     width = np.minimum(np.floor(x.max(axis=0)) + 1, shape[1]) - left
     top = np.maximum(np.ceil(y.min(axis=0)), 0)
     height = np.minimum(np.floor(y.max(axis=0)) + 1, shape[0]) - top
-    kept = np.flatnonzero((area < 0) & (width > 0) & (height > 0))  # y points down
+    kept = np.flatnonzero((area < -_SMALLEST) & (width > 0) & (height > 0))  # y points down
     boxes = np.stack([left, top, width, height])[:, kept]
     corners, x, y = (a.take(kept, axis=1) for a in (corners, x, y))
-    return corners, x - boxes[0], y - boxes[1], boxes.astype(np.int32)
+    return corners, x - boxes[0], y - boxes[1], area[kept], boxes.astype(np.int32)
 
 
 def _candidates(boxes, columns: int):
@@ -141,12 +142,11 @@ def _candidates(boxes, columns: int):
     return owner, column.astype(np.float32), row.astype(np.float32), pixels
 
 
-def _edges(x, y):
+def _edges(x, y, areas):
     """The corners' shares as linear functions: slopes by column and row, constant, (3, F) each."""
     x1, y1, x2, y2 = (np.roll(a, shift, axis=0) for shift in (-1, -2) for a in (x, y))
     constant = x1 * y2 - x2 * y1
-    area = constant.sum(axis=0)
-    return (y1 - y2) / area, (x2 - x1) / area, constant / area
+    return (y1 - y2) / areas, (x2 - x1) / areas, constant / areas
 
 
 def _nearest(pixels, nearness, num_pixels: int) -> np.ndarray:
