@@ -2,7 +2,7 @@
 
 Every pixel in the bounding box of a visible triangle is a candidate; those inside the
 triangle are fragments; the nearest fragment of a pixel is seen. All triangles are worked on at
-once, so the cost is that of the candidates: about two per pixel where triangles are small.
+once, so the cost is that of the candidates: about three per covered pixel for our bodies.
 Nothing is random and no order of summation depends on threads: equal input gives equal bytes.
 
 Shapes: V vertices, F faces, N fragments.
