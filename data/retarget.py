@@ -1,0 +1,44 @@
+"""Motion of a recording, for bodies of other proportions.
+
+A segment of the body turns as the recording's bone does: its rotation in the world is the
+bone's rotation from the recording's rest pose, times a constant one that turns the body's rest
+pose into the recording's. That constant aligns the directions of upper arms, forearms, thighs
+and shanks and, about them, the axes of elbows and knees, which bend forwards in both; trunk and
+head stand upright in both; hands and feet go with the limb before them.
+"""
+
+import numpy as np
+
+from data.body import SEGMENTS, Body, rest_joints
+from data.motion import BodyMotion, leg_length, limb_directions
+from kinpose.skeletons import HUMAN36M_KEYPOINTS
+
+_FORWARD = np.array([0.0, 0.0, 1.0])
+_DOWN = np.array([0.0, -1.0, 0.0])
+_FEET = [list(SEGMENTS).index(foot) for foot in ("left_foot", "right_foot")]
+
+
+def retarget(motion: BodyMotion, body: Body) -> tuple[np.ndarray, np.ndarray]:
+    """The motion for one body, for `data.body.pose_body` frame by frame.
+
+    Args:
+      motion: of any person, T frames.
+      body: the body, S segments.
+
+    Returns:
+      rotations: (T, S, 3, 3) float32 of the segments from the body's rest pose, in the world.
+      root: (T, 3) float32 position of the pelvis (mm), scaled by the length of the leg.
+    """
+    places = dict(zip(HUMAN36M_KEYPOINTS, rest_joints(body).astype(np.float64), strict=True))
+    own = limb_directions(places)
+    own[_FEET] = _DOWN  # the soles lie flat, as below a shank that hangs straight down
+    turns = [_frame(new) @ _frame(old).T for new, old in zip(motion.directions, own, strict=True)]
+    rotations = motion.rotations @ np.float32(turns)
+    return rotations, motion.root * np.float32(leg_length(places))
+
+
+def _frame(direction) -> np.ndarray:
+    """(3, 3) columns: a segment's direction, the axis about which it bends forwards, the third."""
+    axis = np.cross(direction, _FORWARD)
+    axis /= np.linalg.norm(axis)
+    return np.stack([direction, axis, np.cross(direction, axis)], axis=1)
