@@ -82,12 +82,7 @@ def minimise(
 
 
 def _newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> tuple:
-    """Levenberg-Marquardt: Gauss-Newton, damped in proportion to the diagonal.
-
-    Returns:
-      The proposed parameters (D,), and (3,): their cost, the predicted gain, and the square
-      of the way that the step promises to move the joints.
-    """
+    """Levenberg-Marquardt: Gauss-Newton, damped in proportion to the diagonal."""
     size, _ = units(skeleton, params.dtype)
     limits = jnp.asarray(skeleton.limits, params.dtype)
     rows = (
@@ -99,7 +94,7 @@ def _newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> tuple
         jnp.asarray(skeleton.offsets, params.dtype).ravel(),
         *limits.T,
     )
-    return _run_either(steps.step_program, _dense_step, skeleton, *rows)
+    return _run_either(steps.step_program, dense_step, skeleton, *rows)
 
 
 def _run_either(program, dense, skeleton: Skeleton, *rows, linear: int = 0) -> list[jax.Array]:
@@ -127,7 +122,24 @@ def _rebuild(form, offsets, limits=None) -> Skeleton:
     return dataclasses.replace(skeleton, offsets=offsets.reshape(skeleton.num_joints, -1))
 
 
-def _dense_step(form, params, points, weights, anchor, settings, offsets, low, high) -> list:
+def dense_step(form, params, points, weights, anchor, settings, offsets, low, high) -> list:
+    """A step of Levenberg-Marquardt from a skeleton's structure and rows of numbers.
+
+    Args:
+      form: structure of the skeleton's pytree.
+      params: (D,) where to start.
+      points: (K * n,) to come close to.
+      weights: (K,) of the points.
+      anchor: (D,) where the dofs are held.
+      settings: (3,) how firmly, the skeleton's size, and the damping.
+      offsets: (J * n,) bones.
+      low: (D,) lowest values.
+      high: (D,) highest values.
+
+    Returns:
+      The proposed parameters (D,), and (3,): their cost, the predicted gain, and the square
+      of the way that the step promises to move the joints.
+    """
     skeleton = _rebuild(form, offsets, jnp.stack([low, high], axis=1))
     hold, _, damping = settings
     problem = Problem(points.reshape(-1, skeleton.ndim), weights, anchor, hold)
@@ -189,11 +201,12 @@ def _eliminate(matrix, right) -> jax.Array:
 def observability_of(params, weights, skeleton: Skeleton) -> jax.Array:
     """(D,) least way that the keypoints go, in sizes, per unit of a dof, other dofs free."""
     rows = _rows_of(params, weights, skeleton)
-    (inverse,) = _run_either(steps.observability_program, _dense_observability, skeleton, *rows)
+    (inverse,) = _run_either(steps.observability_program, dense_observability, skeleton, *rows)
     return jnp.sqrt(jnp.maximum(1.0 / inverse - OPEN, 0.0))
 
 
-def _dense_observability(form, params, weights, settings, offsets) -> list:
+def dense_observability(form, params, weights, settings, offsets) -> list:
+    """The diagonal of the inverse of J'WJ, (D,); the settings are the size (1,)."""
     return [jnp.diagonal(_inverse(_jacobian(form, params, weights, offsets)))]
 
 
@@ -203,10 +216,11 @@ def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
     Linear in `right`, which alone is differentiated.
     """
     rows = (*_rows_of(params, weights, skeleton), free.astype(params.dtype), right)
-    return _run_either(steps.solution_program, _dense_solution, skeleton, *rows, linear=1)[0]
+    return _run_either(steps.solution_program, dense_solution, skeleton, *rows, linear=1)[0]
 
 
-def _dense_solution(form, params, weights, settings, offsets, free, right) -> list:
+def dense_solution(form, params, weights, settings, offsets, free, right) -> list:
+    """What `solution_of` gives; the settings are the size (1,)."""
     inverse = _inverse(_jacobian(form, params, weights, offsets) * free[None, :])
     return [free * jnp.matmul(inverse, right * free, precision="highest")]
 

@@ -62,7 +62,9 @@ def test_derivatives_in_both_modes(x64, skeleton):
     close_trees(at_once(derivatives, *args), one_by_one(derivatives, *args), FLOAT64)
 
 
-@pytest.mark.parametrize("name", ["human_17", "random_2d", "random_3d_a"])
+@pytest.mark.parametrize(
+    "name", ["random_2d", "random_3d_a", pytest.param("human_17", marks=pytest.mark.slow)]
+)
 def test_second_derivatives(x64, name):
     skeleton = OBJECTS[name]
 
