@@ -12,11 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose import steps
 from kinpose.fused import fused
 from kinpose.kinematics import forward_kinematics, joint_jacobian
 from kinpose.skeleton import Skeleton
-from kinpose.steps import OPEN, STRIDE
+from kinpose.steps import (
+    OPEN,
+    STRIDE,
+    form_of,
+    observability_program,
+    solution_program,
+    step_program,
+)
 
 
 class Problem(NamedTuple):
@@ -94,13 +100,13 @@ def _newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> tuple
         jnp.asarray(skeleton.offsets, params.dtype).ravel(),
         *limits.T,
     )
-    return _run_either(steps.step_program, dense_step, skeleton, *rows)
+    return _run_either(step_program, dense_step, skeleton, *rows)
 
 
 def _run_either(program, dense, skeleton: Skeleton, *rows, linear: int = 0) -> list[jax.Array]:
     """A function of rows, written out over a batch where that is the faster form."""
     dense = _of_rows(dense, jax.tree.structure(skeleton))
-    form = steps.form_of(skeleton)
+    form = form_of(skeleton)
     if form is None:
         return dense(*rows)
 
@@ -201,7 +207,7 @@ def _eliminate(matrix, right) -> jax.Array:
 def observability_of(params, weights, skeleton: Skeleton) -> jax.Array:
     """(D,) least way that the keypoints go, in sizes, per unit of a dof, other dofs free."""
     rows = _rows_of(params, weights, skeleton)
-    (inverse,) = _run_either(steps.observability_program, dense_observability, skeleton, *rows)
+    (inverse,) = _run_either(observability_program, dense_observability, skeleton, *rows)
     return jnp.sqrt(jnp.maximum(1.0 / inverse - OPEN, 0.0))
 
 
@@ -216,7 +222,7 @@ def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
     Linear in `right`, which alone is differentiated.
     """
     rows = (*_rows_of(params, weights, skeleton), free.astype(params.dtype), right)
-    return _run_either(steps.solution_program, dense_solution, skeleton, *rows, linear=1)[0]
+    return _run_either(solution_program, dense_solution, skeleton, *rows, linear=1)[0]
 
 
 def dense_solution(form, params, weights, settings, offsets, free, right) -> list:

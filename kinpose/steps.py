@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose import normal_equations as equations
+import kinpose.normal_equations as equations
 from kinpose.arithmetic import dot, plus, scale, times, vector_difference, vector_sum
 from kinpose.normal_equations import Drive
 from kinpose.skeleton import Skeleton

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from kinpose import looped
 from kinpose.arithmetic import cross, matrix_times, plus, scale, times, vector_sum
 from kinpose.fused import fused
+from kinpose.looped import places, velocities
 from kinpose.rodrigues import rotation_parts
 from kinpose.tree import Tree
 
@@ -69,9 +69,9 @@ def _programs(tree: Tree, moved: tuple[int, ...]) -> tuple[Callable, Callable]:
 
     def rows(amounts, offsets, *rates):
         if not moved:
-            return looped.places(tree, amounts, offsets)
+            return places(tree, amounts, offsets)
         still = jnp.zeros_like(amounts), jnp.zeros_like(offsets)
-        return looped.velocities(tree, amounts, offsets, *filled(rates, still))
+        return velocities(tree, amounts, offsets, *filled(rates, still))
 
     def filled(rates, still):
         given = dict(zip(moved, rates, strict=True))
