@@ -38,7 +38,6 @@ _PER_EXAMPLE = 20
 _BLOCK = 4096
 """Examples that are worked on at a time; so many rows of a hundred numbers fit a cache."""
 
-
 _UNNAMED = DebugInfo("part", "part", None, None)
 
 _LONG = 1000

@@ -240,7 +240,3 @@ def _together(a: Body, b: Body) -> Body:
         vector_sum(a.force, b.force),
         vector_sum(a.torque, b.torque),
     )
-
-
-def _is_zero(x) -> bool:
-    return isinstance(x, float) and x == 0.0
