@@ -206,26 +206,29 @@ def _kernel(jaxpr: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.Ar
 @functools.lru_cache(maxsize=256)
 def _parts(closed: ClosedJaxpr) -> list[Jaxpr]:
     """The operations that matter, in parts that compile quickly."""
-    needed, equations = {x for x in closed.jaxpr.outvars if not isinstance(x, Literal)}, []
+    results = set(_names(closed.jaxpr.outvars))
+    needed, equations = results.copy(), []
     for equation in reversed(closed.jaxpr.eqns):
         if not needed.isdisjoint(equation.outvars):
             equations.append(equation)
-            needed.update(x for x in equation.invars if not isinstance(x, Literal))
+            needed.update(_names(equation.invars))
     equations.reverse()
     count = -(-len(equations) // _LONG)
     length = -(-len(equations) // max(count, 1))
-    parts, later = [], {x for x in closed.jaxpr.outvars if not isinstance(x, Literal)}
+    parts, later = [], results
     for i in reversed(range(count)):
         own = equations[i * length : (i + 1) * length]
         made = dict.fromkeys(x for equation in own for x in equation.outvars)
-        used = dict.fromkeys(
-            x for equation in own for x in equation.invars if not isinstance(x, Literal)
-        )
-        invars = [x for x in used if x not in made]
-        outvars = [x for x in made if x in later]
-        parts.insert(0, Jaxpr((), invars, outvars, own, debug_info=_UNNAMED))
+        used = dict.fromkeys(x for equation in own for x in _names(equation.invars))
+        invars, outvars = [x for x in used if x not in made], [x for x in made if x in later]
+        parts.append(Jaxpr((), invars, outvars, own, debug_info=_UNNAMED))
         later.update(invars)
-    return parts
+    return parts[::-1]
+
+
+def _names(atoms) -> list:
+    """Without the constants that stand in their place."""
+    return [x for x in atoms if not isinstance(x, Literal)]
 
 
 def _run_part(part: Jaxpr, values: list, example) -> list[jax.Array]:
