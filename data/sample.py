@@ -1,0 +1,63 @@
+"""One sample of a data set of people: a picture cropped to a person, and the truth about them.
+
+Both builders, `data.rendered_people` and `data.human36m`, write these features; whatever reads
+samples needs to know nothing else of where they come from.
+"""
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data.camera import Camera
+
+
+def sample_features(size: int) -> tfds.features.FeaturesDict:
+    """What a sample consists of.
+
+    Args:
+      size: rows and columns of the crops (px).
+
+    Returns:
+      The features of a builder, in the frames and units of `data.camera`:
+
+      image: (size, size, 3) uint8, the square crop around the person, JPEG on disk.
+      joints: (17, 3) in the camera's frame (mm), as `kinpose.layouts.HUMAN36M_KEYPOINTS`.
+      pixels: (17, 2) the joints in the crop (px).
+      box: (4,) left, top, right, bottom of the person in the whole image (px).
+      focal_px, center_px: of the crop's camera, () and (2,); a mean of two focal lengths.
+      scale: () the subject's sum of bone lengths over the mean of all seven subjects.
+      subject, action, clip, camera, frame: who did what, in which recording, seen from where,
+        when; the five together are the sample's `key`, and `action` is what scores average over.
+      params: (C,) the recording's own motion parameters at this frame, of its own skeleton (rad
+        and mm), C = 0 where they are not known.
+    """
+    scalar, text = tfds.features.Scalar, tfds.features.Text
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg"),
+            "joints": tfds.features.Tensor(shape=(17, 3), dtype=np.float32),
+            "pixels": tfds.features.Tensor(shape=(17, 2), dtype=np.float32),
+            "box": tfds.features.Tensor(shape=(4,), dtype=np.float32),
+            "focal_px": scalar(np.float32),
+            "center_px": tfds.features.Tensor(shape=(2,), dtype=np.float32),
+            "scale": scalar(np.float32),
+            "subject": text(),
+            "action": text(),
+            "clip": text(),
+            "camera": text(),
+            "frame": scalar(np.int32),
+            "params": tfds.features.Tensor(shape=(None,), dtype=np.float32),
+        }
+    )
+
+
+def sample_key(subject: str, clip: str, camera: str, frame: int) -> str:
+    """What names a sample in a data set, in predictions and in scores: S9/walk/2/000064."""
+    return f"{subject}/{clip}/{camera}/{frame:06d}"
+
+
+def crop_features(camera: Camera) -> dict:
+    """The features that say which camera sees the crop."""
+    return {
+        "focal_px": np.float32(camera.focal_px),
+        "center_px": np.asarray(camera.center_px, np.float32),
+    }
