@@ -40,8 +40,9 @@ _BLOCK = 4096
 
 _UNNAMED = DebugInfo("part", "part", None, None)
 
-_LONG = 1000
-"""Most operations of one kernel: compilers take more than twice as long for twice as many."""
+_LONG = 2000
+"""Most operations of one kernel: beyond, it takes minutes to compile; and what goes from one
+kernel to the next passes through memory."""
 
 
 class _Programs(NamedTuple):
