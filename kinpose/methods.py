@@ -3,6 +3,10 @@
 A method is a value; training and evaluation never ask which one it is. Outputs are small
 numbers: zero is the mean pose, one is a unit that the maker of the method is told.
 
+Where samples see an object at different sizes, as crops of images do, `scale` is each sample's
+length of the skeleton's unit in the unit of the targets: joints are scale * F(params). It is
+part of the truth in training; a prediction is told what is known of it. None is 1.
+
 Shapes: B batch, K keypoints, n space dimension, D dofs.
 """
 
@@ -24,20 +28,22 @@ class Targets(NamedTuple):
     """The truth about a batch.
 
     Attributes:
-      joints: (B, K, n) in the skeleton's length unit.
-      params: (B, D) rad or the length unit; None where no method in use asks for it.
+      joints: (B, K, n) in the targets' unit, which is the skeleton's where there is no scale.
+      params: (B, D) rad or the skeleton's unit; None where no method in use asks for it.
+      scale: (B,) see the module.
     """
 
     joints: jax.Array
     params: jax.Array | None = None
+    scale: jax.Array | None = None
 
 
 class Prediction(NamedTuple):
     """What a method makes of a batch of outputs.
 
     Attributes:
-      joints: (B, K, n) in the skeleton's length unit.
-      params: (B, D) rad or the length unit; None if the method knows no skeleton.
+      joints: (B, K, n) in the unit of the targets.
+      params: (B, D) rad or the skeleton's unit; None if the method knows no skeleton.
     """
 
     joints: jax.Array
@@ -49,12 +55,12 @@ class Method(NamedTuple):
 
     Attributes:
       num_outputs: length of the network's output vector.
-      predict: from outputs (B, num_outputs) to a `Prediction`.
+      predict: from outputs (B, num_outputs) and a scale, (B,) or None, to a `Prediction`.
       loss: from outputs (B, num_outputs) and `Targets` to (B,) losses.
     """
 
     num_outputs: int
-    predict: Callable[[jax.Array], Prediction]
+    predict: Callable[..., Prediction]
     loss: Callable[[jax.Array, Targets], jax.Array]
 
 
@@ -70,7 +76,7 @@ def direct_joint(mean_joints: jax.Array, unit: float) -> Method:
     """
     shape, mean_joints = jnp.shape(mean_joints), jnp.asarray(mean_joints)
 
-    def predict(outputs):
+    def predict(outputs, scale=None):
         offsets = jnp.reshape(outputs, (-1, *shape))
         return Prediction(mean_joints[None] + unit * offsets)
 
@@ -99,7 +105,7 @@ def kinematic_joint(
       skeleton: maps parameters to joints.
       mean_params: (D,) the pose of zero outputs.
       units: see `read_outputs`.
-      length_unit: losses count in it.
+      length_unit: of the targets; losses count in it.
       angles: see `read_outputs`.
       parameter_weight: factor of the squared angles between found and true parameters (rad);
         0 is the paper's.
@@ -109,12 +115,12 @@ def kinematic_joint(
     """
     num_outputs, read = read_outputs(skeleton, mean_params, units, angles)
 
-    def predict(outputs):
+    def predict(outputs, scale=None):
         params = read(outputs)
-        return Prediction(_joints(params, skeleton), params)
+        return Prediction(_joints(params, skeleton, scale), params)
 
     def loss(outputs, targets):
-        found = predict(outputs)
+        found = predict(outputs, targets.scale)
         on_joints = joint_loss(found.joints / length_unit, targets.joints / length_unit)
         if not parameter_weight:
             return on_joints
@@ -138,9 +144,9 @@ def direct_parameter(skeleton: Skeleton, mean_params: jax.Array, units: jax.Arra
     units = jnp.asarray(units)
     num_outputs, read = read_outputs(skeleton, mean_params, units)
 
-    def predict(outputs):
+    def predict(outputs, scale=None):
         params = read(outputs)
-        return Prediction(_joints(params, skeleton), params)
+        return Prediction(_joints(params, skeleton, scale), params)
 
     def loss(outputs, targets):
         return parameter_loss(read(outputs) / units[None], targets.params / units[None])
@@ -177,16 +183,16 @@ def fitted_joint(
     """
     direct = direct_joint(mean_joints, unit)
 
-    def fit(joints):
-        init = None if start is None else jax.lax.stop_gradient(jax.vmap(start)(joints))
-        fit = fit_params(joints, skeleton, init=init, max_iterations=max_iterations)
-        return Prediction(_joints(fit.params, skeleton), fit.params)
-
-    def predict(outputs):
-        return fit(direct.predict(outputs).joints)
+    def predict(outputs, scale=None):
+        joints = direct.predict(outputs).joints
+        points = joints if scale is None else joints / scale[:, None, None]
+        init = None if start is None else jax.lax.stop_gradient(jax.vmap(start)(points))
+        fit = fit_params(points, skeleton, init=init, max_iterations=max_iterations)
+        return Prediction(_joints(fit.params, skeleton, scale), fit.params)
 
     def loss(outputs, targets):
-        behind = joint_loss(predict(outputs).joints / unit, targets.joints / unit)
+        found = predict(outputs, targets.scale)
+        behind = joint_loss(found.joints / unit, targets.joints / unit)
         return share * behind + (1 - share) * direct.loss(outputs, targets)
 
     return Method(direct.num_outputs, predict, loss)
@@ -240,5 +246,6 @@ def _wrap(angles) -> jax.Array:
     return (angles + jnp.pi) % (2 * jnp.pi) - jnp.pi
 
 
-def _joints(params, skeleton: Skeleton) -> jax.Array:
-    return jax.vmap(functools.partial(forward_kinematics, skeleton=skeleton))(params)
+def _joints(params, skeleton: Skeleton, scale=None) -> jax.Array:
+    joints = jax.vmap(functools.partial(forward_kinematics, skeleton=skeleton))(params)
+    return joints if scale is None else scale[:, None, None] * joints
