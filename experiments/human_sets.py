@@ -7,6 +7,7 @@ lengths; its scale is the subject's in training and 1 in testing (Sec. 4.2).
 Shapes: N samples, D = 24 dofs.
 """
 
+import dataclasses
 import pathlib
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from kinpose import Skeleton, fit_params, forward_kinematics, limit_skeleton, ro
 from kinpose.evaluation import Truth
 from kinpose.methods import Targets
 from kinpose.skeleton import remove_dofs
-from kinpose.skeletons import HUMAN_LIMITS
+from kinpose.skeletons import HUMAN_LIMITS, human_17
 from kinpose.train import Source
 
 _AT_ONCE = 8192
@@ -36,12 +37,14 @@ class People(NamedTuple):
       mean_joints: (17, 3) in units of the crop.
       mean_params: (D,) of the training targets, angles on the circle (rad).
       unit_mm: mean unit of a crop, for where no depth is known.
+      size: rows and columns of the crops (px).
     """
 
     skeleton: Skeleton
     mean_joints: np.ndarray
     mean_params: np.ndarray
     unit_mm: float
+    size: int
 
 
 def camera_skeleton(skeleton: Skeleton) -> Skeleton:
@@ -83,44 +86,65 @@ def make_truth(samples) -> Truth:
 
 
 def learn_people(path: pathlib.Path, sets, skeleton: Skeleton):
-    """Targets of direct parameter and the means over the training set.
+    """What is to be known of people, and the targets of direct parameter.
 
     The targets are ModelFit's parameters for the true joints at the subject's scale, with
     knees and elbows that bend one way. Of the ways to write a pose in angles, the one nearest
-    the mean is taken, see `nearest_params`. The result is kept in a file.
+    the mean is taken, see `nearest_params`.
 
     Args:
-      path: the file, .npz; what it has of sets of these sizes is not computed again.
+      path: a .npz for the result; where it is there, nothing is computed.
       sets: samples for training and for testing.
       skeleton: `human_17` with mean bone lengths, as `camera_skeleton` returns it.
 
     Returns:
       `People`, and for each set (N, D) parameters.
+
+    Raises:
+      ValueError: for a file that is of other data.
     """
-    names = ("train", "test")
-    if path.exists():
-        with np.load(path) as file:
-            params = [file[name] for name in names]
-            mean_params = file["mean_params"]
-        if [len(p) for p in params] != [len(s.joints) for s in sets]:
-            raise ValueError(f"{path} is of other data; remove it or give another workdir.")
-    else:
+    if not path.exists():
         limited = limit_skeleton(skeleton, HUMAN_LIMITS)
+        labels = "training joints", "test joints"
         fits = [
-            fit_poses(s.joints, s.scale, limited, f"{name}ing joints")
-            for s, name in zip(sets, names, strict=True)
+            fit_poses(samples.joints, samples.scale, limited, label)
+            for samples, label in zip(sets, labels, strict=True)
         ]
-        mean_params = np.zeros(skeleton.num_dofs, np.float32)
+        mean = np.zeros(skeleton.num_dofs, np.float32)
         for _ in range(3):  # the mean depends on how poses are written, and the other way round
-            mean_params = circular_mean(nearest_params(fits[0], mean_params, skeleton))
-        params = [nearest_params(fit, mean_params, skeleton) for fit in fits]
+            mean = circular_mean(nearest_params(fits[0], mean, skeleton))
+        train, unit = sets[0], units_mm(sets[0])
+        arrays = {
+            "train": nearest_params(fits[0], mean, skeleton),
+            "test": nearest_params(fits[1], mean, skeleton),
+            "offsets": skeleton.offsets,
+            "mean_joints": np.float32(
+                to_crop_units(train.joints, train.joints[:, 0], unit).mean(0)
+            ),
+            "mean_params": mean,
+            "unit_mm": unit.mean(),
+            "size": train.size,
+        }
         if jax.process_index() == 0:
-            arrays = dict(zip(names, params, strict=True))
-            write_arrays(path, arrays | {"mean_params": mean_params})
-    train, unit = sets[0], units_mm(sets[0])
-    mean_joints = to_crop_units(train.joints, train.joints[:, 0], unit).mean(axis=0)
-    people = People(skeleton, np.float32(mean_joints), mean_params, float(unit.mean()))
+            write_arrays(path, arrays)
+        return _people(arrays), (arrays["train"], arrays["test"])
+    people, params = read_people(path)
+    if [len(p) for p in params] != [len(s) for s in sets] or people.size != sets[0].size:
+        raise ValueError(f"{path} is of other data; give another workdir.")
     return people, params
+
+
+def read_people(path: pathlib.Path):
+    """The file of `learn_people`: `People`, and (N, D) parameters for each set."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    return _people(arrays), (arrays["train"], arrays["test"])
+
+
+def _people(arrays) -> People:
+    skeleton = dataclasses.replace(camera_skeleton(human_17()), offsets=arrays["offsets"])
+    means = arrays["mean_joints"], arrays["mean_params"]
+    return People(skeleton, *means, float(arrays["unit_mm"]), int(arrays["size"]))
 
 
 def fit_poses(joints, scale, skeleton: Skeleton, label: str) -> np.ndarray:

@@ -168,6 +168,9 @@ def train_network(
     step_fn = make_train_step(model, method, optimiser, mesh)
     eval_step = make_eval_step(model, method, mesh)
 
+    def ends_epoch(step: int) -> bool:
+        return step * size // num_train > (step - 1) * size // num_train
+
     @ahead
     def load_batch(step: int):
         return load(batch_indices(num_train, size, step, seed))
@@ -193,7 +196,7 @@ def train_network(
         with MetricsWriter(directory, first_step=first) as writer:
             for step, state, metrics in steps:
                 losses.append(metrics.get("loss", np.nan))
-                if step % epoch == 0 or step == num_steps:
+                if ends_epoch(step) or step == num_steps:
                     rate = (step - first) * size / (time.monotonic() - start)
                     found, test_loss = test(state, test_set)
                     mean = {"loss": np.nanmean(losses), "test_loss": np.mean(test_loss)}

@@ -39,11 +39,15 @@ class Protocol(NamedTuple):
     every: int = 1
     alignment: str = "root"
     averaging: str = "actions"
-    known: tuple[str, ...] = ("bounding box", "depth of the root")
+    known: tuple[str, ...] = (
+        "the bounding box",
+        "the depth of the root",
+        "mean bone lengths, not the subject's scale",
+    )
 
 
 PAPER = Protocol()
-"""Of Table 1. The text leaves open which depth turns box units into mm; here it is the true one."""
+"""Of Table 1. The text leaves open which depth turns units of the box into mm: the true one."""
 
 
 class Truth(NamedTuple):
@@ -73,7 +77,7 @@ def describe(protocol: Protocol) -> str:
         f"{', '.join(protocol.test_subjects)}, {frames}, each camera's view a sample; "
         f"{_ALIGNMENTS[protocol.alignment]} of {count} joints in mm, "
         f"{_AVERAGES[protocol.averaging]}. Known at test time: "
-        f"{', '.join(protocol.known) or 'nothing'}."
+        f"{'; '.join(protocol.known) or 'nothing'}."
     )
 
 
