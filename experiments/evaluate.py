@@ -58,7 +58,8 @@ def main(argv):
     if _OUTPUT.value:
         write_json(pathlib.Path(_OUTPUT.value), {"protocol": protocol._asdict(), "scores": scores})
     published = published_rows(_DATASET.value) if protocol == PAPER else {}
-    print(f"{describe(protocol)}\n\n{format_table(scores, published)}")
+    title = {"root": "MPJPE (mm)", "procrustes": "PA-MPJPE (mm)"}[protocol.alignment]
+    print(f"{describe(protocol)}\n\n{format_table(scores, published, title)}")
 
 
 def _in_time(keys) -> list[str]:

@@ -158,3 +158,34 @@ def _viewpoint() -> np.ndarray:
     toward = [-np.sin(_EYE) * np.cos(_ABOVE), -np.sin(_ABOVE), -np.cos(_EYE) * np.cos(_ABOVE)]
     right = [np.cos(_EYE), 0.0, -np.sin(_EYE)]
     return np.array([right, np.cross(toward, right), toward])
+
+
+def draw_pose_beside(path, image: np.ndarray, joints: np.ndarray, skeleton: Skeleton) -> Figure:
+    """An image, and its pose as the camera sees it and from the picture's left.
+
+    Args:
+      path: the picture to write, whole or not at all; None for none.
+      image: (H, W, 3) uint8.
+      joints: (17, 3) root-relative, in the camera's frame.
+      skeleton: says which joints a bone joins.
+
+    Returns:
+      The figure.
+    """
+    figure = new_figure(7.5, 2.8)
+    first, *others = figure.subplots(1, 3)
+    first.imshow(image)
+    front = np.diag([1.0, -1.0, -1.0])
+    side = np.array([[0.0, 0.0, -1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])
+    reach = 1.05 * np.abs(joints).max()
+    titles = "seen by the camera", "from the left"
+    for ax, title, view in zip(others, titles, (front, side), strict=True):
+        draw_pose(ax, joints, skeleton, view=view)
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
+        ax.set_title(title, fontsize=10)
+    for ax in (first, *others):
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_color("#adb5bd")
+    figure.tight_layout()
+    save_figure(figure, path)
+    return figure

@@ -53,6 +53,11 @@ def camera_skeleton(skeleton: Skeleton) -> Skeleton:
     return remove_dofs(rotate_skeleton(skeleton, _TO_CAMERA), translations)
 
 
+def plain_skeleton(skeleton: Skeleton) -> Skeleton:
+    """The inverse of the turn of `camera_skeleton`: the same parameters, y up, z forward."""
+    return rotate_skeleton(skeleton, _TO_CAMERA.T)
+
+
 def units_mm(samples) -> np.ndarray:
     """(N,) the unit of each sample's crop; needs the depth of the root."""
     camera = Camera(None, None, np.asarray(samples.focal_px), None)
@@ -151,7 +156,7 @@ def fit_poses(joints, scale, skeleton: Skeleton, label: str) -> np.ndarray:
     """(N, D) ModelFit's parameters for joints (N, 17, 3) of subjects with scales (N,)."""
     points = np.asarray(joints - joints[:, :1], np.float32)
     points = points / np.asarray(scale, np.float32)[:, None, None]
-    size = min(_AT_ONCE, len(points))
+    size = min(_AT_ONCE, 1 << (len(points) - 1).bit_length())  # few sizes, few compilations
     found = []
     starts = range(0, len(points), size)
     for start in show_progress(starts, f"fitting {label}", unit="batches"):

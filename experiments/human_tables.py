@@ -85,27 +85,31 @@ def order_rows(scores: Sequence[Mapping], methods: Sequence[str]) -> list[Mappin
     return sorted(scores, key=lambda s: (order[s["method"]], s["seed"]))
 
 
-def format_table(scores: Sequence[Mapping], published: Mapping[str, tuple]) -> str:
+def format_table(
+    scores: Sequence[Mapping], published: Mapping[str, tuple], title: str = "MPJPE (mm)"
+) -> str:
     """Table 1 in Markdown, and a second table with what else there is to say of our rows.
 
     Args:
       scores: a row per method and seed: of `kinpose.evaluation.evaluate`, with `method`.
       published: of `published_rows`, shown above ours.
+      title: what the protocol's score is.
 
     Returns:
       The text; means over seeds, +- half their range where there are several. Columns are in
       the paper's order, those of other actions in the alphabet's.
     """
     actions = _actions(scores, published)
-    first = [["MPJPE (mm)", *actions, "average"], *([k, *v] for k, v in published.items())]
-    more = [["", *_MORE]]
+    first = [[title, *actions, "average"], *([k, *v] for k, v in published.items())]
+    columns = {k: number for k, number in _MORE.items() if any(map(number, scores))}
+    more = [["", *columns]]
     for method in dict.fromkeys(s["method"] for s in scores):
         rows = [s for s in scores if s["method"] == method]
         by_action = [_by_paper_names(s["score_by_action_mm"]) for s in rows]
         name = method.replace("_", " ")
         cells = [[values.get(action) for values in by_action] for action in actions]
         first.append([name, *cells, [s["score_mm"] for s in rows]])
-        more.append([name, *([number(s) for s in rows] for number in _MORE.values())])
+        more.append([name, *([number(s) for s in rows] for number in columns.values())])
     return f"{_markdown(first)}\n\n{_markdown(more)}"
 
 
