@@ -6,7 +6,10 @@ from collections.abc import Callable
 import numpy as np
 
 from experiments.human_sets import People
+from kinpose import limit_skeleton
+from kinpose.losses import absolute_joint_loss
 from kinpose.methods import Method, direct_joint, direct_parameter, fitted_joint, kinematic_joint
+from kinpose.skeletons import HUMAN_LIMITS
 
 
 def make_method(name: str, people: People) -> Method:
@@ -14,12 +17,15 @@ def make_method(name: str, people: People) -> Method:
     return METHODS[name](people)
 
 
-def _direct_joint(people: People):
-    return direct_joint(people.mean_joints, 1.0)
+def _direct_joint(people: People, **options):
+    return direct_joint(people.mean_joints, 1.0, **options)
 
 
-def _kinematic_joint(people: People, **options):
-    return kinematic_joint(people.skeleton, people.mean_params, _radians(people), 1.0, **options)
+def _kinematic_joint(people: People, *, learn_scale: bool = False, **options):
+    skeleton = limit_skeleton(people.skeleton, HUMAN_LIMITS)  # which the bounded form reads
+    if learn_scale:
+        options["mean_scale"] = 1 / people.unit_mm
+    return kinematic_joint(skeleton, people.mean_params, _radians(people), 1.0, **options)
 
 
 def _direct_parameter(people: People):
@@ -40,4 +46,13 @@ METHODS: dict[str, Callable[[People], Method]] = {
     "direct_parameter": _direct_parameter,
     "fitted_joint": _fitted_joint,
     "kinematic_joint_cos_sin": functools.partial(_kinematic_joint, angles="cos_sin"),
+    "kinematic_joint_6d": functools.partial(_kinematic_joint, angles="rotation_6d"),
+    "kinematic_joint_bounded": functools.partial(_kinematic_joint, angles="bounded"),
+    "kinematic_joint_l1": functools.partial(_kinematic_joint, distance=absolute_joint_loss),
+    "kinematic_joint_scale": functools.partial(_kinematic_joint, learn_scale=True),
+    "kinematic_joint_6d_l1": functools.partial(
+        _kinematic_joint, angles="rotation_6d", distance=absolute_joint_loss
+    ),
+    "direct_joint_l1": functools.partial(_direct_joint, distance=absolute_joint_loss),
 }
+"""The paper's and ours; then variants, one change each or two, of kinematic and direct joint."""

@@ -20,6 +20,7 @@ from experiments.training import write_arrays
 from kinpose import Skeleton, fit_params, forward_kinematics, limit_skeleton, rotate_skeleton
 from kinpose.evaluation import Truth
 from kinpose.methods import Targets
+from kinpose.representations import ball_joints
 from kinpose.skeleton import remove_dofs
 from kinpose.skeletons import HUMAN_LIMITS, human_17
 from kinpose.train import Source
@@ -187,10 +188,8 @@ def nearest_params(params, center, skeleton: Skeleton) -> np.ndarray:
     """
     params, half = np.asarray(params, np.float64), np.pi
     near = center + circular_difference(params, center)
-    for joint in skeleton.motions:
-        if len(joint) != 3:
-            continue
-        dofs = [skeleton.dof_names.index(motion.dof) for motion in joint]
+    for ball, _ in ball_joints(skeleton):
+        dofs = list(ball)
         other = params[:, dofs] * [1, -1, 1] + half
         other = center[dofs] + circular_difference(other, center[dofs])
         squares = [((x - center[dofs]) ** 2).sum(axis=1) for x in (near[:, dofs], other)]

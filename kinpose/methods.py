@@ -21,6 +21,7 @@ import numpy as np
 from kinpose.fitting import fit_params
 from kinpose.kinematics import forward_kinematics
 from kinpose.losses import joint_loss, parameter_loss
+from kinpose.representations import read_outputs
 from kinpose.skeleton import Skeleton
 
 
@@ -64,12 +65,13 @@ class Method(NamedTuple):
     loss: Callable[[jax.Array, Targets], jax.Array]
 
 
-def direct_joint(mean_joints: jax.Array, unit: float) -> Method:
+def direct_joint(mean_joints: jax.Array, unit: float, *, distance: Callable = joint_loss) -> Method:
     """The network gives joint coordinates; nothing keeps the bones (Sec. 3.2).
 
     Args:
       mean_joints: (K, n) the pose of zero outputs.
       unit: length that an output of one means; losses count in it.
+      distance: `joint_loss`, or another loss of the same form.
 
     Returns:
       The method.
@@ -81,7 +83,7 @@ def direct_joint(mean_joints: jax.Array, unit: float) -> Method:
         return Prediction(mean_joints[None] + unit * offsets)
 
     def loss(outputs, targets):
-        return joint_loss(predict(outputs).joints / unit, targets.joints / unit)
+        return distance(predict(outputs).joints / unit, targets.joints / unit)
 
     return Method(shape[0] * shape[1], predict, loss)
 
@@ -94,6 +96,8 @@ def kinematic_joint(
     *,
     angles: str = "plain",
     parameter_weight: float = 0.0,
+    distance: Callable = joint_loss,
+    mean_scale: float | None = None,
 ) -> Method:
     """The network gives motion parameters, the loss sits on their joints: Eq. 3 (Sec. 3.2).
 
@@ -109,6 +113,9 @@ def kinematic_joint(
       angles: see `read_outputs`.
       parameter_weight: factor of the squared angles between found and true parameters (rad);
         0 is the paper's.
+      distance: of joints, `joint_loss` (Eq. 3), or another loss of the same form.
+      mean_scale: None: the scale is told, as in the paper. A number: the network finds it, one
+        output more, and this is the scale of a zero output; what is told is not listened to.
 
     Returns:
       The method. Its targets need `params` if they have a weight.
@@ -116,18 +123,20 @@ def kinematic_joint(
     num_outputs, read = read_outputs(skeleton, mean_params, units, angles)
 
     def predict(outputs, scale=None):
-        params = read(outputs)
+        params = read(outputs[:, :num_outputs])
+        if mean_scale is not None:
+            scale = mean_scale * jnp.exp(outputs[:, num_outputs])
         return Prediction(_joints(params, skeleton, scale), params)
 
     def loss(outputs, targets):
         found = predict(outputs, targets.scale)
-        on_joints = joint_loss(found.joints / length_unit, targets.joints / length_unit)
+        on_joints = distance(found.joints / length_unit, targets.joints / length_unit)
         if not parameter_weight:
             return on_joints
         wrong = _wrap(found.params - targets.params)[:, np.array(skeleton.is_angle)]
         return on_joints + parameter_weight * parameter_loss(wrong, jnp.zeros_like(wrong))
 
-    return Method(num_outputs, predict, loss)
+    return Method(num_outputs + (mean_scale is not None), predict, loss)
 
 
 def direct_parameter(skeleton: Skeleton, mean_params: jax.Array, units: jax.Array) -> Method:
@@ -196,49 +205,6 @@ def fitted_joint(
         return share * behind + (1 - share) * direct.loss(outputs, targets)
 
     return Method(direct.num_outputs, predict, loss)
-
-
-def read_outputs(skeleton: Skeleton, mean_params, units, angles: str = "plain"):
-    """How outputs become motion parameters.
-
-    Args:
-      skeleton: says which dofs are angles.
-      mean_params: (D,) the parameters of zero outputs.
-      units: (D,) parameters that an output of one means, or (D, D), a row per parameter, for
-        outputs that are mixtures.
-      angles: "plain", an output per dof; "cos_sin", two outputs per angle, a vector whose
-        direction is the angle and whose length is free: no wrap, and where the network is not
-        sure it gives a short vector, not a wrong angle.
-
-    Returns:
-      The number of outputs, and the function from outputs (B, .) to parameters (B, D).
-
-    Raises:
-      ValueError: for shapes that do not suit the skeleton, and for other `angles`.
-    """
-    mean_params, units = jnp.asarray(mean_params), jnp.asarray(units)
-    num = skeleton.num_dofs
-    if mean_params.shape != (num,):
-        raise ValueError(f"mean_params must have shape ({num},), but got {mean_params.shape}.")
-    if units.shape not in ((num,), (num, num)):
-        raise ValueError(
-            f"units must have shape ({num},) or ({num}, {num}), but got {units.shape}."
-        )
-    if angles not in ("plain", "cos_sin"):
-        raise ValueError(f"angles must be 'plain' or 'cos_sin', but got {angles!r}.")
-    matrix = jnp.diag(units) if units.ndim == 1 else units
-    is_angle = jnp.asarray(skeleton.is_angle)
-
-    def plain(outputs):
-        moves = jnp.matmul(outputs, matrix.T.astype(outputs.dtype), precision="highest")
-        return mean_params[None].astype(outputs.dtype) + moves
-
-    def cos_sin(outputs):
-        sines, cosines = outputs[:, :num], 1.0 + outputs[:, num:]
-        turns = jnp.where(is_angle[None], jnp.arctan2(sines, cosines), sines)
-        return plain(turns)
-
-    return (num, plain) if angles == "plain" else (2 * num, cos_sin)
 
 
 def _wrap(angles) -> jax.Array:
