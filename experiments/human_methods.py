@@ -33,7 +33,7 @@ def _direct_parameter(people: People):
 
 
 def _fitted_joint(people: People):
-    return fitted_joint(people.skeleton, people.mean_joints, 1.0)
+    return fitted_joint(people.skeleton, people.mean_joints, 1.0, max_iterations=4)
 
 
 def _radians(people: People) -> np.ndarray:
