@@ -25,6 +25,12 @@ STAGES = {
 SMALLEST_SIDE = 32
 """px; the last stage sees one place for every 32 pixels."""
 
+EPSILON = 1e-5
+"""Added to variances in batch normalisation."""
+
+_STEP = 0.1
+"""By which running statistics go towards those of a batch."""
+
 # Of ImageNet, for red, green and blue pixels from 0 to 255.
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
@@ -86,11 +92,11 @@ class ResNet(nn.Module):
                 f"but got {images.shape}."
             )
         convolution = functools.partial(_Convolution, dtype=self.dtype)
-        norm = functools.partial(nn.BatchNorm, not train, momentum=0.9, dtype=self.dtype)
+        norm = functools.partial(_BatchNorm, train=train)
         block = _BasicBlock if self.depth < 50 else _Bottleneck
         x = _Normalise(name="input")(images).astype(self.dtype)
-        x = nn.relu(norm(name="bn1")(convolution(64, 7, 2, name="conv1")(x)))
-        x = max_pool(x)
+        x = norm(name="bn1")(convolution(64, 7, 2, name="conv1")(x))
+        x = nn.relu(max_pool(x))  # either order gives the same; this one handles fewer numbers
         for stage, num_blocks in enumerate(STAGES[self.depth]):
             for i in range(num_blocks):
                 x = block(
@@ -129,6 +135,34 @@ class _Convolution(nn.Module):
         shape = (self.size, self.size, x.shape[-1], self.num_channels)
         kernel = self.param("kernel", _HE, shape)
         return convolve(x, kernel.astype(self.dtype), self.stride)
+
+
+class _BatchNorm(nn.Module):
+    """Mean 0 and variance 1 over the batch, then a scale and a bias, for each channel.
+
+    Statistics are float32 whatever the type of the input; running ones move by a tenth.
+    """
+
+    train: bool
+
+    @nn.compact
+    def __call__(self, x):
+        shape = x.shape[-1:]
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        var = self.variable("batch_stats", "var", jnp.ones, shape)
+        scale = self.param("scale", nn.initializers.ones_init(), shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape)
+        wide = x.astype(jnp.float32)
+        if self.train:
+            batch_mean = jnp.mean(wide, (0, 1, 2))
+            batch_var = jnp.maximum(jnp.mean(wide**2, (0, 1, 2)) - batch_mean**2, 0)
+            mean.value += _STEP * (batch_mean - mean.value)
+            var.value += _STEP * (batch_var - var.value)
+        else:
+            batch_mean, batch_var = mean.value, var.value
+        factor = scale * jax.lax.rsqrt(batch_var + EPSILON)
+        shift = bias - factor * batch_mean
+        return (wide * factor[None, None, None] + shift[None, None, None]).astype(x.dtype)
 
 
 class _BasicBlock(nn.Module):
