@@ -303,17 +303,14 @@ def test_the_mean_skeleton_has_the_subjects_mean_lengths():
 def test_a_killed_build_leaves_no_process_and_goes_on(data_dir, clips, tmp_path, signum):
     command = [sys.executable, "-m", "experiments.build_data", "--dataset=rendered_people/tiny_64"]
     command += [f"--motion_dir={clips}", f"--data_dir={tmp_path}"]
-    first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE)
+    first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("*.npz")) and time.monotonic() < deadline:
         time.sleep(0.02)
     first.send_signal(signum)
-    _, log = first.communicate(timeout=120)
+    _, log = first.communicate(timeout=120)  # ends when no process holds the pipe any more
     assert first.returncode != 0
     assert b"Traceback" not in log
-    time.sleep(1)
-    with pytest.raises(ProcessLookupError):
-        os.killpg(first.pid, 0)
     assert not list(tmp_path.rglob("dataset_info.json"))
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     assert contents(tmp_path) == contents(data_dir)
