@@ -92,7 +92,7 @@ def open_samples(
       The samples, in the order of the files, which is shuffled and always the same.
 
     Raises:
-      ValueError: for a data set that is not built, or has no such split.
+      ValueError: for a data set that is not built, is damaged, or has no such split.
     """
     builder = tfds.builder_from_directory(_newest_version(pathlib.Path(data_dir) / name))
     decoders = {"image": tfds.decode.SkipDecoding()}
@@ -103,7 +103,10 @@ def open_samples(
         raise ValueError(f"{name} has the splits {known}, but got {split!r} ({error}).") from None
     size = builder.info.features["image"].shape[0]
     in_memory = len(source) * size**2 * 3 <= memory_bytes
-    columns, images = _read_columns(source, size, in_memory)
+    try:
+        columns, images = _read_columns(source, size, in_memory)
+    except Exception as error:  # readers raise errors of many kinds
+        raise ValueError(f"{builder.data_path} cannot be read ({error}); build it anew.") from error
     if not in_memory:
         images = functools.partial(_read_images, source, size)
     return Samples(**columns, size=size, images=images)

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from data.body import BODY_FILE
 from data.motion import MOTION_DIR, find_motions
-from data.rendered_people.parts import JPEG, NUM_CAMERAS, read_part, render_parts
+from data.rendered_people.parts import JPEG, NUM_CAMERAS, read_part, render_parts, subjects
 from data.rendered_people.splits import Part, plan_parts
 from data.sample import in_fixed_order, sample_features
 
@@ -180,8 +180,8 @@ def prepare(builder: RenderedPeople, *, show=iter) -> pathlib.Path:
       Its directory.
 
     Raises:
-      ValueError: for recordings that cannot be used, and for a data set of this name that was
-        built from others.
+      ValueError: for recordings or bodies that cannot be used, and for a data set of this name
+        that was built from others.
       OSError: when writing fails. What was rendered stays, for the next time.
     """
     directory = pathlib.Path(builder.data_dir)
@@ -193,6 +193,7 @@ def prepare(builder: RenderedPeople, *, show=iter) -> pathlib.Path:
                 f"{builder.builder_config.motion_dir} now; give another data_dir or remove it."
             )
         return directory
+    subjects()  # a body file that cannot be used is reported before anything is written
     for stale in directory.parent.glob("incomplete.*"):
         shutil.rmtree(stale)
     for _ in show(builder.render()):

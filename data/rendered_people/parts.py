@@ -21,7 +21,7 @@ from PIL import Image
 
 from data.camera import four_cameras, project
 from data.motion import BodyMotion, read_motion
-from data.people import load_subjects, photograph, place_in_room, subject_scales
+from data.people import Subject, load_subjects, photograph, place_in_room, subject_scales
 from data.rendered_people.splits import Part
 from data.retarget import retarget
 from data.sample import crop_features, sample_key
@@ -106,7 +106,7 @@ def render_part(part: Part, size: int) -> list[dict]:
       The samples of `data.sample.sample_features` without the names of subject, action and
       clip; images as JPEG.
     """
-    subject, params = _subjects()[part.subject], load_bvh(part.path).params
+    subject, params = subjects()[part.subject], load_bvh(part.path).params
     rng = np.random.default_rng(_seed(f"{part.subject}/{part.clip}"))
     turned = retarget(_motion(part.path), subject.body)
     rotations, root = place_in_room(*turned, yaw_rad=rng.uniform(-np.pi, np.pi))
@@ -152,13 +152,14 @@ def _seed(name: str) -> int:
 
 
 @functools.cache
-def _subjects():
+def subjects() -> dict[str, Subject]:
+    """The seven subjects, dressed once in each process."""
     return load_subjects()
 
 
 @functools.cache
 def _scales() -> dict[str, float]:
-    return subject_scales(_subjects())
+    return subject_scales(subjects())
 
 
 @functools.lru_cache(maxsize=2)  # the parts of a recording follow each other

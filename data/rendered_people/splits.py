@@ -72,7 +72,7 @@ def plan_parts(paths: Sequence, *, train_step_s: float, test_step_s: float) -> l
         unusable list of descriptions.
     """
     clips = [pathlib.Path(path).stem for path in paths]
-    testers = test_performers(clips)
+    testers = held_out_performers(clips)
     described = _descriptions(paths)
     motions = [read_motion(path) for path in paths]
     parts = []
@@ -92,7 +92,7 @@ def plan_parts(paths: Sequence, *, train_step_s: float, test_step_s: float) -> l
     return parts
 
 
-def test_performers(clips: Sequence[str]) -> tuple[str, ...]:
+def held_out_performers(clips: Sequence[str]) -> tuple[str, ...]:
     """The performers that are for testing alone.
 
     Args:
@@ -125,14 +125,14 @@ def _descriptions(paths) -> dict[str, str]:
     for manifest in sorted({pathlib.Path(path).parent / _MANIFEST for path in paths}):
         if not manifest.exists():
             continue
-        with open(manifest, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        if rows and not {"file", "description"} <= rows[0].keys():
+        try:
+            with open(manifest, encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            found |= {pathlib.Path(row["file"]).stem: row["description"] or "" for row in rows}
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
             raise ValueError(
-                f"{manifest}: expected columns file and description, but it has "
-                f"{', '.join(map(str, rows[0]))}."
-            )
-        found |= {pathlib.Path(row["file"]).stem: row["description"] or "" for row in rows}
+                f"{manifest}: expected a table with columns file and description ({error!r})."
+            ) from None
     return found
 
 
