@@ -15,7 +15,7 @@ from data.pipeline import open_samples
 from experiments.human_sets import make_truth
 from experiments.human_tables import format_table, published_rows
 from experiments.program import run_program
-from experiments.training import write_json
+from experiments.results import write_json
 from kinpose.evaluation import PAPER, describe, evaluate
 from kinpose.io.predictions import read_predictions
 

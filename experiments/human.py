@@ -30,23 +30,21 @@ from experiments.human_sets import (
 )
 from experiments.human_tables import format_csv, format_table, order_rows, published_rows
 from experiments.program import run_program
+from experiments.results import read_scores, write_json, write_run, write_text
 from experiments.training import (
     BATCH_SIZE,
+    OPTIMISER,
     RECIPE,
     SEEDS,
     check_batch_size,
     count_steps,
     make_optimiser,
     must_be_some_of,
-    read_scores,
     run_all,
     train_network,
-    write_json,
-    write_run,
 )
 from kinpose import Skeleton
 from kinpose.evaluation import PAPER, Truth, describe, evaluate
-from kinpose.io.files import write_atomically
 from kinpose.io.predictions import Predictions, read_predictions
 from kinpose.models import ResNet
 from kinpose.models.resnet import STAGES
@@ -86,6 +84,16 @@ flags.register_validator(
     _DEPTH, STAGES.__contains__, f"must be one of {', '.join(map(str, STAGES))}"
 )
 must_be_some_of(_METHODS, METHODS)
+flags.register_validator(
+    _INIT,
+    lambda path: path is None or pathlib.Path(path).is_file(),
+    "must be a file that is there",
+)
+flags.register_multi_flags_validator(
+    [_DROP, OPTIMISER],
+    lambda values: values[_DROP.name] is None or values[OPTIMISER.name] == "caffe_sgd",
+    "drop_epoch is for the optimiser caffe_sgd; adam's rate falls by itself",
+)
 
 _RECIPE = (_DATASET, _DEPTH, _DECAY, _DROP, _INIT, *RECIPE)
 
@@ -215,9 +223,8 @@ def report(workdir: pathlib.Path, test: Samples, truth: Truth, skeleton: Skeleto
     recipe = {flag.name: flag.value for flag in _RECIPE}
     results = {"flags": recipe, "protocol": PAPER._asdict(), "scores": scores}
     write_json(workdir / "results.json", results | {"published": published})
-    for name, content in (("table1.md", text), ("table1.csv", format_csv(scores, published))):
-        with write_atomically(workdir / name) as path:
-            path.write_text(content, encoding="utf-8")
+    write_text(workdir / "table1.md", text)
+    write_text(workdir / "table1.csv", format_csv(scores, published))
     metrics = {
         (s["method"], s["seed"]): read_metrics(workdir / f"{s['method']}_{s['seed']}")
         for s in scores

@@ -16,7 +16,7 @@ import numpy as np
 
 from data.camera import Camera, crop_unit_mm, to_crop_units
 from experiments.progress import show_progress
-from experiments.training import write_arrays
+from experiments.results import write_arrays
 from kinpose import Skeleton, fit_params, forward_kinematics, limit_skeleton, rotate_skeleton
 from kinpose.evaluation import Truth
 from kinpose.methods import Targets

@@ -58,8 +58,8 @@ PUBLISHED_MM = {
 # fmt: on
 """Table 1 of Zhou et al., "Deep Kinematic Pose Regression" (2016), on Human3.6M, in mm: the
 `PAPER_ACTIONS`, then the average. Numbers in brackets are its references; rows [13] to [40] are
-copied there from those papers. "Zhou et al. [40]" tests with video, and several rows train a
-model per action.
+copied there from those papers, as printed: the averages of [31] and [40] are not those of their
+columns. "Zhou et al. [40]" tests with video, and several rows train a model per action.
 """
 
 _MORE = {

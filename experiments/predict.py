@@ -27,7 +27,7 @@ from experiments.human_methods import METHODS, make_method
 from experiments.human_sets import People, plain_skeleton, read_people
 from experiments.program import run_program
 from experiments.progress import show_progress
-from experiments.training import write_arrays
+from experiments.results import write_arrays
 from kinpose import plot
 from kinpose.checkpoint import Checkpoints
 from kinpose.io.bvh_writer import save_bvh

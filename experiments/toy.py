@@ -17,6 +17,7 @@ from absl import app, flags
 
 from data.toy import ToySet, load_toy, toy_object
 from experiments.program import run_program
+from experiments.results import read_scores, write_json, write_run, write_text
 from experiments.toy_figures import draw_figure5, draw_predictions, draw_samples
 from experiments.toy_methods import METHODS, make_method
 from experiments.toy_scores import PAPER, format_table, model_fit, score
@@ -27,13 +28,9 @@ from experiments.training import (
     count_steps,
     make_optimiser,
     must_be_some_of,
-    read_scores,
     run_all,
     train_network,
-    write_json,
-    write_run,
 )
-from kinpose.io.files import write_atomically
 from kinpose.methods import Targets
 from kinpose.models import ToyNet
 from kinpose.train import Source
@@ -123,8 +120,7 @@ def report(workdir: pathlib.Path) -> str:
     paper = [{"method": m, "num_params": n} | row for (m, n), row in PAPER.items()]
     recipe = {flag.name: flag.value for flag in _RECIPE}
     write_json(workdir / "results.json", {"flags": recipe, "scores": scores, "paper": paper})
-    with write_atomically(workdir / "results.md") as path:
-        path.write_text(text + "\n", encoding="utf-8")
+    write_text(workdir / "results.md", text + "\n")
     draw_figure5(workdir / "figure5.png", scores)
     objects = sorted({s["num_params"] for s in scores})
     draw_samples(workdir / "samples.png", {n: _load(n)[1] for n in objects})

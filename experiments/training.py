@@ -5,7 +5,6 @@ again, and what is not goes on from its last checkpoint.
 """
 
 import functools
-import json
 import pathlib
 import sys
 import time
@@ -19,7 +18,6 @@ from absl import flags, logging
 
 from experiments.progress import show_progress
 from kinpose.checkpoint import Checkpoints
-from kinpose.io.files import write_atomically
 from kinpose.mesh import make_mesh
 from kinpose.methods import Method, Prediction
 from kinpose.optimisers import caffe_sgd
@@ -114,7 +112,8 @@ def run_all(workdir: pathlib.Path, runs: Mapping[str, Callable[[pathlib.Path], N
 
     Args:
       workdir: of all runs.
-      runs: by the name of its directory, a function that trains there and calls `write_run`.
+      runs: by the name of its directory, a function that trains there and calls
+        `experiments.results.write_run`.
 
     Raises:
       SystemExit: after a signal, when the state is saved.
@@ -209,33 +208,3 @@ def train_network(
 def count_steps(num_train: int) -> int:
     """Steps of the whole training."""
     return EPOCHS.value * num_train // BATCH_SIZE.value
-
-
-def write_run(directory: pathlib.Path, arrays: Mapping[str, np.ndarray | None], scores: Mapping):
-    """Writes predictions.npz, then scores.json: a directory that has it is finished.
-
-    Under several processes the first one writes.
-    """
-    if jax.process_index() != 0:
-        return
-    directory.mkdir(parents=True, exist_ok=True)
-    write_arrays(directory / "predictions.npz", arrays)
-    write_json(directory / "scores.json", scores)
-
-
-def read_scores(workdir: pathlib.Path) -> list[dict]:
-    """The scores.json of all finished runs."""
-    return [json.loads(path.read_text()) for path in workdir.glob("*/scores.json")]
-
-
-def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray | None]):
-    """A .npz, whole or not at all; None is left out."""
-    arrays = {key: x for key, x in arrays.items() if x is not None}
-    with write_atomically(path) as part, open(part, "wb") as file:
-        np.savez(file, **arrays)
-
-
-def write_json(path: pathlib.Path, value):
-    """Whole or not at all."""
-    with write_atomically(path) as part:
-        part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -270,7 +270,7 @@ def remove_dofs(skeleton: Skeleton, names: Sequence[str]) -> Skeleton:
     """
     for name in names:
         if name not in skeleton.dof_names:
-            raise ValueError(f"names must be of {list(skeleton.dof_names)}, but got {name!r}.")
+            raise ValueError(f"names must be dofs, {list(skeleton.dof_names)}, but got {name!r}.")
     kept = [i for i, name in enumerate(skeleton.dof_names) if name not in names]
     biased = [m.dof for joint in skeleton.motions for m in joint if m.dof in names and m.bias]
     if biased:
