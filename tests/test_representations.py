@@ -78,7 +78,7 @@ def test_bounded_angles_keep_their_limits_whatever_the_outputs():
     low, high = np.float32(HUMAN.limits.T)
     assert ((params > low - 1e-6) & (params < high + 1e-6)).all()  # rounding of the width
     free = ~np.isfinite(low)
-    np.testing.assert_allclose(params[:, free], (MEAN + outputs)[:, free], rtol=1e-5)
+    np.testing.assert_allclose(params[:, free], (MEAN[None] + outputs)[:, free], rtol=1e-5)
 
 
 def test_a_mean_beyond_a_limit_is_named():
