@@ -29,7 +29,7 @@ from data.sample import sample_key
 _NUMBERS = ("joints", "pixels", "box", "focal_px", "center_px", "scale", "frame")
 _NAMES = ("subject", "action", "clip", "camera")
 _RECORDS = 1024  # read at a time
-_THREADS = min(8, os.cpu_count() or 1)
+_THREADS = min(32, os.cpu_count() or 1)
 
 
 @dataclasses.dataclass(frozen=True)

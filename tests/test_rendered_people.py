@@ -96,7 +96,7 @@ def test_test_frames_come_after_a_gap_behind_the_training_frames(splits):
             for f, samples in ((np.max, splits["train"]), (np.min, splits["test"]))
         )
         assert last < 0.7 * num_frames
-        assert first >= np.floor(0.8 * num_frames)
+        assert first >= 0.8 * num_frames
 
 
 def test_bones_and_scale_of_a_subject_are_constant(splits):
@@ -253,6 +253,25 @@ def test_performers_of_test_recordings_do_not_train(tmp_path):
 )
 def test_every_fifth_performer_is_for_testing(clips, testers):
     assert held_out_performers(clips) == testers
+
+
+@pytest.mark.parametrize("num_frames", [9, 10, 11, 13])
+def test_short_recordings_are_divided_with_a_gap_or_refused(tmp_path, num_frames):
+    text = (MOTION_DIR / "run.bvh").read_text().replace("Frames: 25", f"Frames: {num_frames}")
+    lines = text.splitlines()
+    path = tmp_path / "short.bvh"
+    path.write_text("\n".join(lines[: len(lines) - 25 + num_frames]) + "\n")
+    if num_frames < 10:
+        with pytest.raises(ValueError, match=r"short\.bvh: expected 10 frames or more, .* has 9"):
+            plan_parts([path], train_step_s=0.01, test_step_s=0.01)
+        return
+    parts = plan_parts([path], train_step_s=0.01, test_step_s=0.01)
+    train, test = (
+        {frame for part in parts if part.split == split for frame in part.frames}
+        for split in ("train", "test")
+    )
+    assert max(train) + 1 < min(test)
+    assert max(test) == num_frames - 1
 
 
 def test_training_subjects_take_frames_of_their_own(clips):

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from data.body import BODY_FILE
 from data.motion import MOTION_DIR, find_motions
 from data.rendered_people.parts import JPEG, NUM_CAMERAS, read_part, render_parts, subjects
-from data.rendered_people.splits import Part, plan_parts
+from data.rendered_people.splits import MANIFEST, Part, plan_parts
 from data.sample import in_fixed_order, sample_features
 
 IMAGE_SIZES = (64, 96, 128, 224)
@@ -49,7 +49,7 @@ class RenderedPeople(tfds.core.GeneratorBasedBuilder):
     goes on where it was; they are removed when the data set is whole.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.0.0")  # a change of the pictures or the plan needs a new one
     BUILDER_CONFIGS = [
         PeopleConfig(
             name=f"{size}_{image_size}",
@@ -89,9 +89,13 @@ class RenderedPeople(tfds.core.GeneratorBasedBuilder):
     @functools.cached_property
     def source(self) -> str:
         """A digest of what the pictures depend on."""
-        found = hashlib.sha256(repr((self.builder_config.image_size, JPEG)).encode())
-        for path in (BODY_FILE, *find_motions(self.builder_config.motion_dir)):
-            found.update(path.stem.encode() + hashlib.sha256(path.read_bytes()).digest())
+        config = self.builder_config
+        steps = (config.image_size, config.train_step_s, config.test_step_s)
+        found = hashlib.sha256(repr((self.VERSION, steps, JPEG)).encode())
+        manifest = pathlib.Path(config.motion_dir) / MANIFEST
+        for path in (BODY_FILE, *find_motions(config.motion_dir), manifest):
+            if path.exists():
+                found.update(path.stem.encode() + hashlib.sha256(path.read_bytes()).digest())
         return found.hexdigest()[:16]
 
     @property

@@ -23,13 +23,17 @@ TEST_EVERY = 5
 TRAIN_PART, TEST_PART = (0.0, 0.7), (0.8, 1.0)
 """Of a recording, where performers are not known: the rest between them is not used."""
 
+FEWEST_FRAMES = 10
+"""Of a recording that is divided, so that a frame lies between the parts."""
+
 ACTIONS = (
     *("terrain", "signal", "traffic", "basketball", "dance", "bend", "sword", "punch", "kick"),
     *("wash", "cartwheel", "crawl", "getup", "roll", "jump", "hop", "run", "walk"),
 )
 """Words that name an action; of those in a description the first of this list counts."""
 
-_MANIFEST = "manifest.csv"
+MANIFEST = "manifest.csv"
+"""Beside recordings: a table with columns `file` and `description`, which need not be there."""
 
 
 class Part(NamedTuple):
@@ -74,20 +78,20 @@ def plan_parts(paths: Sequence, *, train_step_s: float, test_step_s: float) -> l
     clips = [pathlib.Path(path).stem for path in paths]
     testers = held_out_performers(clips)
     described = _descriptions(paths)
-    motions = [read_motion(path) for path in paths]
+    lengths = [_length(path, divided=not testers) for path in paths]
     parts = []
     for split, subjects, span, step_s in (
         ("train", TRAIN_SUBJECTS, TRAIN_PART, train_step_s),
         ("test", TEST_SUBJECTS, TEST_PART, test_step_s),
     ):
-        for path, clip, motion in zip(paths, clips, motions, strict=True):
+        for path, clip, (num_frames, frame_time_s) in zip(paths, clips, lengths, strict=True):
             if testers and (performer(clip) in testers) != (split == "test"):
                 continue
-            part = np.multiply((0, 1) if testers else span, len(motion.root))
-            step = max(step_s / motion.frame_time_s, 1.0)
+            first, last = np.multiply((0, 1) if testers else span, num_frames)
+            step = max(step_s / frame_time_s, 1.0)
             action = coarse_action(described.get(clip, clip))
             for i, subject in enumerate(subjects):
-                frames = _frames(*part, step, phase=i / len(subjects))
+                frames = _frames(np.ceil(first), np.floor(last), step, phase=i / len(subjects))
                 parts.append(Part(split, subject, os.fspath(path), action, frames))
     return parts
 
@@ -119,10 +123,21 @@ def coarse_action(description: str) -> str:
     return next((action for action in ACTIONS if action in text), words[0] if words else "motion")
 
 
+def _length(path, *, divided: bool) -> tuple[int, float]:
+    """Number of frames and time between them of a recording that can be used."""
+    motion = read_motion(path)
+    if divided and len(motion.root) < FEWEST_FRAMES:
+        raise ValueError(
+            f"{os.fspath(path)}: expected {FEWEST_FRAMES} frames or more, to divide them between "
+            f"training and testing, but it has {len(motion.root)}."
+        )
+    return len(motion.root), motion.frame_time_s
+
+
 def _descriptions(paths) -> dict[str, str]:
     """Clip -> description, where a manifest.csv with columns `file` and `description` has it."""
     found = {}
-    for manifest in sorted({pathlib.Path(path).parent / _MANIFEST for path in paths}):
+    for manifest in sorted({pathlib.Path(path).parent / MANIFEST for path in paths}):
         if not manifest.exists():
             continue
         try:
