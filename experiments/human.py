@@ -18,7 +18,7 @@ from absl import app, flags
 
 from data.pipeline import Samples, open_samples, prefetched
 from experiments.human_figures import draw_figure7, draw_table2
-from experiments.human_methods import METHODS, make_method
+from experiments.human_methods import METHODS, make_method, make_network
 from experiments.human_sets import (
     camera_skeleton,
     fit_poses,
@@ -46,7 +46,6 @@ from experiments.training import (
 from kinpose import Skeleton
 from kinpose.evaluation import PAPER, Truth, describe, evaluate
 from kinpose.io.predictions import Predictions, read_predictions
-from kinpose.models import ResNet
 from kinpose.models.resnet import STAGES
 from kinpose.skeletons import human_17
 from kinpose.workdir import claim_workdir, read_metrics
@@ -164,7 +163,7 @@ def run(directory: pathlib.Path, name: str, seed: int, people, sets, params):
     drop = None if _DROP.value is None else _DROP.value * len(sets[0]) // BATCH_SIZE.value
     trained = train_network(
         directory,
-        ResNet(_DEPTH.value, method.num_outputs),
+        make_network(method.num_outputs, _DEPTH.value, _INIT.value),
         method,
         (train, test),
         seed=seed,

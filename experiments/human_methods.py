@@ -1,4 +1,4 @@
-"""The methods of the human experiment by name; all of them work in units of the crop."""
+"""The network and the methods of the human experiment; all of them work in units of the crop."""
 
 import functools
 from collections.abc import Callable
@@ -9,7 +9,14 @@ from experiments.human_sets import People
 from kinpose import limit_skeleton
 from kinpose.losses import absolute_joint_loss
 from kinpose.methods import Method, direct_joint, direct_parameter, fitted_joint, kinematic_joint
+from kinpose.models import ResNet
 from kinpose.skeletons import HUMAN_LIMITS
+
+
+def make_network(num_outputs: int, depth: int, init_from: str | None) -> ResNet:
+    """The ResNet that pretrained weights, if any, are for: Keras has its stride in the 1x1."""
+    in_1x1 = init_from is not None and init_from.endswith(".h5")
+    return ResNet(depth, num_outputs, stride_in_1x1=in_1x1)
 
 
 def make_method(name: str, people: People) -> Method:

@@ -23,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 
 from data.camera import Box, square_box
 from experiments.human_figures import draw_pose_beside
-from experiments.human_methods import METHODS, make_method
+from experiments.human_methods import METHODS, make_method, make_network
 from experiments.human_sets import People, plain_skeleton, read_people
 from experiments.program import run_program
 from experiments.progress import show_progress
@@ -33,7 +33,6 @@ from kinpose.checkpoint import Checkpoints
 from kinpose.io.bvh_writer import save_bvh
 from kinpose.mesh import make_mesh, replicated
 from kinpose.methods import Prediction
-from kinpose.models import ResNet
 
 _RUN = flags.DEFINE_string("run", None, "Directory of a trained network.", required=True)
 _INPUT = flags.DEFINE_list(
@@ -110,7 +109,8 @@ def load_network(run: pathlib.Path):
         raise ValueError(f"{run} has no checkpoints.")
     people, _ = read_people(known)
     method = make_method(name, people)
-    model = ResNet(json.loads(settings.read_text())["depth"], method.num_outputs)
+    recipe = json.loads(settings.read_text())
+    model = make_network(method.num_outputs, recipe["depth"], recipe["init_from"])
     example = np.zeros((1, people.size, people.size, 3), np.uint8)
     init = jax.jit(model.init, out_shardings=replicated(make_mesh(jax.local_devices()[:1])))
     with Checkpoints(run / "checkpoints") as checkpoints:

@@ -47,6 +47,7 @@ RATE = flags.DEFINE_float("learning_rate", 1e-3, "The rate; for adam its peak.",
 RECIPE = (EPOCHS, BATCH_SIZE, OPTIMISER, RATE)
 """Flags that a workdir belongs to, beside those of the experiment."""
 
+_SAVE_EVERY = 500  # steps at most; some minutes of a large network
 _PER_DEVICE = 40  # images in a batch of the evaluation
 
 flags.register_validator(
@@ -183,7 +184,11 @@ def train_network(
             state = state._replace(variables=init(state.variables))
         first, state = saved or (0, state)
         start = time.monotonic()
-        plan = {"num_steps": num_steps, "checkpoints": checkpoints, "save_every": 2 * epoch}
+        plan = {
+            "num_steps": num_steps,
+            "checkpoints": checkpoints,
+            "save_every": min(2 * epoch, _SAVE_EVERY),
+        }
         steps = show_progress(
             train(state, step_fn, load_batch, key, mesh, **plan),
             directory.name,

@@ -51,7 +51,7 @@ def open_samples(name, split, *, data_dir, memory_bytes=0):
     )
 
 
-def small_net(depth: int, num_outputs: int):
+def small_net(num_outputs: int, depth: int, init_from: str | None):
     """In the place of a ResNet: one hidden layer, normalised over the batch."""
     import flax.linen as nn
     import jax.numpy as jnp
@@ -71,7 +71,7 @@ def main():
     import importlib
 
     module = importlib.import_module(f"experiments.{sys.argv.pop(1)}")
-    stand_ins = {"open_samples": open_samples, "ResNet": small_net}
+    stand_ins = {"open_samples": open_samples, "make_network": small_net}
     for name in stand_ins.keys() & vars(module).keys():
         setattr(module, name, stand_ins[name])
     module.run_program(module.main)
