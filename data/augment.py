@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from data.pipeline import Samples
+from data.pipeline import Samples, in_threads
 from kinpose.skeletons import HUMAN36M_KEYPOINTS
 
 _OTHER_SIDE = {"left": "right", "right": "left"}
@@ -93,16 +93,14 @@ def augment(
     rngs = [np.random.default_rng((seed, step, int(i))) for i in index]
     draws = np.array([rng.uniform(-1, 1, 7) for rng in rngs], np.float32).reshape(-1, 7)
     flips, turns, zooms, colors = draws[:, 0], draws[:, 1], draws[:, 2], draws[:, 3:]
-    mirrored = mirror(view)
+    chosen = View(*(x.copy() for x in view))
     is_flipped = (flips + 1) / 2 < augmentation.flip
-    chosen = [
-        np.where(is_flipped.reshape(-1, *[1] * (x.ndim - 1)), y, x)
-        for x, y in zip(view, mirrored, strict=True)
-    ]
+    for mine, mirrored in zip(chosen, mirror(View(*(x[is_flipped] for x in view))), strict=True):
+        mine[is_flipped] = mirrored
     angle = np.radians(augmentation.turn_deg) * turns
-    turned = turn_and_zoom(View(*chosen), angle, np.float32(augmentation.zoom) ** zooms)
+    turned = turn_and_zoom(chosen, angle, np.float32(augmentation.zoom) ** zooms)
     gains = (1 + augmentation.color * colors[:, :1]) * (1 + augmentation.color * colors[:, 1:])
-    return turned._replace(images=_colored(turned.images, gains))
+    return turned._replace(images=np.stack(in_threads(_colored, turned.images, gains)))
 
 
 def mirror(view: View) -> View:
@@ -132,8 +130,8 @@ def turn_and_zoom(view: View, angle_rad: np.ndarray, zoom: np.ndarray) -> View:
     across = np.einsum("bij,bkj->bki", turn, view.joints[..., :2])
     joints = np.concatenate([across, view.joints[..., 2:]], axis=-1)
     backwards = turn.swapaxes(1, 2) / zoom[:, None, None]
-    images = [_warped(*each) for each in zip(view.images, backwards, strict=True)]
-    return View(np.stack(images), joints, zoom * view.focal_px, center)
+    images = np.stack(in_threads(_warped, view.images, backwards))
+    return View(images, joints, zoom * view.focal_px, center)
 
 
 def _warped(image: np.ndarray, backwards: np.ndarray) -> np.ndarray:
@@ -149,11 +147,12 @@ def _warped(image: np.ndarray, backwards: np.ndarray) -> np.ndarray:
     )
 
 
-def _colored(images: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """(B, S, S, 3) with colours multiplied by (B, 3)."""
+def _colored(image: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """(S, S, 3) with its three colours multiplied by `gains`, by a table of the 256 values."""
     if (gains == 1).all():
-        return images
-    return np.clip(images * gains[:, None, None] + 0.5, 0, 255).astype(np.uint8)
+        return image
+    table = np.clip(np.arange(256) * gains[:, None] + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(Image.fromarray(image).point(table.ravel().tolist()))
 
 
 def _check(augmentation: Augmentation) -> None:

@@ -137,6 +137,11 @@ def prefetched(load_batch: Callable[[int], Any], *, ahead: int = 2) -> Callable[
     return load
 
 
+def in_threads(function: Callable, *columns: Sequence) -> list:
+    """Like `map` over columns of equal length; pays for functions that let other threads run."""
+    return list(_pool().map(function, *columns))
+
+
 def decode(jpeg: bytes) -> np.ndarray:
     """(size, size, 3) uint8 of an encoded picture."""
     return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
@@ -159,17 +164,12 @@ def _read_columns(source, size: int, with_images: bool):
     num = len(source)
     images = np.empty((num if with_images else 0, size, size, 3), np.uint8)
     rows = []
-
-    def keep(i: int, jpeg: bytes) -> None:
-        images[i] = decode(jpeg)
-
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        for start in range(0, num, _RECORDS):
-            index = range(start, min(start + _RECORDS, num))
-            records = source.__getitems__(index)
-            if with_images:
-                list(pool.map(keep, index, (record["image"] for record in records)))
-            rows += [[record[name] for name in (*_NUMBERS, *_NAMES)] for record in records]
+    for start in range(0, num, _RECORDS):
+        records = source.__getitems__(range(start, min(start + _RECORDS, num)))
+        if with_images:
+            pictures = in_threads(decode, [record["image"] for record in records])
+            images[start : start + len(records)] = pictures
+        rows += [[record[name] for name in (*_NUMBERS, *_NAMES)] for record in records]
     columns = dict(zip((*_NUMBERS, *_NAMES), zip(*rows, strict=True), strict=True))
     numbers = {name: np.stack(columns[name]) for name in _NUMBERS}
     names = {name: np.array([x.decode() for x in columns[name]]) for name in _NAMES}
@@ -179,8 +179,8 @@ def _read_columns(source, size: int, with_images: bool):
 def _read_images(source, size: int, index: Sequence[int]) -> np.ndarray:
     """(B, size, size, 3) read and decoded now."""
     records = source.__getitems__([int(i) for i in index])
-    pictures = _pool().map(decode, [record["image"] for record in records])
-    return np.stack(list(pictures)) if len(records) else np.empty((0, size, size, 3), np.uint8)
+    pictures = in_threads(decode, [record["image"] for record in records])
+    return np.stack(pictures) if records else np.empty((0, size, size, 3), np.uint8)
 
 
 @functools.cache
