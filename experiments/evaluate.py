@@ -50,7 +50,7 @@ def main(argv):
     truth = make_truth(samples)
     scores = []
     for path in map(pathlib.Path, _PREDICTIONS.value):
-        found = read_predictions(path, _in_time(truth.keys))
+        found = read_predictions(path, sorted(truth.keys))  # a data set's own order is shuffled
         name = path.parent.name if path.stem == "predictions" else path.stem
         scores.append(
             {"method": name, "seed": 0} | evaluate(found.keys, found.joints, truth, protocol)
@@ -60,11 +60,6 @@ def main(argv):
     published = published_rows(_DATASET.value) if protocol == PAPER else {}
     title = {"root": "MPJPE (mm)", "procrustes": "PA-MPJPE (mm)"}[protocol.alignment]
     print(f"{describe(protocol)}\n\n{format_table(scores, published, title)}")
-
-
-def _in_time(keys) -> list[str]:
-    """The order of an array per recording: a data set's own is shuffled."""
-    return sorted(keys)
 
 
 if __name__ == "__main__":
