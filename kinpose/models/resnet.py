@@ -31,9 +31,8 @@ EPSILON = 1e-5
 _STEP = 0.1
 """By which running statistics go towards those of a batch."""
 
-# Of ImageNet, for red, green and blue pixels from 0 to 255.
-_MEAN = (123.675, 116.28, 103.53)
-_STD = (58.395, 57.12, 57.375)
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+"""Of ImageNet's red, green and blue, from 0 to 255."""
 
 _HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _SMALL = nn.initializers.normal(0.001)
@@ -116,8 +115,8 @@ class _Normalise(nn.Module):
 
     @nn.compact
     def __call__(self, images):
-        mean = self.variable("batch_stats", "mean", lambda: jnp.array(_MEAN))
-        std = self.variable("batch_stats", "std", lambda: jnp.array(_STD))
+        mean = self.variable("batch_stats", "mean", lambda: jnp.array(MEAN))
+        std = self.variable("batch_stats", "std", lambda: jnp.array(STD))
         pixels = images.astype(jnp.float32)
         return (pixels - mean.value[None, None, None]) / std.value[None, None, None]
 
