@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 
 DRAWS = {"kinpose.plot", "kinpose.drawing", "kinpose.diagram"}
 TRAINS = {"kinpose.train", "kinpose.checkpoint", "kinpose.workdir", "kinpose.optimisers"}
+READS_WEIGHTS = {"kinpose.models.pretrained"}
 FILES = sorted((ROOT / "kinpose").rglob("*.py"))
 
 
@@ -30,7 +31,7 @@ def imported(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_the_library_needs_only_jax_and_numpy_but_to_draw_and_to_train(path):
+def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
     name = module_name(path)
     allowed = {"jax", "numpy", "kinpose", *sys.stdlib_module_names}
     if name in DRAWS:
@@ -39,6 +40,8 @@ def test_the_library_needs_only_jax_and_numpy_but_to_draw_and_to_train(path):
         allowed |= {"flax"}
     if name in TRAINS:
         allowed |= {"flax", "optax", "orbax", "absl", "tensorboardX"}
+    if name in READS_WEIGHTS:
+        allowed |= {"h5py", "safetensors"}
     assert {name.split(".")[0] for name in imported(path)} <= allowed
 
 

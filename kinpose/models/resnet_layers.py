@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from kinpose.models import winograd
+import kinpose.models.winograd as winograd
 
 _WINOGRAD_CHANNELS = 128
 """From here on the kernel's derivative, too, is faster by Winograd's than by XLA's form."""
