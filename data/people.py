@@ -30,7 +30,8 @@ from data.clothes import dress
 from data.render import render
 from data.scenery import draw_background, draw_light
 from kinpose.metrics import bone_lengths
-from kinpose.skeletons import human_17
+from kinpose.skeleton import Skeleton
+from kinpose.skeletons import HUMAN36M_KEYPOINTS, human_17
 
 TRAIN_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
 TEST_SUBJECTS = ("S9", "S11")
@@ -106,6 +107,25 @@ def subject_scales(subjects: dict[str, Subject]) -> dict[str, float]:
     joints = jnp.stack([rest_joints(subject.body) for subject in subjects.values()])
     sums = np.asarray(bone_lengths(joints, human_17()), np.float64).sum(axis=-1)
     return dict(zip(subjects, (sums / sums.mean()).tolist(), strict=True))
+
+
+def mean_skeleton(subjects: dict[str, Subject]) -> Skeleton:
+    """The kinematic model's human with the subjects' mean bone lengths, left = right.
+
+    Args:
+      subjects: from `load_subjects`.
+
+    Returns:
+      `kinpose.skeletons.human_17` with these lengths (mm).
+    """
+    skeleton = human_17()
+    joints = jnp.stack([rest_joints(subject.body) for subject in subjects.values()])
+    means = np.asarray(bone_lengths(joints, skeleton), np.float64).mean(axis=0)
+    measured = {}
+    for (child, parent), mean in zip(skeleton.bones, means, strict=True):
+        ends = (HUMAN36M_KEYPOINTS[i].split("_")[-1] for i in (parent, child))
+        measured.setdefault("-".join(ends), []).append(mean)
+    return human_17({bone: float(np.mean(both)) for bone, both in measured.items()})
 
 
 def place_in_room(rotations, root, *, yaw_rad: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

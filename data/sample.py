@@ -4,8 +4,13 @@ Both builders, `data.rendered_people` and `data.human36m`, write these features;
 samples needs to know nothing else of where they come from.
 """
 
+import contextlib
+from collections.abc import Iterator
+from unittest import mock
+
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data.camera import Camera
 
@@ -28,7 +33,7 @@ def sample_features(size: int) -> tfds.features.FeaturesDict:
       subject, action, clip, camera, frame: who did what, in which recording, seen from where,
         when; the five together are the sample's `key`, and `action` is what scores average over.
       params: (C,) the recording's own motion parameters at this frame, of its own skeleton (rad
-        and mm), C = 0 where they are not known.
+        and the recording's unit of length), C = 0 where they are not known.
     """
     scalar, text = tfds.features.Scalar, tfds.features.Text
     return tfds.features.FeaturesDict(
@@ -61,3 +66,17 @@ def crop_features(camera: Camera) -> dict:
         "focal_px": np.float32(camera.focal_px),
         "center_px": np.asarray(camera.center_px, np.float32),
     }
+
+
+@contextlib.contextmanager
+def in_fixed_order() -> Iterator[None]:
+    """Within it a builder gives equal samples equal bytes.
+
+    Otherwise the order of the features in a record differs from process to process.
+    """
+
+    def serialize(serializer, example) -> bytes:
+        return serializer.get_tf_example(example).SerializeToString(deterministic=True)
+
+    with mock.patch.object(ExampleSerializer, "serialize_example", serialize):
+        yield

@@ -72,11 +72,13 @@ class Checkpoints:
         if wait:
             self._manager.wait_until_finished()
 
-    def restore(self, like: Any) -> tuple[int, Any] | None:
+    def restore(self, like: Any, *, part: bool = False) -> tuple[int, Any] | None:
         """Reads the newest checkpoint that is whole.
 
         Args:
           like: a state of the same structure, shapes, dtypes and shardings.
+          part: whether `like` may lack leaves that the checkpoint has, as a dictionary of some
+            of the state's fields does.
 
         Returns:
           The step and the state, placed as `like`; None if there is none.
@@ -92,6 +94,8 @@ class Checkpoints:
                 reason = (str(error) or type(error).__name__).split("[tensorstore_spec")[0]
                 logging.warning("%s: step %d is passed over: %s", self.directory, step, reason)
                 continue
+            if part:
+                leaves = {path: leaves[path] for path in _by_path(like) if path in leaves}
             self._check_like(leaves, like, step)
             self._newest = step
             placed = [_place(leaves[path], leaf) for path, leaf in _by_path(like).items()]

@@ -5,7 +5,8 @@ what leads to it: 51 coordinates, 51 times the chain. The one operation of many 
 many results that it compiles as a whole, and vectorises, is the window reduction. Two of
 them make a batch kernel of any program: with windows of one element the program is the
 reducer, and with windows of a whole row a reducer that shifts its values by one place takes
-the row apart. Other platforms fuse by themselves and get the program as it is.
+the row apart. Other platforms fuse by themselves and get the program as it is; on GPU results
+are kept from being joined before they are known, as each would bring its own chain along.
 
 Derivatives of a program are programs again, to any order in both modes, so they are one
 kernel, too. A long program is a few kernels, one after the other.
@@ -40,8 +41,9 @@ _BLOCK = 4096
 
 _UNNAMED = DebugInfo("part", "part", None, None)
 
-_LONG = 1000
-"""Most operations of one kernel: compilers take more than twice as long for twice as many."""
+_LONG = 2000
+"""Most operations of one kernel: beyond, it takes minutes to compile; and what goes from one
+kernel to the next passes through memory."""
 
 
 class _Programs(NamedTuple):
@@ -131,13 +133,16 @@ def _batch_shape(rows) -> tuple[int, ...]:
     return max((row.shape[:-1] for row in rows), key=len)
 
 
-def _anywhere(*rows, programs, sizes, linear):
+def _anywhere(*rows, programs, sizes, linear, known=lambda results: results):
     """Operation by operation over the whole batch."""
     del linear
     columns = [column for row in rows for column in jnp.unstack(row, axis=-1)]
     batch, dtype = _batch_shape(rows), rows[0].dtype
-    results = _cut(_mapped(programs.scalars, batch, columns), sizes)
+    results = _cut(known(_mapped(programs.scalars, batch, columns)), sizes)
     return [jnp.stack(part, -1) if part else jnp.zeros((*batch, 0), dtype) for part in results]
+
+
+_on_gpu = functools.partial(_anywhere, known=lax.optimization_barrier)
 
 
 def _mapped(jaxpr: ClosedJaxpr, batch: tuple[int, ...], args) -> list[jax.Array]:
@@ -352,3 +357,4 @@ ad.primitive_transposes[_fused_p] = _transpose
 batching.primitive_batchers[_fused_p] = _add_batch
 mlir.register_lowering(_fused_p, mlir.lower_fun(_anywhere, multiple_results=True))
 mlir.register_lowering(_fused_p, mlir.lower_fun(_on_cpu, multiple_results=True), platform="cpu")
+mlir.register_lowering(_fused_p, mlir.lower_fun(_on_gpu, multiple_results=True), platform="gpu")

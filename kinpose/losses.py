@@ -1,4 +1,4 @@
-"""Losses: half a sum of squares per example, to be averaged over the batch.
+"""Losses: a sum per example, mostly half that of squares, to be averaged over the batch.
 
 Losses come in float32 at least, also for half precision, which cannot hold sums of squares.
 
@@ -38,6 +38,22 @@ def joint_loss(pred, true, *, weights=None) -> jax.Array:
     weights = jnp.broadcast_to(jnp.asarray(weights, difference.dtype), difference.shape[:-1])
     difference = jnp.where(weights[..., None] == 0, 0.0, difference)
     return jnp.sum(weights * _half_square(difference, axis=-1), axis=-1)
+
+
+def absolute_joint_loss(pred, true) -> jax.Array:
+    """The sum of absolute differences of coordinates, L1 (Sun et al., ICCV 2017).
+
+    Args:
+      pred: (..., K, n) joints.
+      true: (..., K, n) joints.
+
+    Returns:
+      (...,) one loss per pose, in the unit of the poses.
+
+    Raises:
+      ValueError: for poses of different or wrong shapes, or not of floating point.
+    """
+    return jnp.sum(jnp.abs(_difference(pred, true, "(..., K, n)", ndim=2)), axis=(-2, -1))
 
 
 def parameter_loss(pred, true) -> jax.Array:

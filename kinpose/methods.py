@@ -3,6 +3,10 @@
 A method is a value; training and evaluation never ask which one it is. Outputs are small
 numbers: zero is the mean pose, one is a unit that the maker of the method is told.
 
+Where samples see an object at different sizes, as crops of images do, `scale` is each sample's
+length of the skeleton's unit in the unit of the targets: joints are scale * F(params). It is
+part of the truth in training; a prediction is told what is known of it. None is 1.
+
 Shapes: B batch, K keypoints, n space dimension, D dofs.
 """
 
@@ -17,6 +21,7 @@ import numpy as np
 from kinpose.fitting import fit_params
 from kinpose.kinematics import forward_kinematics
 from kinpose.losses import joint_loss, parameter_loss
+from kinpose.representations import read_outputs
 from kinpose.skeleton import Skeleton
 
 
@@ -24,20 +29,22 @@ class Targets(NamedTuple):
     """The truth about a batch.
 
     Attributes:
-      joints: (B, K, n) in the skeleton's length unit.
-      params: (B, D) rad or the length unit; None where no method in use asks for it.
+      joints: (B, K, n) in the targets' unit, which is the skeleton's where there is no scale.
+      params: (B, D) rad or the skeleton's unit; None where no method in use asks for it.
+      scale: (B,) see the module.
     """
 
     joints: jax.Array
     params: jax.Array | None = None
+    scale: jax.Array | None = None
 
 
 class Prediction(NamedTuple):
     """What a method makes of a batch of outputs.
 
     Attributes:
-      joints: (B, K, n) in the skeleton's length unit.
-      params: (B, D) rad or the length unit; None if the method knows no skeleton.
+      joints: (B, K, n) in the unit of the targets.
+      params: (B, D) rad or the skeleton's unit; None if the method knows no skeleton.
     """
 
     joints: jax.Array
@@ -49,33 +56,34 @@ class Method(NamedTuple):
 
     Attributes:
       num_outputs: length of the network's output vector.
-      predict: from outputs (B, num_outputs) to a `Prediction`.
+      predict: from outputs (B, num_outputs) and a scale, (B,) or None, to a `Prediction`.
       loss: from outputs (B, num_outputs) and `Targets` to (B,) losses.
     """
 
     num_outputs: int
-    predict: Callable[[jax.Array], Prediction]
+    predict: Callable[..., Prediction]
     loss: Callable[[jax.Array, Targets], jax.Array]
 
 
-def direct_joint(mean_joints: jax.Array, unit: float) -> Method:
+def direct_joint(mean_joints: jax.Array, unit: float, *, distance: Callable = joint_loss) -> Method:
     """The network gives joint coordinates; nothing keeps the bones (Sec. 3.2).
 
     Args:
       mean_joints: (K, n) the pose of zero outputs.
       unit: length that an output of one means; losses count in it.
+      distance: `joint_loss`, or another loss of the same form.
 
     Returns:
       The method.
     """
     shape, mean_joints = jnp.shape(mean_joints), jnp.asarray(mean_joints)
 
-    def predict(outputs):
+    def predict(outputs, scale=None):
         offsets = jnp.reshape(outputs, (-1, *shape))
         return Prediction(mean_joints[None] + unit * offsets)
 
     def loss(outputs, targets):
-        return joint_loss(predict(outputs).joints / unit, targets.joints / unit)
+        return distance(predict(outputs).joints / unit, targets.joints / unit)
 
     return Method(shape[0] * shape[1], predict, loss)
 
@@ -88,6 +96,8 @@ def kinematic_joint(
     *,
     angles: str = "plain",
     parameter_weight: float = 0.0,
+    distance: Callable = joint_loss,
+    mean_scale: float | None = None,
 ) -> Method:
     """The network gives motion parameters, the loss sits on their joints: Eq. 3 (Sec. 3.2).
 
@@ -99,29 +109,34 @@ def kinematic_joint(
       skeleton: maps parameters to joints.
       mean_params: (D,) the pose of zero outputs.
       units: see `read_outputs`.
-      length_unit: losses count in it.
+      length_unit: of the targets; losses count in it.
       angles: see `read_outputs`.
       parameter_weight: factor of the squared angles between found and true parameters (rad);
         0 is the paper's.
+      distance: of joints, `joint_loss` (Eq. 3), or another loss of the same form.
+      mean_scale: None: the scale is told, as in the paper. A number: the network finds it, one
+        output more, and this is the scale of a zero output; what is told is not listened to.
 
     Returns:
       The method. Its targets need `params` if they have a weight.
     """
     num_outputs, read = read_outputs(skeleton, mean_params, units, angles)
 
-    def predict(outputs):
-        params = read(outputs)
-        return Prediction(_joints(params, skeleton), params)
+    def predict(outputs, scale=None):
+        params = read(outputs[:, :num_outputs])
+        if mean_scale is not None:
+            scale = mean_scale * jnp.exp(outputs[:, num_outputs])
+        return Prediction(_joints(params, skeleton, scale), params)
 
     def loss(outputs, targets):
-        found = predict(outputs)
-        on_joints = joint_loss(found.joints / length_unit, targets.joints / length_unit)
+        found = predict(outputs, targets.scale)
+        on_joints = distance(found.joints / length_unit, targets.joints / length_unit)
         if not parameter_weight:
             return on_joints
         wrong = _wrap(found.params - targets.params)[:, np.array(skeleton.is_angle)]
         return on_joints + parameter_weight * parameter_loss(wrong, jnp.zeros_like(wrong))
 
-    return Method(num_outputs, predict, loss)
+    return Method(num_outputs + (mean_scale is not None), predict, loss)
 
 
 def direct_parameter(skeleton: Skeleton, mean_params: jax.Array, units: jax.Array) -> Method:
@@ -138,9 +153,9 @@ def direct_parameter(skeleton: Skeleton, mean_params: jax.Array, units: jax.Arra
     units = jnp.asarray(units)
     num_outputs, read = read_outputs(skeleton, mean_params, units)
 
-    def predict(outputs):
+    def predict(outputs, scale=None):
         params = read(outputs)
-        return Prediction(_joints(params, skeleton), params)
+        return Prediction(_joints(params, skeleton, scale), params)
 
     def loss(outputs, targets):
         return parameter_loss(read(outputs) / units[None], targets.params / units[None])
@@ -177,62 +192,19 @@ def fitted_joint(
     """
     direct = direct_joint(mean_joints, unit)
 
-    def fit(joints):
-        init = None if start is None else jax.lax.stop_gradient(jax.vmap(start)(joints))
-        fit = fit_params(joints, skeleton, init=init, max_iterations=max_iterations)
-        return Prediction(_joints(fit.params, skeleton), fit.params)
-
-    def predict(outputs):
-        return fit(direct.predict(outputs).joints)
+    def predict(outputs, scale=None):
+        joints = direct.predict(outputs).joints
+        points = joints if scale is None else joints / scale[:, None, None]
+        init = None if start is None else jax.lax.stop_gradient(jax.vmap(start)(points))
+        fit = fit_params(points, skeleton, init=init, max_iterations=max_iterations)
+        return Prediction(_joints(fit.params, skeleton, scale), fit.params)
 
     def loss(outputs, targets):
-        behind = joint_loss(predict(outputs).joints / unit, targets.joints / unit)
+        found = predict(outputs, targets.scale)
+        behind = joint_loss(found.joints / unit, targets.joints / unit)
         return share * behind + (1 - share) * direct.loss(outputs, targets)
 
     return Method(direct.num_outputs, predict, loss)
-
-
-def read_outputs(skeleton: Skeleton, mean_params, units, angles: str = "plain"):
-    """How outputs become motion parameters.
-
-    Args:
-      skeleton: says which dofs are angles.
-      mean_params: (D,) the parameters of zero outputs.
-      units: (D,) parameters that an output of one means, or (D, D), a row per parameter, for
-        outputs that are mixtures.
-      angles: "plain", an output per dof; "cos_sin", two outputs per angle, a vector whose
-        direction is the angle and whose length is free: no wrap, and where the network is not
-        sure it gives a short vector, not a wrong angle.
-
-    Returns:
-      The number of outputs, and the function from outputs (B, .) to parameters (B, D).
-
-    Raises:
-      ValueError: for shapes that do not suit the skeleton, and for other `angles`.
-    """
-    mean_params, units = jnp.asarray(mean_params), jnp.asarray(units)
-    num = skeleton.num_dofs
-    if mean_params.shape != (num,):
-        raise ValueError(f"mean_params must have shape ({num},), but got {mean_params.shape}.")
-    if units.shape not in ((num,), (num, num)):
-        raise ValueError(
-            f"units must have shape ({num},) or ({num}, {num}), but got {units.shape}."
-        )
-    if angles not in ("plain", "cos_sin"):
-        raise ValueError(f"angles must be 'plain' or 'cos_sin', but got {angles!r}.")
-    matrix = jnp.diag(units) if units.ndim == 1 else units
-    is_angle = jnp.asarray(skeleton.is_angle)
-
-    def plain(outputs):
-        moves = jnp.matmul(outputs, matrix.T.astype(outputs.dtype), precision="highest")
-        return mean_params[None].astype(outputs.dtype) + moves
-
-    def cos_sin(outputs):
-        sines, cosines = outputs[:, :num], 1.0 + outputs[:, num:]
-        turns = jnp.where(is_angle[None], jnp.arctan2(sines, cosines), sines)
-        return plain(turns)
-
-    return (num, plain) if angles == "plain" else (2 * num, cos_sin)
 
 
 def _wrap(angles) -> jax.Array:
@@ -240,5 +212,6 @@ def _wrap(angles) -> jax.Array:
     return (angles + jnp.pi) % (2 * jnp.pi) - jnp.pi
 
 
-def _joints(params, skeleton: Skeleton) -> jax.Array:
-    return jax.vmap(functools.partial(forward_kinematics, skeleton=skeleton))(params)
+def _joints(params, skeleton: Skeleton, scale=None) -> jax.Array:
+    joints = jax.vmap(functools.partial(forward_kinematics, skeleton=skeleton))(params)
+    return joints if scale is None else scale[:, None, None] * joints

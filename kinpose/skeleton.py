@@ -255,6 +255,34 @@ def limit_skeleton(
     return dataclasses.replace(skeleton, limits=_limit_array(limits or {}, skeleton.dof_names))
 
 
+def remove_dofs(skeleton: Skeleton, names: Sequence[str]) -> Skeleton:
+    """Leaves out dofs: their motions stay where they are at zero.
+
+    Args:
+      skeleton: any skeleton.
+      names: dofs to leave out, such as the root's translations for root-relative joints.
+
+    Returns:
+      The skeleton with the other dofs, in their order.
+
+    Raises:
+      ValueError: for a name that is no dof, or of one whose motions have a bias.
+    """
+    for name in names:
+        if name not in skeleton.dof_names:
+            raise ValueError(f"names must be dofs, {list(skeleton.dof_names)}, but got {name!r}.")
+    kept = [i for i, name in enumerate(skeleton.dof_names) if name not in names]
+    biased = [m.dof for joint in skeleton.motions for m in joint if m.dof in names and m.bias]
+    if biased:
+        raise ValueError(f"a dof with a bias cannot be left out, but got {biased[0]!r}.")
+    return dataclasses.replace(
+        skeleton,
+        limits=skeleton.limits[np.array(kept, int)],
+        motions=tuple(tuple(m for m in joint if m.dof not in names) for joint in skeleton.motions),
+        dof_names=tuple(skeleton.dof_names[i] for i in kept),
+    )
+
+
 def _parent_index(joint: Joint, index: Mapping[str, int]) -> int:
     if joint.parent is None:
         if index:

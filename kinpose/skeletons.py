@@ -1,6 +1,7 @@
 """Skeletons of the paper and of the library's examples. Data; each cites its source."""
 
 import math
+from collections.abc import Mapping
 
 from kinpose.skeleton import Joint, Motion, Skeleton, build_skeleton
 
@@ -57,7 +58,7 @@ their limits depend on each other (Sec. 3.1 of the paper; Akhter and Black, 2015
 """
 
 
-def human_17() -> Skeleton:
+def human_17(lengths: Mapping[str, float] = HUMAN36M_LENGTHS_MM) -> Skeleton:
     """The paper's human: 17 keypoints, 27 parameters (Sec. 4.2, Fig. 6), in mm.
 
     Rest pose: standing upright, arms and legs hanging down; x to the person's left, y up,
@@ -70,13 +71,15 @@ def human_17() -> Skeleton:
     bend of the head (nose 30 degrees before the neck) is ours; without one the three
     angles of the neck could not all be seen.
 
+    Args:
+      lengths: of the bones (mm), named as those of Human3.6M's mean person.
+
     Returns:
       The skeleton, without limits (see `HUMAN_LIMITS`), keypoints as `HUMAN36M_KEYPOINTS`.
     """
-    length = HUMAN36M_LENGTHS_MM
-    trunk = length["pelvis-torso"] + length["torso-neck"]
+    trunk = lengths["pelvis-torso"] + lengths["torso-neck"]
     lean = math.radians(30)
-    nose = (0, length["neck-nose"] * math.cos(lean), length["neck-nose"] * math.sin(lean))
+    nose = (0, lengths["neck-nose"] * math.cos(lean), lengths["neck-nose"] * math.sin(lean))
     joints = [
         Joint(
             "pelvis",
@@ -87,8 +90,8 @@ def human_17() -> Skeleton:
                 *_yaw_pitch_roll("pelvis"),
             ),
         ),
-        *_leg("right", -1),
-        *_leg("left", 1),
+        *_leg("right", -1, lengths),
+        *_leg("left", 1, lengths),
         Joint(
             "spine",
             "pelvis",
@@ -98,9 +101,9 @@ def human_17() -> Skeleton:
         Joint("neck", "torso", (0, trunk / 2, 0)),
         Joint("skull", "neck", motions=_yaw_pitch_roll("neck")),
         Joint("nose", "skull", nose),
-        Joint("head", "nose", (0, length["nose-head"], 0)),
-        *_arm("left", 1),
-        *_arm("right", -1),
+        Joint("head", "nose", (0, lengths["nose-head"], 0)),
+        *_arm("left", 1, lengths),
+        *_arm("right", -1, lengths),
     ]
     return build_skeleton(joints, keypoints=HUMAN36M_KEYPOINTS)
 
@@ -155,22 +158,20 @@ def _ball(joint: str, side: float) -> tuple[Motion, ...]:
     )
 
 
-def _leg(name: str, side: int) -> list[Joint]:
-    length = HUMAN36M_LENGTHS_MM
+def _leg(name: str, side: int, lengths: Mapping[str, float]) -> list[Joint]:
     hip, knee, ankle = f"{name}_hip", f"{name}_knee", f"{name}_ankle"
     return [
-        Joint(hip, "pelvis", (side * length["pelvis-hip"], 0, 0), _ball(hip, side)),
-        Joint(knee, hip, (0, -length["hip-knee"], 0), [Motion("r", "x", f"{knee}_flexion")]),
-        Joint(ankle, knee, (0, -length["knee-ankle"], 0)),
+        Joint(hip, "pelvis", (side * lengths["pelvis-hip"], 0, 0), _ball(hip, side)),
+        Joint(knee, hip, (0, -lengths["hip-knee"], 0), [Motion("r", "x", f"{knee}_flexion")]),
+        Joint(ankle, knee, (0, -lengths["knee-ankle"], 0)),
     ]
 
 
-def _arm(name: str, side: int) -> list[Joint]:
-    length = HUMAN36M_LENGTHS_MM
+def _arm(name: str, side: int, lengths: Mapping[str, float]) -> list[Joint]:
     shoulder, elbow, wrist = f"{name}_shoulder", f"{name}_elbow", f"{name}_wrist"
     bend = Motion("r", (-1, 0, 0), f"{elbow}_flexion")
     return [
-        Joint(shoulder, "neck", (side * length["neck-shoulder"], 0, 0), _ball(shoulder, side)),
-        Joint(elbow, shoulder, (0, -length["shoulder-elbow"], 0), [bend]),
-        Joint(wrist, elbow, (0, -length["elbow-wrist"], 0)),
+        Joint(shoulder, "neck", (side * lengths["neck-shoulder"], 0, 0), _ball(shoulder, side)),
+        Joint(elbow, shoulder, (0, -lengths["shoulder-elbow"], 0), [bend]),
+        Joint(wrist, elbow, (0, -lengths["elbow-wrist"], 0)),
     ]

@@ -29,6 +29,18 @@ _IN_FLIGHT = 2
 """Steps that are sent to the devices before the loss of an earlier one is looked at."""
 
 
+class Source(NamedTuple):
+    """The samples of a training or test set, read as they are needed.
+
+    Attributes:
+      num: how many there are.
+      load: from indices (B,) to images (B, ...) and `Targets`.
+    """
+
+    num: int
+    load: Callable[[np.ndarray], tuple[np.ndarray, Targets]]
+
+
 class TrainState(NamedTuple):
     """All that a step changes.
 
@@ -118,35 +130,46 @@ def make_train_step(
 
 
 def make_eval_step(model: nn.Module, method: Method, mesh: Mesh) -> Callable:
-    """The jitted prediction: a function of variables and images (B, ...) to a `Prediction`."""
+    """The jitted evaluation.
 
-    def step(variables, images) -> Prediction:
-        return method.predict(model.apply(variables, images))
+    Args:
+      model: a Flax module with `method.num_outputs` outputs.
+      method: what they mean, and the loss.
+      mesh: of `make_mesh`.
+
+    Returns:
+      A function of variables, images (B, ...) and `Targets` to a `Prediction`, which is told
+      no more than the targets' scale, and the losses (B,).
+    """
+
+    def step(variables, images, targets) -> tuple[Prediction, jax.Array]:
+        outputs = model.apply(variables, images)
+        return method.predict(outputs, targets.scale), method.loss(outputs, targets)
 
     whole, parts = replicated(mesh), split(mesh)
-    return jax.jit(step, in_shardings=(whole, parts), out_shardings=whole)
+    return jax.jit(step, in_shardings=(whole, parts, parts), out_shardings=whole)
 
 
-def predict(eval_step: Callable, variables, images: np.ndarray, mesh: Mesh, batch_size: int):
-    """Predictions for any number of images, a batch at a time.
+def evaluate(eval_step: Callable, variables, source: Source, mesh: Mesh, batch_size: int):
+    """Evaluates all samples, a batch at a time; under several processes each loads its part.
 
     Args:
       eval_step: of `make_eval_step`.
       variables: of a state.
-      images: (N, ...); under several processes all of them have the same.
+      source: N samples, the same in all processes.
       mesh: of `make_mesh`.
-      batch_size: a multiple of the number of devices. The last batch is filled up.
+      batch_size: a multiple of the number of devices. The last batch is filled up by the last
+        sample, whose repetitions are left out of the result.
 
     Returns:
-      A `Prediction` of N NumPy rows.
+      What `eval_step` returns, as NumPy arrays of N rows, in all processes.
     """
     rows = []
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        missing = [(0, batch_size - len(batch))] + [(0, 0)] * (batch.ndim - 1)
-        mine = own_part(np.pad(batch, missing))
-        rows.append(jax.device_get(eval_step(variables, share_batch(mine, mesh))))
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(images)], *rows)
+    for start in range(0, source.num, batch_size):
+        index = np.minimum(np.arange(start, start + batch_size), source.num - 1)
+        batch = share_batch(source.load(own_part(index)), mesh)
+        rows.append(jax.device_get(eval_step(variables, *batch)))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: source.num], *rows)
 
 
 def batch_indices(num: int, batch_size: int, step: int, seed: int) -> np.ndarray:

@@ -18,7 +18,7 @@ _METRICS = "metrics.jsonl"
 def claim_workdir(workdir, settings: Mapping[str, Any]) -> pathlib.Path:
     """Makes a directory for runs of these settings, or finds the one that has them.
 
-    Under several processes the first one writes.
+    Under several processes the first one looks and writes; if it refuses, all of them end.
 
     Args:
       workdir: where the runs write.
@@ -33,6 +33,8 @@ def claim_workdir(workdir, settings: Mapping[str, Any]) -> pathlib.Path:
     """
     workdir = pathlib.Path(workdir)
     path = workdir / _SETTINGS
+    if jax.process_index() != 0:
+        return workdir
     settings = json.loads(json.dumps(settings))
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir must be a directory, but {workdir} is a file.")
@@ -42,10 +44,9 @@ def claim_workdir(workdir, settings: Mapping[str, Any]) -> pathlib.Path:
                 f"workdir must be new or of an earlier run, but {workdir} has files and no "
                 f"{_SETTINGS}."
             )
-        if jax.process_index() == 0:
-            workdir.mkdir(parents=True, exist_ok=True)
-            with write_atomically(path) as part:
-                part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        workdir.mkdir(parents=True, exist_ok=True)
+        with write_atomically(path) as part:
+            part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         return workdir
     try:
         there = dict(json.loads(path.read_text(encoding="utf-8")))

@@ -172,3 +172,13 @@ def test_a_killed_process_leaves_the_newest_or_the_one_before(tmp_path):
     step, state = restore(tmp_path)
     assert step >= begun - 1
     assert_same(state, make_state(step))
+
+
+def test_a_part_of_a_state_can_be_read_alone(tmp_path):
+    save_all(tmp_path, [3])
+    with Checkpoints(tmp_path) as checkpoints:
+        step, found = checkpoints.restore({"weights": make_state().weights}, part=True)
+        with pytest.raises(ValueError, match="biases is missing there"):
+            checkpoints.restore({"biases": jnp.zeros(1)}, part=True)
+    assert step == 3
+    assert_same(found["weights"], make_state(3).weights)

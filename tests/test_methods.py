@@ -136,6 +136,27 @@ def test_a_full_turn_costs_nothing_where_angles_are_supervised(truth):
     assert float(make("parameter", truth).loss(outputs, truth).min()) > 1
 
 
+@pytest.mark.parametrize("name", ["kinematic", "cos_sin", "fitted"])
+def test_the_scale_turns_the_skeletons_unit_into_the_targets(name, truth):
+    method, centre = make(name, truth), truth.joints.mean(0)
+    outputs = jnp.asarray(true_outputs(name, truth), jnp.float32)
+    scale = jnp.linspace(0.5, 2, 32)
+    if name == "fitted":  # whose outputs are joints, in the targets' unit
+        joints = scale[:, None, None] * truth.joints
+        outputs = jnp.reshape(joints - centre[None], (32, -1)) / UNIT
+    found = method.predict(outputs, scale)
+    scaled = scale[:, None, None] * truth.joints
+    np.testing.assert_allclose(found.joints, scaled, atol=2 * TOLERANCE_PX)
+    assert float(method.loss(outputs, Targets(scaled, truth.params, scale)).max()) < 1e-6
+    assert float(method.loss(outputs, Targets(scaled, truth.params)).max()) > 0.01
+
+
+def test_direct_joint_needs_no_scale(truth):
+    method, outputs = make("direct", truth), jnp.ones((1, 14))
+    with_scale = method.predict(outputs, jnp.full(1, 3.0)).joints
+    np.testing.assert_array_equal(with_scale, method.predict(outputs).joints)
+
+
 def test_a_human_can_be_fitted_from_nothing():
     skeleton = human_17()
     params = 0.2 * jax.random.normal(jax.random.key(4), (4, 27))
@@ -150,7 +171,7 @@ def test_a_human_can_be_fitted_from_nothing():
     [
         ({"mean_params": np.zeros(3)}, r"mean_params must have shape \(8,\)"),
         ({"units": np.ones((8, 3))}, r"units must have shape \(8,\) or \(8, 8\)"),
-        ({"angles": "degrees"}, "angles must be 'plain' or 'cos_sin'"),
+        ({"angles": "degrees"}, r"angles must be one of \['plain', 'cos_sin'"),
     ],
 )
 def test_a_wrong_setting_is_named(change, message):

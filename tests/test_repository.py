@@ -57,7 +57,10 @@ def test_the_twelve_lines_of_the_readme_run(capsys):
     assert float(capsys.readouterr().out.split()[0]) < 0.1
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "experiments/README.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "CONTRIBUTING.md", "experiments/README.md", "data/rendered_people/README.md"],
+)
 def test_links_of_a_page_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):

@@ -5,7 +5,17 @@ import jax
 import numpy as np
 import pytest
 
-from kinpose import Joint, Motion, build_skeleton, limit_skeleton, rotate_skeleton, scale_skeleton
+from kinpose import (
+    Joint,
+    Motion,
+    build_skeleton,
+    forward_kinematics,
+    limit_skeleton,
+    rotate_skeleton,
+    scale_skeleton,
+)
+from kinpose.skeleton import remove_dofs
+from kinpose.skeletons import HUMAN_LIMITS, human_17
 
 
 def chain(*motions, ndim=3):
@@ -208,3 +218,26 @@ def test_unusable_limits_are_refused(limits, message):
         build_skeleton(chain("rx"), limits=limits)
     with pytest.raises(ValueError, match=message):
         limit_skeleton(build_skeleton(chain("rx")), limits)
+
+
+def test_a_dof_that_is_removed_stays_at_zero():
+    whole = limit_skeleton(human_17(), HUMAN_LIMITS)
+    names = ("pelvis_ty", "left_hip_rotation")
+    less = remove_dofs(whole, names)
+    kept = [i for i, name in enumerate(whole.dof_names) if name not in names]
+    assert less.dof_names == tuple(whole.dof_names[i] for i in kept)
+    np.testing.assert_array_equal(less.limits, whole.limits[kept])
+    params = np.random.default_rng(0).uniform(-1, 1, 25).astype(np.float32)
+    all_params = np.zeros(27, np.float32)
+    all_params[kept] = params
+    np.testing.assert_allclose(
+        forward_kinematics(params, less), forward_kinematics(all_params, whole), atol=1e-3
+    )
+
+
+def test_a_dof_that_cannot_be_removed_is_named():
+    with pytest.raises(ValueError, match="'tail'"):
+        remove_dofs(human_17(), ["tail"])
+    bent = build_skeleton(chain([Motion("r", "z", "turn", bias=0.1)]))
+    with pytest.raises(ValueError, match="'turn'"):
+        remove_dofs(bent, ["turn"])

@@ -18,7 +18,7 @@ from kinpose.mesh import make_mesh, share_batch
 from kinpose.methods import Method, Targets
 from kinpose.optimisers import caffe_sgd
 from kinpose.stopping import Stopped
-from kinpose.train import batch_indices, init_state, make_train_step, predict, train
+from kinpose.train import Source, batch_indices, evaluate, init_state, make_train_step, train
 from tests.conftest import ROOT
 from tests.training import run
 
@@ -191,12 +191,13 @@ def test_caffe_sgd_is_caffes():
 
 
 @pytest.mark.parametrize("num", [1, 7, 8, 9])
-def test_prediction_of_any_number_of_images(num):
+def test_evaluation_of_any_number_of_samples(num):
     mesh = make_mesh()
-    step = jax.jit(lambda variables, images: {"double": variables * images})
+    step = jax.jit(lambda variables, images, targets: {"sum": variables * images + targets.joints})
     images = np.arange(num * 3, dtype=np.float32).reshape(num, 3)
-    found = predict(step, jnp.float32(2), images, mesh, 4)
-    np.testing.assert_array_equal(found["double"], 2 * images)
+    source = Source(num, lambda index: (images[index], Targets(images[index])))
+    found = evaluate(step, jnp.float32(2), source, mesh, 4)
+    np.testing.assert_array_equal(found["sum"], 3 * images)
 
 
 def test_a_batch_is_split_over_the_mesh():

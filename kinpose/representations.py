@@ -1,0 +1,174 @@
+"""How a network's outputs become motion parameters.
+
+Every form has zero outputs for the mean pose. Angles come back as angles, whatever form they
+are learnt in, so all that follows knows one flat vector of parameters.
+
+Shapes: B batch, D dofs.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kinpose.skeleton import Skeleton
+
+
+def read_outputs(skeleton: Skeleton, mean_params, units, angles: str = "plain"):
+    """How outputs become motion parameters.
+
+    Args:
+      skeleton: says which dofs are angles, which have limits, and which turn one joint.
+      mean_params: (D,) the parameters of zero outputs.
+      units: (D,) parameters that an output of one means, or (D, D), a row per parameter, for
+        outputs that are mixtures.
+      angles: "plain", an output per dof; "cos_sin", two outputs per angle, a vector whose
+        direction is the angle and whose length is free: no wrap, and where the network is not
+        sure it gives a short vector, not a wrong angle; "rotation_6d", for `ball_joints` six
+        outputs, two columns of a matrix (Zhou et al., CVPR 2019), for the others one per dof;
+        "bounded", an output per dof, through a sigmoid where the dof has limits.
+
+    Returns:
+      The number of outputs, and the function from outputs (B, .) to parameters (B, D).
+
+    Raises:
+      ValueError: for shapes that do not suit the skeleton, for a mean at a limit or beyond in
+        the bounded form, and for other `angles`.
+    """
+    mean_params, units = jnp.asarray(mean_params), jnp.asarray(units)
+    num = skeleton.num_dofs
+    if mean_params.shape != (num,):
+        raise ValueError(f"mean_params must have shape ({num},), but got {mean_params.shape}.")
+    if units.shape not in ((num,), (num, num)):
+        raise ValueError(
+            f"units must have shape ({num},) or ({num}, {num}), but got {units.shape}."
+        )
+    if angles not in _FORMS:
+        raise ValueError(f"angles must be one of {list(_FORMS)}, but got {angles!r}.")
+    matrix = jnp.diag(units) if units.ndim == 1 else units
+
+    def plain(outputs):
+        moves = jnp.matmul(outputs, matrix.T.astype(outputs.dtype), precision="highest")
+        return mean_params[None].astype(outputs.dtype) + moves
+
+    return _FORMS[angles](plain, skeleton, mean_params)
+
+
+def ball_joints(skeleton: Skeleton) -> list[tuple[tuple[int, int, int], float]]:
+    """Joints that turn any way: by three angles about axes at right angles, each its own dof.
+
+    Args:
+      skeleton: any 3D skeleton.
+
+    Returns:
+      For each of them its three dofs, in the order of its motions, and 1.0 or -1.0, whether
+      the axes in this order are right- or left-handed.
+    """
+    used = [motion.dof for joint in skeleton.motions for motion in joint]
+    balls = []
+    for motions in skeleton.motions:
+        axes = np.array([motion.axis for motion in motions])
+        if len(motions) != 3 or not np.allclose(axes @ axes.T, np.eye(3)):
+            continue
+        if all(
+            m.kind == "r" and (m.multiplier, m.bias) == (1.0, 0.0) and used.count(m.dof) == 1
+            for m in motions
+        ):
+            dofs = tuple(skeleton.dof_names.index(motion.dof) for motion in motions)
+            balls.append((dofs, float(np.sign(np.linalg.det(axes)))))
+    return balls
+
+
+def _plain(plain, skeleton: Skeleton, mean_params):
+    return skeleton.num_dofs, plain
+
+
+def _cos_sin(plain, skeleton: Skeleton, mean_params):
+    num, is_angle = skeleton.num_dofs, jnp.asarray(skeleton.is_angle)
+
+    def read(outputs):
+        sines, cosines = outputs[:, :num], 1.0 + outputs[:, num:]
+        return plain(jnp.where(is_angle[None], jnp.arctan2(sines, cosines), sines))
+
+    return 2 * num, read
+
+
+def _bounded(plain, skeleton: Skeleton, mean_params):
+    low, high = np.asarray(skeleton.limits, np.float32).T
+    has_limits = np.isfinite(low) & np.isfinite(high)
+    low, width = np.where(has_limits, low, 0), np.where(has_limits, high - low, 1)
+    middle = np.where(has_limits, (np.asarray(mean_params) - low) / width, 0.5)
+    outside = np.flatnonzero((middle <= 0) | (middle >= 1))
+    if len(outside):
+        raise ValueError(
+            f"mean_params must be within the limits, but got {mean_params[outside[0]]:g} for "
+            f"{skeleton.dof_names[outside[0]]!r}."
+        )
+    start = np.log(middle / (1 - middle)).astype(np.float32)
+
+    def read(outputs):
+        params = plain(outputs)
+        moves = 4 * (params - mean_params[None]) / width[None]  # slope 1 in the middle
+        within = low[None] + width[None] * jax.nn.sigmoid(start[None] + moves)
+        return jnp.where(has_limits[None], within, params)
+
+    return skeleton.num_dofs, read
+
+
+def _rotation_6d(plain, skeleton: Skeleton, mean_params):
+    balls = ball_joints(skeleton)
+    turned = [dof for dofs, _ in balls for dof in dofs]
+    others = np.setdiff1d(np.arange(skeleton.num_dofs), turned)
+    num = len(others) + 6 * len(balls)
+    order = np.argsort([*others, *turned])
+
+    def read(outputs):
+        moves = jnp.zeros((len(outputs), skeleton.num_dofs), outputs.dtype)
+        params = [plain(moves.at[:, others].set(outputs[:, : len(others)]))[:, others]]
+        for i, (dofs, hand) in enumerate(balls):
+            six = outputs[:, len(others) + 6 * i :][:, :6]
+            rest = _matrix(mean_params[np.array(dofs)] * np.float32([1, 1, hand]))
+            columns = rest.T[None, :2] + six.reshape(-1, 2, 3)
+            params.append(_angles(_orthonormal(columns)) * np.float32([[1, 1, hand]]))
+        return jnp.concatenate(params, axis=1)[:, order]
+
+    return num, read
+
+
+def _matrix(angles) -> jax.Array:
+    """(3, 3) Rx(a) Ry(b) Rz(c)."""
+    (sa, sb, sc), (ca, cb, cc) = jnp.sin(angles), jnp.cos(angles)
+    return jnp.array(
+        [
+            [cb * cc, -cb * sc, sb],
+            [ca * sc + sa * sb * cc, ca * cc - sa * sb * sc, -sa * cb],
+            [sa * sc - ca * sb * cc, sa * cc + ca * sb * sc, ca * cb],
+        ]
+    )
+
+
+def _angles(rotations) -> jax.Array:
+    """(B, 3) the angles a, b, c of (B, 3, 3) rotations, b within a quarter turn."""
+    r = rotations
+    return jnp.stack(
+        [
+            jnp.arctan2(-r[:, 1, 2], r[:, 2, 2]),
+            jnp.arctan2(r[:, 0, 2], jnp.hypot(r[:, 0, 0], r[:, 0, 1])),
+            jnp.arctan2(-r[:, 0, 1], r[:, 0, 0]),
+        ],
+        axis=1,
+    )
+
+
+def _orthonormal(columns) -> jax.Array:
+    """(B, 3, 3) rotations whose first two columns are nearest to (B, 2, 3), the first first."""
+    first = _unit(columns[:, 0])
+    second = columns[:, 1] - jnp.sum(first * columns[:, 1], axis=1, keepdims=True) * first
+    second = _unit(second)
+    return jnp.stack([first, second, jnp.cross(first, second)], axis=2)
+
+
+def _unit(vectors) -> jax.Array:
+    return vectors * jax.lax.rsqrt(jnp.sum(vectors**2, axis=1, keepdims=True) + 1e-12)
+
+
+_FORMS = {"plain": _plain, "cos_sin": _cos_sin, "rotation_6d": _rotation_6d, "bounded": _bounded}
