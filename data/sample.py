@@ -5,6 +5,7 @@ samples needs to know nothing else of where they come from.
 """
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from unittest import mock
 
@@ -13,6 +14,9 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data.camera import Camera
+
+JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
+"""How pictures are saved, in Pillow's words."""
 
 
 def sample_features(size: int) -> tfds.features.FeaturesDict:
@@ -68,8 +72,20 @@ def crop_features(camera: Camera) -> dict:
     }
 
 
+def write_data_set(builder) -> None:
+    """Writes what a builder generates; the data set appears when it is whole.
+
+    Args:
+      builder: of tensorflow-datasets, with a directory `parts_dir` of its own.
+    """
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    with _in_fixed_order(), contextlib.redirect_stdout(None):
+        builder.download_and_prepare(download_dir=builder.parts_dir / "downloads")
+
+
 @contextlib.contextmanager
-def in_fixed_order() -> Iterator[None]:
+def _in_fixed_order() -> Iterator[None]:
     """Within it a builder gives equal samples equal bytes.
 
     Otherwise the order of the features in a record differs from process to process.

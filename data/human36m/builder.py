@@ -1,7 +1,7 @@
 """The data set as tensorflow-datasets stores it (array_record; TensorFlow is not needed)."""
 
-import collections
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -12,16 +12,35 @@ from absl import logging
 
 from data.human36m.metadata import read_metadata
 from data.human36m.names import BROKEN_VIEW, View, split_of
-from data.human36m.plan import Show, Source, choose_frames, find_sources, gather_files
+from data.human36m.plan import (
+    Show,
+    Source,
+    choose_frames,
+    find_sources,
+    gather_files,
+    listing,
+)
 from data.human36m.report import Report, format_report, make_report
 from data.human36m.scales import subject_scales
 from data.human36m.views import Job, make_part, part_path, read_part
 from data.processes import run_in_processes
-from data.sample import sample_features, sample_key
+from data.sample import sample_features, sample_key, write_data_set
 from kinpose.io.files import write_atomically
 
 REPORT = "build_report"
 """Files beside the data set, .json and .txt, that say what it was built from."""
+
+FRAMES = {
+    "paper": {"num_train": 800_000},
+    "paper_test64": {"num_train": 800_000, "test_every": 64},
+    "every5": {"train_every": 5, "test_every": 5},
+    "every64": {"train_every": 64, "test_every": 64},
+}
+"""The paper's 800,000 training frames at random, with all test frames or every 64th of a view; or
+every 5th or 64th frame of all."""
+
+IMAGE_SIZES = (64, 128, 224)
+"""Rows and columns of the crops to choose from (px)."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -29,19 +48,19 @@ class Human36mConfig(tfds.core.BuilderConfig):
     """What the data set consists of.
 
     Attributes:
-      train_every: takes training frame 0 and every so many from there on.
+      image_size: rows and columns of the crops (px).
+      train_every: takes training frame 0 of a view and every so many from there on.
       test_every: the same for testing.
       num_train: takes so many of the training frames at random. None: all.
       seed: of this choice.
-      image_size: rows and columns of the crops (px).
       with_boxes: takes the data set's own boxes instead of boxes around the joints.
     """
 
+    image_size: int
     train_every: int = 1
     test_every: int = 1
     num_train: int | None = None
     seed: int = 0
-    image_size: int = 224
     with_boxes: bool = False
 
 
@@ -54,23 +73,9 @@ class Human36m(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
-        Human36mConfig(
-            name="paper",
-            description="The paper's: 800,000 training frames at random, all test frames.",
-            num_train=800_000,
-        ),
-        Human36mConfig(
-            name="paper_64",
-            description="The paper's training frames, every 64th test frame.",
-            num_train=800_000,
-            test_every=64,
-        ),
-        Human36mConfig(
-            name="every_5", description="Every 5th frame.", train_every=5, test_every=5
-        ),
-        Human36mConfig(
-            name="every_64", description="Every 64th frame.", train_every=64, test_every=64
-        ),
+        Human36mConfig(name=f"{name}_{size}", image_size=size, **frames)
+        for name, frames in FRAMES.items()
+        for size in IMAGE_SIZES
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Register at http://vision.imar.ro/human3.6m and fetch, for each of the subjects S1, S5, S6, S7,
@@ -78,8 +83,8 @@ class Human36m(tfds.core.GeneratorBasedBuilder):
 
       Poses_D3_Positions_mono_S1.tgz   (or Poses_D3_Positions_S1.tgz)
       Videos_S1.tgz
-      Poses_D2_Positions_S1.tgz        (not needed; checks the cameras)
-      Segments_mat_gt_bb_S1.tgz        (not needed; only for configurations with_boxes)
+      Poses_D2_Positions_S1.tgz        (not needed; compared with the cameras)
+      Segments_mat_gt_bb_S1.tgz        (only to take the data set's own boxes)
 
     and the code (code-v1.2.zip), which has metadata.xml. Put the archives and metadata.xml, as
     they are, into one directory, the manual_dir. An unpacked tree (S1/Videos/..., with or without
@@ -89,7 +94,7 @@ class Human36m(tfds.core.GeneratorBasedBuilder):
     def __init__(
         self,
         *,
-        manual_dir: str | os.PathLike | None = None,
+        manual_dir: str | os.PathLike,
         allow_partial: bool = False,
         processes: int | None = None,
         **kwargs,
@@ -97,20 +102,19 @@ class Human36m(tfds.core.GeneratorBasedBuilder):
         """As any builder of tensorflow-datasets.
 
         Args:
-          manual_dir: where Human3.6M's files are; that of the download_config by default.
+          manual_dir: where Human3.6M's files are.
           allow_partial: builds what is there instead of refusing when something is missing.
           processes: that work at the same time; the number of cores by default.
           **kwargs: `config` and `data_dir` above all.
         """
-        self._manual_dir, self._allow_partial = manual_dir, allow_partial
-        self._processes = processes
+        self._manual_dir, self._processes, self._report = manual_dir, processes, None
+        self.allow_partial = allow_partial
         super().__init__(file_format="array_record", **kwargs)
 
-    def make_parts(self, manual_dir: str | os.PathLike, show: Show) -> Report:
+    def make_parts(self, show: Show) -> Report:
         """Makes the files of all views that are not made yet; hours.
 
         Args:
-          manual_dir: where Human3.6M's files are.
           show: shows how far the work has come.
 
         Returns:
@@ -119,10 +123,10 @@ class Human36m(tfds.core.GeneratorBasedBuilder):
         Raises:
           ValueError: listing what is missing or damaged. What was made stays, for the next time.
         """
-        config, place = self.builder_config, self._parts_dir
-        options = {"with_boxes": config.with_boxes, "allow_partial": self._allow_partial}
+        config, place = self.builder_config, self.parts_dir
+        options = {"with_boxes": config.with_boxes, "allow_partial": self.allow_partial}
         found, problems = gather_files(
-            manual_dir,
+            self._manual_dir,
             place.parent.parent / "unpacked",
             processes=self._processes,
             show=show,
@@ -132,26 +136,22 @@ class Human36m(tfds.core.GeneratorBasedBuilder):
         sources, broken = find_sources(found, metadata, **options)
         jobs = _plan_jobs(sources, metadata, config)
         place.mkdir(parents=True, exist_ok=True)
+        make = functools.partial(make_part, directory=place)
         missing = [job for job in jobs if not part_path(job, place).exists()]
-        done = run_in_processes(_Maker(place), missing, self._processes)
-        total = sum(map(_num_decoded, missing))
-        failed = {
-            job.view: str(result)
-            for job, result in show(
-                done,
-                "decoding",
-                unit="frames",
-                count=lambda item: _num_decoded(item[0]),
-                total=total,
-            )
-            if isinstance(result, ValueError)
-        }
+        done = show(
+            run_in_processes(make, missing, self._processes),
+            "decoding",
+            unit="frames",
+            count=lambda item: _num_decoded(item[0]),
+            total=sum(map(_num_decoded, missing)),
+        )
+        failed = {job.view: str(found) for job, found in done if isinstance(found, ValueError)}
         serious = [f"{view}: {why}" for view, why in failed.items() if view != BROKEN_VIEW]
-        if serious and not self._allow_partial:
-            raise ValueError("\n  ".join(["these views cannot be used:", *serious]))
+        if serious and not self.allow_partial:
+            raise ValueError(listing("these views cannot be used:", serious))
         self._jobs = [job for job in jobs if job.view not in failed]
         self._scales, differences = subject_scales(metadata.bone_lengths)
-        return make_report(
+        self._report = make_report(
             config.name,
             sources=sources,
             broken=broken | failed,
@@ -166,21 +166,23 @@ class Human36m(tfds.core.GeneratorBasedBuilder):
                 "test": config.test_every,
             },
         )
+        return self._report
 
     @property
-    def _parts_dir(self) -> pathlib.Path:
+    def parts_dir(self) -> pathlib.Path:
+        """Where the files of views wait for the others."""
         return pathlib.Path(self.data_dir).parent / "parts"
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f"Human3.6M, cropped to the person. {self.builder_config.description}",
+            description="Human3.6M, cropped to the person.",
             homepage="http://vision.imar.ro/human3.6m",
             features=sample_features(self.builder_config.image_size),
         )
 
     def _split_generators(self, dl_manager):
-        report = self.make_parts(self._manual_dir or dl_manager.manual_dir, _quietly)
+        report = self._report or self.make_parts(_quietly)
         # This directory takes its place among the data sets when all is written.
         write_report(report, self.data_dir)
         return {split: self._generate_examples(split) for split in ("train", "test")}
@@ -191,8 +193,33 @@ class Human36m(tfds.core.GeneratorBasedBuilder):
             if split_of(view.subject) == split:
                 names = {**view._asdict(), "action": view.action}
                 names["scale"] = self._scales[view.subject]
-                for row in read_part(part_path(job, self._parts_dir)):
+                for row in read_part(part_path(job, self.parts_dir)):
                     yield sample_key(*view, int(row["frame"])), row | names | {"params": []}
+
+
+def human36m_builder(name: str, *, data_dir, with_boxes: bool = False, **options) -> Human36m:
+    """A builder by the name of its configuration.
+
+    Args:
+      name: a key of `FRAMES` and one of `IMAGE_SIZES`, such as paper_224.
+      data_dir: where data sets are built.
+      with_boxes: takes the data set's own boxes instead of boxes around the joints, and adds
+        _boxes to the name.
+      **options: see `Human36m`.
+
+    Returns:
+      The builder.
+
+    Raises:
+      ValueError: for an unknown name.
+    """
+    configs = {config.name: config for config in Human36m.BUILDER_CONFIGS}
+    if name not in configs:
+        raise ValueError(f"Human3.6M comes as {', '.join(configs)}, but got {name!r}.")
+    config = configs[name]
+    if with_boxes:
+        config = dataclasses.replace(config, name=f"{name}_boxes", with_boxes=True)
+    return Human36m(config=config, data_dir=os.fspath(data_dir), **options)
 
 
 def prepare(builder: Human36m, *, show: Show | None = None) -> pathlib.Path:
@@ -213,16 +240,16 @@ def prepare(builder: Human36m, *, show: Show | None = None) -> pathlib.Path:
     directory = pathlib.Path(builder.data_dir)
     if directory.exists():
         partial = json.loads((directory / f"{REPORT}.json").read_text())["partial"]
-        if partial and not builder._allow_partial:
+        if partial and not builder.allow_partial:
             raise ValueError(f"{directory} was built without {'; '.join(partial)}; remove it.")
         return directory
-    for stale in directory.parent.glob(f"{directory.name}.incomplete*"):
+    for stale in directory.parent.glob("incomplete.*"):
         shutil.rmtree(stale)
-    report = builder.make_parts(builder._manual_dir, show or _quietly)
+    report = builder.make_parts(show or _quietly)
     for warning in report.warnings:
         logging.warning("%s", warning)
-    builder.download_and_prepare()
-    shutil.rmtree(builder._parts_dir)
+    write_data_set(builder)
+    shutil.rmtree(builder.parts_dir)
     return directory
 
 
@@ -237,13 +264,6 @@ def write_report(report: Report, directory: str | os.PathLike) -> None:
     for suffix, text in texts.items():
         with write_atomically(pathlib.Path(directory, f"{REPORT}.{suffix}")) as path:
             path.write_text(text, encoding="utf-8")
-
-
-class _Maker(collections.namedtuple("_Maker", "directory")):
-    """`make_part` for one directory."""
-
-    def __call__(self, job: Job) -> float:
-        return make_part(job, self.directory)
 
 
 def _plan_jobs(sources: dict[View, Source], metadata, config: Human36mConfig) -> list[Job]:

@@ -84,7 +84,7 @@ def gather_files(
     found = find_files([manual_dir])
     problems = missing_files(found, with_boxes=with_boxes)
     if problems and not (allow_partial and found.metadata):
-        raise ValueError(_listing(f"{manual_dir} lacks", problems))
+        raise ValueError(listing(f"{manual_dir} lacks", problems))
     wanted = [
         _Unpack(str(path), kind, subject, str(unpacked_dir))
         for (kind, subject), path in found.archives.items()
@@ -102,7 +102,7 @@ def gather_files(
         if error
     ]
     if damage and not allow_partial:
-        raise ValueError(_listing("these are damaged:", damage))
+        raise ValueError(listing("these are damaged:", damage))
     return find_files([manual_dir, unpacked_dir]), problems + damage
 
 
@@ -135,7 +135,7 @@ def find_sources(
                     skipped[view] = str(error)
     unusable = [f"{view}: {why}" for view, why in skipped.items() if view != BROKEN_VIEW]
     if (unusable and not allow_partial) or not sources:
-        raise ValueError(_listing("these views cannot be used:", unusable))
+        raise ValueError(listing("these views cannot be used:", unusable))
     return sources, skipped
 
 
@@ -209,5 +209,6 @@ def _source(found: Found, view: View, with_boxes: bool) -> Source:
     )
 
 
-def _listing(head: str, lines: list[str]) -> str:
+def listing(head: str, lines: list[str]) -> str:
+    """An error that names all that stops a build."""
     return "\n  ".join([head, *lines, "With allow_partial what is there is built."])

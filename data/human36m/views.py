@@ -21,9 +21,9 @@ from data.human36m.lens import Lens, project_through
 from data.human36m.names import KEYPOINTS_OF_32, SHIFT_MM, SHIFTED_CLIPS, View
 from data.human36m.poses import camera_joints, read_joints
 from data.human36m.video import read_frames
+from data.sample import JPEG
 from kinpose.io.files import write_atomically
 
-JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
 _KEYPOINTS = list(KEYPOINTS_OF_32)
 _ARRAYS = "arrays.npz"
 
@@ -143,7 +143,7 @@ def make_part(job: Job, directory: str | os.PathLike) -> float:
         ).reshape(-1, len(_KEYPOINTS), 2),
         "box": np.array(truth.boxes, np.float32).reshape(-1, 4),
         "focal_px": np.array([crop.focal_px for crop in crops], np.float32),
-        "center_px": np.array([crop.center_px for crop in crops], np.float32).reshape(-1, 2),
+        "center_px": np.array([crop.center_px for crop in crops], np.float32),
         "frame": job.frames.astype(np.int32),
     }
     with write_atomically(path) as temporary, zipfile.ZipFile(temporary, "w") as part:

@@ -1,22 +1,20 @@
 """The data set as tensorflow-datasets stores it (array_record; TensorFlow is not needed)."""
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import os
 import pathlib
 import shutil
-import sys
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
 from data.body import BODY_FILE
 from data.motion import MOTION_DIR, find_motions
-from data.rendered_people.parts import JPEG, NUM_CAMERAS, read_part, render_parts, subjects
+from data.rendered_people.parts import NUM_CAMERAS, read_part, render_parts, subjects
 from data.rendered_people.splits import MANIFEST, Part, plan_parts
-from data.sample import in_fixed_order, sample_features
+from data.sample import JPEG, sample_features, write_data_set
 
 IMAGE_SIZES = (64, 96, 128, 224)
 """Rows and columns of the crops to choose from (px)."""
@@ -202,10 +200,7 @@ def prepare(builder: RenderedPeople, *, show=iter) -> pathlib.Path:
         shutil.rmtree(stale)
     for _ in show(builder.render()):
         pass
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()
-    with in_fixed_order(), contextlib.redirect_stdout(None):
-        builder.download_and_prepare(download_dir=builder.parts_dir / "downloads")
+    write_data_set(builder)
     for rendered in directory.parent.glob("parts-*"):
         shutil.rmtree(rendered)
     return directory

@@ -4,15 +4,9 @@ So an interrupted build goes on where it was. A file depends on its part alone: 
 the subject, the frames and the size.
 """
 
-import concurrent.futures
-import contextlib
 import functools
 import io
-import multiprocessing
-import os
 import pathlib
-import signal
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
 
@@ -22,13 +16,13 @@ from PIL import Image
 from data.camera import four_cameras, project
 from data.motion import BodyMotion, read_motion
 from data.people import Subject, load_subjects, photograph, place_in_room, subject_scales
+from data.processes import run_in_processes
 from data.rendered_people.splits import Part
 from data.retarget import retarget
-from data.sample import crop_features, sample_key
+from data.sample import JPEG, crop_features, sample_key
 from kinpose.io.bvh import load_bvh
 from kinpose.io.files import write_atomically
 
-JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
 NUM_CAMERAS = len(four_cameras())
 
 
@@ -44,29 +38,18 @@ def render_parts(
       processes: that work at the same time; the number of cores by default. 1: this one.
 
     Yields:
-      Each part, in order, when its file is there.
+      Each part when its file is there.
 
     Raises:
+      ValueError: for a recording that cannot be used.
       OSError: when writing fails; finished files stay, no other does.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    if (processes or os.cpu_count()) == 1:
-        for part in parts:
-            _render_file(part, directory, size)
-            yield part
-        return
-    context = multiprocessing.get_context("spawn")
-    with (
-        _one_thread_each(),
-        concurrent.futures.ProcessPoolExecutor(processes, context, _start_worker) as pool,
-    ):
-        done = [pool.submit(_render_file, part, directory, size) for part in parts]
-        try:
-            for part, future in zip(parts, done, strict=True):
-                future.result()
-                yield part
-        finally:
-            pool.shutdown(cancel_futures=True)
+    render = functools.partial(_render_file, directory=directory, size=size)
+    for part, result in run_in_processes(render, parts, processes):
+        if isinstance(result, ValueError):
+            raise result
+        yield part
 
 
 def part_file(directory: pathlib.Path, part: Part) -> pathlib.Path:
@@ -165,30 +148,3 @@ def _scales() -> dict[str, float]:
 @functools.lru_cache(maxsize=2)  # the parts of a recording follow each other
 def _motion(path: str) -> BodyMotion:
     return read_motion(path)
-
-
-def _start_worker() -> None:
-    """Lets the parent alone answer Ctrl-C, and ends with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def follow():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes that start within it do not split their matrix products among threads."""
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    former = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in former.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value
