@@ -172,8 +172,8 @@ def _read_picture(path: pathlib.Path) -> np.ndarray:
 def _read_video(path: pathlib.Path):
     try:
         import av
-    except ImportError as error:
-        raise ValueError("a video needs PyAV: pip install av.") from error
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("a video needs PyAV: pip install av", name="av") from error
     try:
         with av.open(str(path)) as container:
             rate = container.streams.video[0].average_rate

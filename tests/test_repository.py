@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 
 DRAWS = {"kinpose.plot", "kinpose.drawing", "kinpose.diagram"}
 TRAINS = {"kinpose.train", "kinpose.checkpoint", "kinpose.workdir", "kinpose.optimisers"}
+READS_WEIGHTS = {"kinpose.models.pretrained"}
 FILES = sorted((ROOT / "kinpose").rglob("*.py"))
 
 
@@ -37,6 +38,8 @@ def test_the_library_needs_only_jax_and_numpy_but_to_draw_and_to_train(path):
         allowed |= {"matplotlib", "mpl_toolkits", "PIL"}
     if name.startswith("kinpose.models"):
         allowed |= {"flax"}
+    if name in READS_WEIGHTS:
+        allowed |= {"h5py", "safetensors"}
     if name in TRAINS:
         allowed |= {"flax", "optax", "orbax", "absl", "tensorboardX"}
     assert {name.split(".")[0] for name in imported(path)} <= allowed

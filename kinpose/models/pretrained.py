@@ -58,7 +58,11 @@ def load_pretrained(path: str | os.PathLike, variables: dict[str, Any]) -> dict[
         raise ValueError(f"pretrained weights must be one of {list(readers)}, but got {path}.")
     if not path.is_file():
         raise ValueError(f"there is no file {path}.")
-    found = readers[path.suffix]()
+    try:
+        found = readers[path.suffix]()
+    except ModuleNotFoundError as error:
+        message = f"{path} needs {error.name}: pip install {error.name}"
+        raise ModuleNotFoundError(message, name=error.name) from error
     wanted = flax.traverse_util.flatten_dict(variables, sep="/")
     kept = {name for name in wanted if name.startswith("batch_stats/input/")} - found.keys()
     output = {name for name in wanted.keys() | found.keys() if name.startswith("params/fc/")}
