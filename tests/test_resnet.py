@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from experiments.benchmark_resnet import (
-    random_variables,
-    torch_images,
-    torch_resnet,
-    torch_state,
-)
+from experiments.benchmark_resnet import random_variables, torch_images, torch_resnet
 from kinpose.mesh import make_mesh, replicated, split
 from kinpose.models import ResNet, resnet
 from kinpose.models.resnet_layers import by_convolution, by_patches, convolve, max_pool
@@ -186,9 +181,8 @@ def test_outputs_are_those_of_the_same_network_in_torch(depth):
     torch = pytest.importorskip("torch", reason="torch is not installed (extra bench)")
     net, images = ResNet(depth, 5), draw_images(2, side=64)
     variables = random_variables(net)
-    theirs = torch_resnet(depth, 5)
-    theirs.load_state_dict(torch_state(variables), strict=False)
+    theirs = torch_resnet(net, variables).eval()
     with torch.no_grad():
-        wanted = theirs.eval()(torch_images(images)).numpy()
+        wanted = theirs(torch_images(images)).numpy()
     found = jax.jit(net.apply)(variables, images)
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
