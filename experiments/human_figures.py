@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from kinpose import Skeleton
 from kinpose.drawing import draw_pose, new_figure, save_figure
@@ -31,6 +32,8 @@ _ABOVE = np.radians(10.0)
 def draw_figure7(path, metrics: Mapping[tuple[str, int], Sequence[Mapping]]) -> Figure:
     """The paper's Fig. 7: training and test loss over the epochs, direct parameter by itself.
 
+    Variants of the methods are left out where there are others.
+
     Args:
       path: the picture to write, whole or not at all; None for none.
       metrics: rows with `epoch`, `loss` and `test_loss`, by method and seed.
@@ -38,10 +41,11 @@ def draw_figure7(path, metrics: Mapping[tuple[str, int], Sequence[Mapping]]) -> 
     Returns:
       The figure.
     """
-    figure = new_figure(11.0, 4.4)
+    figure = new_figure(11.0, 5.0)
     left, right = figure.subplots(1, 2)
     shown = set()
-    for (method, _), rows in metrics.items():
+    named = {run: rows for run, rows in metrics.items() if run[0] in STYLES}
+    for (method, _), rows in (named or metrics).items():
         ax = left if method == "direct_parameter" else right
         for key, style in (("loss", "-"), ("test_loss", "--")):
             curve = [(r["epoch"], r[key]) for r in rows if r.get(key) is not None]
@@ -56,9 +60,11 @@ def draw_figure7(path, metrics: Mapping[tuple[str, int], Sequence[Mapping]]) -> 
         ax.set_xlabel("epoch", fontsize=12)
         ax.grid(color="#e9ecef")
         ax.spines[["top", "right"]].set_visible(False)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if ax.lines:
             ax.set_yscale("log")
-            ax.legend(frameon=False, fontsize=9)
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "ncols": 2}
+            ax.legend(frameon=False, fontsize=9, **place)
     figure.tight_layout()
     save_figure(figure, path)
     return figure

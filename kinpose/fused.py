@@ -33,15 +33,20 @@ from jax.extend.core import (
 )
 from jax.interpreters import ad, batching, mlir
 
+from kinpose.trigonometry import with_polynomials
+
 _PER_EXAMPLE = 20
 """A kernel of more operations per example than this takes longer to launch than to run."""
+
+_MANY = 1024
+"""From so many examples on, polynomials for sine and cosine are worth their operations."""
 
 _BLOCK = 4096
 """Examples that are worked on at a time; so many rows of a hundred numbers fit a cache."""
 
 _UNNAMED = DebugInfo("part", "part", None, None)
 
-_LONG = 2000
+_LONG = 2500
 """Most operations of one kernel: beyond, it takes minutes to compile; and what goes from one
 kernel to the next passes through memory."""
 
@@ -165,7 +170,8 @@ def _on_cpu(*rows, programs, sizes, linear):
     if not size or (batch and not width):
         return _anywhere(*rows, programs=programs, sizes=sizes, linear=linear)
     rows = [row.reshape(size, -1) if row.ndim > 1 or not batch else row for row in rows]
-    results = _in_blocks(functools.partial(_kernel, programs.scalars, sizes), size, rows)
+    scalars = with_polynomials(programs.scalars) if size >= _MANY else programs.scalars
+    results = _in_blocks(functools.partial(_kernel, scalars, sizes), size, rows)
     return [x.reshape(*batch, x.shape[-1]) for x in results]
 
 

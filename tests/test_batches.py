@@ -15,6 +15,7 @@ from test_kinematics import FLOAT32, FLOAT64, HUMAN, OBJECTS, close, random_para
 from kinpose import Joint, build_skeleton, forward_kinematics, joint_jacobian, joint_transforms
 from kinpose.fused import fused
 
+MANY = 1100  # enough for sines and cosines to be polynomials
 BATCH = 60  # enough for a kernel
 
 every_object = pytest.mark.parametrize("skeleton", OBJECTS.values(), ids=OBJECTS)
@@ -129,22 +130,34 @@ def test_a_skeleton_for_each_pose(x64):
     close(found, one_by_one(one, params, bones), FLOAT64)
 
 
-def test_no_pose_changes_another():
-    params = random_params(HUMAN, BATCH).astype(np.float32)
+@pytest.mark.parametrize("size", [BATCH, MANY])
+def test_no_pose_changes_another(size):
+    params = random_params(HUMAN, size).astype(np.float32)
     spoiled = params.copy()
     spoiled[[5, 17, 30]] = np.array([np.nan, np.inf, -np.inf])[:, None]
-    others = np.setdiff1d(np.arange(BATCH), [5, 17, 30])
+    others = np.setdiff1d(np.arange(size), [5, 17, 30])
     slopes = jax.grad(lambda p: jnp.sum(forward_kinematics(p, HUMAN) ** 2))
     for function in (lambda p: forward_kinematics(p, HUMAN), slopes):
         found, expected = at_once(function, spoiled), at_once(function, params)
         np.testing.assert_array_equal(found[others, :], expected[others, :])
+        assert np.isnan(found[[5, 17, 30], 1:]).any(axis=-1).all()
 
 
-def test_angles_of_ten_thousand_radians_keep_their_digits():
-    params = np.random.default_rng(0).uniform(-1e4, 1e4, (BATCH, 27)).astype(np.float32)
+@pytest.mark.parametrize("size", [BATCH, MANY])
+def test_angles_of_ten_thousand_radians_keep_their_digits(size):
+    params = np.random.default_rng(0).uniform(-1e4, 1e4, (size, 27)).astype(np.float32)
     params[:, :3] = 0.0
-    expected = [reference.positions(pose, HUMAN) for pose in params]
-    close(at_once(lambda p: forward_kinematics(p, HUMAN), params), expected, 1e-5)
+    expected = [reference.positions(pose, HUMAN) for pose in params[-BATCH:]]
+    found = at_once(lambda p: forward_kinematics(p, HUMAN), params)
+    close(found[-BATCH:], expected, 1e-5)
+
+
+def test_derivatives_of_many_poses():
+    params = random_params(HUMAN, MANY).astype(np.float32)
+    slope = jax.grad(lambda p: jnp.sum(forward_kinematics(p, HUMAN) ** 2))
+    curve = lambda p: jax.jvp(slope, (p,), (jnp.cos(p),))[1]  # noqa: E731
+    for function in (slope, curve):
+        close(at_once(function, params)[-9:], one_by_one(function, params[-9:]), 5 * FLOAT32)
 
 
 @pytest.mark.parametrize("joints", [47, 80, 512])

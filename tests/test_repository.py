@@ -31,17 +31,17 @@ def imported(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_the_library_needs_only_jax_and_numpy_but_to_draw_and_to_train(path):
+def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
     name = module_name(path)
     allowed = {"jax", "numpy", "kinpose", *sys.stdlib_module_names}
     if name in DRAWS:
         allowed |= {"matplotlib", "mpl_toolkits", "PIL"}
     if name.startswith("kinpose.models"):
         allowed |= {"flax"}
-    if name in READS_WEIGHTS:
-        allowed |= {"h5py", "safetensors"}
     if name in TRAINS:
         allowed |= {"flax", "optax", "orbax", "absl", "tensorboardX"}
+    if name in READS_WEIGHTS:
+        allowed |= {"h5py", "safetensors"}
     assert {name.split(".")[0] for name in imported(path)} <= allowed
 
 

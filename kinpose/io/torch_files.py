@@ -14,14 +14,14 @@ import pickle
 import zipfile
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax.dtypes
 import numpy as np
 
 _DTYPES = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
     "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype(jnp.bfloat16),
+    "BFloat16Storage": np.dtype(jax.dtypes.bfloat16),
     "LongStorage": np.dtype("<i8"),
     "IntStorage": np.dtype("<i4"),
     "ShortStorage": np.dtype("<i2"),

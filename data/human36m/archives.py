@@ -1,0 +1,114 @@
+"""Unpacking what was downloaded: the official archives, and VideoPose3D's file.
+
+Archives are read once from end to end, so that whatever is damaged in them is found; the files
+of one archive appear together or not at all.
+"""
+
+import contextlib
+import gzip
+import os
+import pathlib
+import pickle
+import shutil
+import tarfile
+import uuid
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from data.human36m.files import WORLD
+from data.human36m.names import clip_of
+
+
+def unpack_archive(
+    path: str | os.PathLike, kind: str, subject: str, directory: str | os.PathLike
+) -> None:
+    """Unpacks the files of one kind; does nothing where that was done before.
+
+    Args:
+      path: a tar file, compressed or not.
+      kind: the directory that the files lie in within the archive.
+      subject: whose files they are.
+      directory: where <subject>/<kind>/ is made.
+
+    Raises:
+      ValueError: naming the archive, when it is damaged or has no such files.
+    """
+    target, num_files = pathlib.Path(directory, subject, kind), 0
+    if target.exists():
+        return
+    opened = open if str(path).lower().endswith(".tar") else gzip.open
+    try:
+        with (
+            _made_at_once(target) as temporary,
+            opened(path, "rb") as stream,
+            tarfile.open(fileobj=stream, mode="r|") as archive,
+        ):
+            for member in archive:
+                name = pathlib.PurePosixPath(member.name)
+                if member.isfile() and name.parent.name == kind and name.name[:4] != "_ALL":
+                    with open(temporary / name.name, "wb") as out:
+                        shutil.copyfileobj(archive.extractfile(member), out)
+                    num_files += 1
+            while stream.read(1 << 20):  # up to the checksum
+                pass
+            if not num_files:
+                raise ValueError(f"{os.fspath(path)} has no files in a directory {kind}.")
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{os.fspath(path)} is damaged ({error}); fetch it again.") from None
+
+
+def unpack_npz(path: str | os.PathLike, subject: str, directory: str | os.PathLike) -> None:
+    """Unpacks a subject's world positions from VideoPose3D's file, m to mm.
+
+    Args:
+      path: of data_3d_h36m.npz.
+      subject: whose positions.
+      directory: where <subject>/D3_Positions/<clip>.npy is made, unless it is there.
+
+    Raises:
+      ValueError: naming the file, when it is not of that kind or does not have the subject.
+    """
+    target = pathlib.Path(directory, subject, WORLD)
+    if target.exists():
+        return
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("positions_3d.npy") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            positions = _ArraysOnly(file).load().item()[subject]
+        with _made_at_once(target) as temporary:
+            for name, points in positions.items():
+                if clip_of(name):
+                    joints = 1000 * np.reshape(points, (len(points), 32, 3)).astype(np.float64)
+                    np.save(temporary / f"{clip_of(name)}.npy", joints)
+    except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{os.fspath(path)}: no 32 joints of {subject} can be read from it ({error!r})."
+        ) from None
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads arrays in containers; a pickle of anything else could run any program."""
+
+    _NAMES = (("multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"))
+
+    def find_class(self, module, name):
+        if (module.split(".")[-1], name) not in self._NAMES:
+            raise pickle.UnpicklingError(f"it holds a {module}.{name}")
+        # Files of NumPy 1 name numpy.core, which has moved.
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+@contextlib.contextmanager
+def _made_at_once(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A directory to fill, that takes the place of `directory` at the end."""
+    temporary = directory.with_name(f".{uuid.uuid4().hex}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        os.rename(temporary, directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,80 @@
+"""Joints of Human3.6M from its files: CDF of the data set, or arrays."""
+
+import os
+import pathlib
+
+import cdflib
+import numpy as np
+
+from data.camera import to_camera
+from data.human36m.files import MONO
+from data.human36m.lens import Lens
+
+_NUM_JOINTS = 32
+
+
+def count_poses(path: str | os.PathLike) -> int:
+    """How many poses a file holds, without reading them.
+
+    Args:
+      path: see `read_joints`.
+
+    Returns:
+      The number.
+
+    Raises:
+      ValueError: naming the file, when it cannot be read.
+    """
+    if pathlib.Path(path).suffix == ".npy":
+        return len(np.load(path, mmap_mode="r"))
+    return _from_cdf(path, lambda file: file.varinq("Pose").Dim_Sizes[0])
+
+
+def read_joints(path: str | os.PathLike) -> np.ndarray:
+    """Reads all poses of a clip.
+
+    Args:
+      path: a `.cdf` file with a variable `Pose` (1, T, 96) or (1, T, 64), or a `.npy` file
+        (T, 32, 3).
+
+    Returns:
+      (T, 32, 3) in mm or (T, 32, 2) in px, float64.
+
+    Raises:
+      ValueError: naming the file, when it cannot be read or holds something else.
+    """
+    if pathlib.Path(path).suffix == ".npy":
+        return np.load(path).astype(np.float64)
+    poses = np.asarray(_from_cdf(path, lambda file: file.varget("Pose")), np.float64)
+    if poses.ndim < 2 or poses.shape[-1] not in (2 * _NUM_JOINTS, 3 * _NUM_JOINTS):
+        raise ValueError(
+            f"{os.fspath(path)}: poses must have shape (1, T, 96) or (1, T, 64), but got "
+            f"{poses.shape}."
+        )
+    return poses.reshape(-1, _NUM_JOINTS, poses.shape[-1] // _NUM_JOINTS)
+
+
+def camera_joints(path: str | os.PathLike, kind: str, lens: Lens) -> np.ndarray:
+    """All poses of a view.
+
+    Args:
+      path: of the file.
+      kind: `MONO` or `WORLD`, what its coordinates are in.
+      lens: the camera, needed for `WORLD`.
+
+    Returns:
+      (T, 32, 3) in the camera's frame (mm).
+
+    Raises:
+      ValueError: see `read_joints`.
+    """
+    joints = read_joints(path)
+    return joints if kind == MONO else to_camera(joints, lens.camera)
+
+
+def _from_cdf(path, read):
+    # cdflib raises whatever comes about where a file is not what it expects.
+    try:
+        return read(cdflib.CDF(os.fspath(path)))
+    except Exception as error:
+        raise ValueError(f"{os.fspath(path)}: not a CDF file with poses ({error}).") from None
