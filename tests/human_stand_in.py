@@ -1,8 +1,10 @@
 """The human experiment on a stand-in for a data set and a small network; a program.
 
-  python -m tests.human_stand_in {human | evaluate | predict} [DEVICES] FLAGS
+  python -m tests.human_stand_in {human | evaluate | predict} FLAGS
 
-Pictures are noise with the joints' pixels in them, of 16 x 16.
+Without flags it reads lines of flags and runs each in a process of its own that imports nothing
+again; a line "exit CODE" follows what each has said. Pictures are noise with the joints' pixels
+in them, of 16 x 16.
 """
 
 import os
@@ -74,10 +76,14 @@ def main():
     stand_ins = {"open_samples": open_samples, "make_network": small_net}
     for name in stand_ins.keys() & vars(module).keys():
         setattr(module, name, stand_ins[name])
-    module.run_program(module.main)
+    if len(sys.argv) > 1:
+        module.run_program(module.main)
+    for line in sys.stdin:
+        if not os.fork():
+            sys.argv[1:] = line.split()
+            module.run_program(module.main)
+        print(f"exit {os.waitstatus_to_exitcode(os.wait()[1])}", flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2 and sys.argv[2].isdecimal():
-        os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={sys.argv.pop(2)}"
     main()
