@@ -16,7 +16,7 @@ SIZE, DEPTH_MM, FOCAL_PX = 16, 4000.0, 32.0
 
 
 def open_samples(name, split, *, data_dir, memory_bytes=0):
-    """24 samples for training, 11 for testing, of two actions."""
+    """16 samples for training, 11 for testing, of two actions."""
     import jax
 
     from data.pipeline import Samples
@@ -24,7 +24,7 @@ def open_samples(name, split, *, data_dir, memory_bytes=0):
     from kinpose import forward_kinematics
     from kinpose.skeletons import human_17
 
-    num, rng = {"train": (24, np.random.default_rng(0)), "test": (11, np.random.default_rng(1))}[
+    num, rng = {"train": (16, np.random.default_rng(0)), "test": (11, np.random.default_rng(1))}[
         split
     ]
     params = rng.uniform(-0.4, 0.6, (num, 24)).astype(np.float32)

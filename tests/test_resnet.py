@@ -35,7 +35,7 @@ NUM_PARAMS = {18: 11689512, 34: 21797672, 50: 25557032, 101: 44549160, 152: 6019
 
 
 def with_derivatives(function, *inputs):
-    outputs, pull_back = jax.vjp(jax.jit(function), *inputs)
+    outputs, pull_back = jax.vjp(quick_jit(function), *inputs)
     weights = np.random.default_rng(1).normal(size=outputs.shape).astype(outputs.dtype)
     return outputs, *pull_back(jnp.asarray(weights))
 
@@ -123,7 +123,7 @@ def test_training_normalises_by_the_whole_batch_on_any_number_of_devices():
     shardings = replicated(make_mesh()), split(make_mesh())
     assert len(jax.devices()) == 2
     one = train(variables, images)
-    two = quick_jit(train, in_shardings=shardings)(variables, images)
+    two = quick_jit(train.__wrapped__, in_shardings=shardings)(variables, images)
     for a, b in zip(*map(jax.tree.leaves, (one, two)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(a).max())
     others = np.concatenate([images[:2], images[:2]])
