@@ -35,9 +35,13 @@ NUM_PARAMS = {18: 11689512, 34: 21797672, 50: 25557032, 101: 44549160, 152: 6019
 
 
 def with_derivatives(function, *inputs):
-    outputs, pull_back = jax.vjp(quick_jit(function), *inputs)
-    weights = np.random.default_rng(1).normal(size=outputs.shape).astype(outputs.dtype)
-    return outputs, *pull_back(jnp.asarray(weights))
+    @quick_jit
+    def both(*inputs):
+        outputs, pull_back = jax.vjp(function, *inputs)
+        weights = np.random.default_rng(1).normal(size=outputs.shape)
+        return outputs, *pull_back(jnp.asarray(weights, outputs.dtype))
+
+    return both(*inputs)
 
 
 def assert_close(found, wanted):
