@@ -65,9 +65,7 @@ class Human36m(tfds.core.GeneratorBasedBuilder):
             num_train=800_000,
             test_every=64,
         ),
-        Human36mConfig(
-            name="every_5", description="Every 5th frame.", train_every=5, test_every=5
-        ),
+        Human36mConfig(name="every_5", description="Every 5th frame.", train_every=5, test_every=5),
         Human36mConfig(
             name="every_64", description="Every 64th frame.", train_every=64, test_every=64
         ),
