@@ -122,8 +122,7 @@ def torch_step(channels_last: bool, work: Work):
     """The same network and optimiser in torch, eager."""
     import torch
 
-    net = torch_resnet(work.depth, 3 * _NUM_JOINTS)
-    net.load_state_dict(torch_state(random_variables(work.net)), strict=False)
+    net = torch_resnet(work.net, random_variables(work.net))
     layout = torch.channels_last if channels_last else torch.contiguous_format
     net = net.to(memory_format=layout)
     optimiser = torch.optim.SGD(net.parameters(), _RATE, momentum=0.9)
@@ -155,10 +154,8 @@ def torch_images(images: np.ndarray):
     return ((torch.from_numpy(images).float() - mean) / std).permute(0, 3, 1, 2)
 
 
-def torch_state(variables: dict) -> dict:
-    """A state dict with the names of torchvision."""
-    import torch
-
+def torch_state(variables: dict) -> dict[str, np.ndarray]:
+    """Arrays of a state dict with the names of torchvision."""
     fields = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
     state = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
@@ -171,13 +168,16 @@ def torch_state(variables: dict) -> dict:
         if name.startswith("layer"):
             name = name.replace("_", ".", 1)
         order = (3, 2, 0, 1) if np.ndim(leaf) == 4 else None
-        state[name] = torch.from_numpy(np.array(np.transpose(leaf, order), order="C"))
+        state[name] = np.array(np.transpose(leaf, order), order="C")
     return state
 
 
-def torch_resnet(depth: int, num_outputs: int):
-    """The network in torch, with torchvision's names and its stride in the 3x3."""
+def torch_resnet(like: ResNet, variables: dict):
+    """The same network in torch, with torchvision's names and its stride in the 3x3."""
+    import torch
     from torch import nn
+
+    depth = like.depth
 
     class Block(nn.Module):
         def __init__(self, inputs: int, width: int, stride: int):
@@ -215,7 +215,9 @@ def torch_resnet(depth: int, num_outputs: int):
         net.add_module(f"layer{stage + 1}", blocks)
     net.add_module("avgpool", nn.AdaptiveAvgPool2d(1))
     net.add_module("flatten", nn.Flatten())
-    net.add_module("fc", nn.Linear(channels, num_outputs))
+    net.add_module("fc", nn.Linear(channels, like.num_outputs))
+    state = {name: torch.from_numpy(x) for name, x in torch_state(variables).items()}
+    net.load_state_dict(state, strict=False)  # which counts batches, as we do not
     return net
 
 

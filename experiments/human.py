@@ -13,6 +13,7 @@ import itertools
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
@@ -106,6 +107,7 @@ def main(argv):
         open_samples(_DATASET.value, split, data_dir=_DATA_DIR.value) for split in ("train", "test")
     )
     check_batch_size(len(sets[0]))
+    check_pretrained()
     workdir = claim_workdir(_WORKDIR.value, {flag.name: flag.value for flag in _RECIPE})
     skeleton = camera_skeleton(mean_skeleton(_DATASET.value))
     people, params = learn_people(workdir / "targets.npz", sets, skeleton)
@@ -133,6 +135,14 @@ def start_processes(how: str | None):
             f"distributed must be auto or ADDRESS:PORT,PROCESSES,INDEX, but got {how!r}."
         )
     jax.distributed.initialize(address, *map(int, numbers))
+
+
+def check_pretrained():
+    """Refuses weights that do not fit the network, before any work."""
+    if _INIT.value is None:
+        return
+    model, image = make_network(1, _DEPTH.value, _INIT.value), jnp.zeros((1, 32, 32, 3), jnp.uint8)
+    _pretrained(jax.eval_shape(model.init, jax.random.key(0), image))
 
 
 def mean_skeleton(dataset: str) -> Skeleton:

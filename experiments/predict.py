@@ -19,12 +19,11 @@ import tempfile
 import jax
 import numpy as np
 from absl import app, flags
-from PIL import Image, UnidentifiedImageError
 
-from data.camera import Box, square_box
 from experiments.human_figures import draw_pose_beside
 from experiments.human_methods import METHODS, make_method, make_network
 from experiments.human_sets import People, plain_skeleton, read_people
+from experiments.pictures import open_pictures, read_boxes, read_crops
 from experiments.program import run_program
 from experiments.progress import show_progress
 from experiments.results import write_arrays
@@ -49,8 +48,6 @@ _UNIT_MM = flags.DEFINE_float(
     1.0,
 )
 
-_VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _AT_ONCE = 32
 
 
@@ -61,23 +58,15 @@ def main(argv):
     output_dir, run = pathlib.Path(_OUTPUT_DIR.value), pathlib.Path(_RUN.value)
     if output_dir.exists():
         raise ValueError(f"{output_dir} exists; give another --output_dir.")
-    people, predict = load_network(run)
     boxes = read_boxes(_BOXES.value) if _BOXES.value else {}
-    names, images, fps = read_images([pathlib.Path(path) for path in _INPUT.value])
-    unknown = sorted(set(boxes) - set(names))
-    if unknown:
-        raise ValueError(f"{_BOXES.value} names {unknown[0]!r}, which is not in the input.")
-    crops = np.stack(
-        [
-            crop(image, boxes.get(name), people.size)
-            for name, image in zip(names, images, strict=True)
-        ]
-    )
+    pictures = open_pictures([pathlib.Path(path) for path in _INPUT.value])
+    people, predict = load_network(run)
+    names, crops = read_crops(pictures, boxes, people.size)
     found = predict_all(predict, crops, _UNIT_MM.value or people.unit_mm)
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     made = pathlib.Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
     try:
-        write_all(made, names, crops, found, people, fps)
+        write_all(made, names, crops, found, people, pictures.fps)
         made.chmod(0o755)
         made.rename(output_dir)
     finally:
@@ -113,8 +102,9 @@ def load_network(run: pathlib.Path):
     model = make_network(method.num_outputs, recipe["depth"], recipe["init_from"])
     example = np.zeros((1, people.size, people.size, 3), np.uint8)
     init = jax.jit(model.init, out_shardings=replicated(make_mesh(jax.local_devices()[:1])))
+    like = {"variables": init.eval_shape(jax.random.key(0), example)}
     with Checkpoints(run / "checkpoints") as checkpoints:
-        saved = checkpoints.restore({"variables": init(jax.random.key(0), example)}, part=True)
+        saved = checkpoints.restore(like, part=True)
     if saved is None:
         raise ValueError(f"{run / 'checkpoints'} has no checkpoint that is whole.")
     variables = saved[1]["variables"]
@@ -132,86 +122,6 @@ def predict_all(predict, crops: np.ndarray, unit_mm: float) -> Prediction:
         rows.append(jax.device_get(predict(crops[index], scale)))
     found = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(crops)], *rows)
     return found._replace(joints=unit_mm * (found.joints - found.joints[:, :1]))
-
-
-def read_images(paths: list[pathlib.Path]):
-    """Pictures by name, and frames per second of a video.
-
-    Args:
-      paths: pictures; or one directory of pictures, or one video.
-
-    Returns:
-      N names, N arrays (H, W, 3) uint8, and the rate, None for pictures.
-
-    Raises:
-      ValueError: for what is not there, is empty, or no picture.
-    """
-    for path in paths:
-        if not path.exists():
-            raise ValueError(f"input must be there, but {path} is not.")
-    if len(paths) == 1 and paths[0].suffix.lower() in _VIDEOS:
-        return _read_video(paths[0])
-    if len(paths) == 1 and paths[0].is_dir():
-        paths = sorted(p for p in paths[0].iterdir() if p.suffix.lower() in _PICTURES)
-    if not paths:
-        raise ValueError(f"input must have pictures ({', '.join(_PICTURES)}), but has none.")
-    names = [path.name for path in paths]
-    if len(set(names)) < len(names):
-        raise ValueError("pictures must have different names, as their results are named by them.")
-    return names, [_read_picture(path) for path in paths], None
-
-
-def _read_picture(path: pathlib.Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a picture ({error}).") from error
-
-
-def _read_video(path: pathlib.Path):
-    try:
-        import av
-    except ImportError as error:
-        raise ValueError("a video needs PyAV: pip install av.") from error
-    try:
-        with av.open(str(path)) as container:
-            rate = container.streams.video[0].average_rate
-            images = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    except (av.error.FFmpegError, IndexError) as error:
-        raise ValueError(f"{path} cannot be read as a video ({error}).") from error
-    if not images or not rate:
-        raise ValueError(f"{path} has no frames.")
-    return [str(i) for i in range(len(images))], images, float(rate)
-
-
-def read_boxes(path) -> dict[str, Box]:
-    """Boxes by image name, from a CSV file with a header."""
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        try:
-            return {
-                row["image"]: Box(*(float(row[side]) for side in Box._fields)) for row in reader
-            }
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} must have the columns image, left, top, right, bottom, the last four "
-                f"numbers, but line {reader.line_num} has not ({error})."
-            ) from error
-
-
-def crop(image: np.ndarray, box: Box | None, size: int) -> np.ndarray:
-    """(size, size, 3) the square around a box, or around all of an image; black beyond it."""
-    height, width = image.shape[:2]
-    if box is None:
-        square = square_box(Box(-0.5, -0.5, width - 0.5, height - 0.5), margin=0.0)
-    else:
-        square = square_box(box)
-    place = [edge + 0.5 for edge in square]  # Pillow counts from the outer edge
-    picture = Image.fromarray(image).transform(
-        (size, size), Image.Transform.EXTENT, place, Image.Resampling.BICUBIC
-    )
-    return np.asarray(picture)
 
 
 def write_all(made: pathlib.Path, names, crops, found: Prediction, people: People, fps):

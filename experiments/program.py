@@ -20,7 +20,7 @@ def run_program(main):
     _quiet_orbax()
     try:
         app.run(main)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
 
 

@@ -1,5 +1,6 @@
 """Strict settings for every test: no silent broadcasting, promotion or warning."""
 
+import functools
 import os
 import pathlib
 
@@ -10,6 +11,9 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+"""For what takes longer to compile than to run."""
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 

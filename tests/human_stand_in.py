@@ -1,8 +1,10 @@
 """The human experiment on a stand-in for a data set and a small network; a program.
 
-  python -m tests.human_stand_in {human | evaluate | predict} [DEVICES] FLAGS
+  python -m tests.human_stand_in {human | evaluate | predict} FLAGS
 
-Pictures are noise with the joints' pixels in them, of 16 x 16.
+Without flags it reads lines of flags and runs each in a process of its own that imports nothing
+again; a line "exit CODE" follows what each has said. Pictures are noise with the joints' pixels
+in them, of 16 x 16.
 """
 
 import os
@@ -14,7 +16,7 @@ SIZE, DEPTH_MM, FOCAL_PX = 16, 4000.0, 32.0
 
 
 def open_samples(name, split, *, data_dir, memory_bytes=0):
-    """24 samples for training, 11 for testing, of two actions; data sets that there are, too."""
+    """16 samples for training, 11 for testing, of two actions; data sets that there are, too."""
     import jax
 
     from data import pipeline
@@ -25,7 +27,7 @@ def open_samples(name, split, *, data_dir, memory_bytes=0):
 
     if not name.endswith("/stand_in"):
         return pipeline.open_samples(name, split, data_dir=data_dir)
-    num, rng = {"train": (24, np.random.default_rng(0)), "test": (11, np.random.default_rng(1))}[
+    num, rng = {"train": (16, np.random.default_rng(0)), "test": (11, np.random.default_rng(1))}[
         split
     ]
     params = rng.uniform(-0.4, 0.6, (num, 24)).astype(np.float32)
@@ -77,10 +79,14 @@ def main():
     stand_ins = {"open_samples": open_samples, "make_network": small_net}
     for name in stand_ins.keys() & vars(module).keys():
         setattr(module, name, stand_ins[name])
-    module.run_program(module.main)
+    if len(sys.argv) > 1:
+        module.run_program(module.main)
+    for line in sys.stdin:
+        if not os.fork():
+            sys.argv[1:] = line.split()
+            module.run_program(module.main)
+        print(f"exit {os.waitstatus_to_exitcode(os.wait()[1])}", flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2 and sys.argv[2].isdecimal():
-        os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={sys.argv.pop(2)}"
     main()

@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from experiments.benchmark_resnet import (
-    random_variables,
-    torch_images,
-    torch_resnet,
-    torch_state,
-)
+from experiments.benchmark_resnet import random_variables, torch_images, torch_resnet
 from kinpose.mesh import make_mesh, replicated, split
 from kinpose.models import ResNet, resnet
 from kinpose.models.resnet_layers import by_convolution, by_patches, convolve, max_pool
+from tests.conftest import quick_jit
 
 # Sums of up to a thousand products, in another order, beside the largest of them.
 TOLERANCE = 1e-5
@@ -39,9 +35,13 @@ NUM_PARAMS = {18: 11689512, 34: 21797672, 50: 25557032, 101: 44549160, 152: 6019
 
 
 def with_derivatives(function, *inputs):
-    outputs, pull_back = jax.vjp(jax.jit(function), *inputs)
-    weights = np.random.default_rng(1).normal(size=outputs.shape).astype(outputs.dtype)
-    return outputs, *pull_back(jnp.asarray(weights))
+    @quick_jit
+    def both(*inputs):
+        outputs, pull_back = jax.vjp(function, *inputs)
+        weights = np.random.default_rng(1).normal(size=outputs.shape)
+        return outputs, *pull_back(jnp.asarray(weights, outputs.dtype))
+
+    return both(*inputs)
 
 
 def assert_close(found, wanted):
@@ -80,12 +80,12 @@ def draw_images(batch=4, side=32):
 NET = ResNet(18, num_outputs=5)
 
 
-@jax.jit
+@quick_jit
 def evaluate(variables, images):
     return NET.apply(variables, images)
 
 
-@jax.jit
+@quick_jit
 def train(variables, images):
     return NET.apply(variables, images, train=True, mutable=["batch_stats"])
 
@@ -127,7 +127,7 @@ def test_training_normalises_by_the_whole_batch_on_any_number_of_devices():
     shardings = replicated(make_mesh()), split(make_mesh())
     assert len(jax.devices()) == 2
     one = train(variables, images)
-    two = jax.jit(train, in_shardings=shardings)(variables, images)
+    two = quick_jit(train.__wrapped__, in_shardings=shardings)(variables, images)
     for a, b in zip(*map(jax.tree.leaves, (one, two)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(a).max())
     others = np.concatenate([images[:2], images[:2]])
@@ -153,7 +153,7 @@ def test_bfloat16_computes_roughly_the_same_with_float32_weights():
     variables, images = random_variables(NET), draw_images()
     wanted = evaluate(variables, np.float32(images))
     rough = NET.clone(dtype=jnp.bfloat16)
-    found = jax.jit(rough.apply)(variables, images)
+    found = quick_jit(rough.apply)(variables, images)
     assert found.dtype == jnp.float32
     assert 0 < np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
     begun = jax.eval_shape(rough.init, jax.random.key(0), images)
@@ -162,7 +162,7 @@ def test_bfloat16_computes_roughly_the_same_with_float32_weights():
 
 def test_networks_begin_with_the_statistics_of_imagenet_and_near_zero():
     images = draw_images()
-    variables = jax.jit(NET.init)(jax.random.key(0), images)
+    variables = quick_jit(NET.init)(jax.random.key(0), images)
     known = random_variables(NET)["batch_stats"]["input"]
     assert jax.tree.all(jax.tree.map(np.allclose, variables["batch_stats"]["input"], known))
     outputs, _ = train(variables, images)
@@ -186,9 +186,8 @@ def test_outputs_are_those_of_the_same_network_in_torch(depth):
     torch = pytest.importorskip("torch", reason="torch is not installed (extra bench)")
     net, images = ResNet(depth, 5), draw_images(2, side=64)
     variables = random_variables(net)
-    theirs = torch_resnet(depth, 5)
-    theirs.load_state_dict(torch_state(variables), strict=False)
+    theirs = torch_resnet(net, variables).eval()
     with torch.no_grad():
-        wanted = theirs.eval()(torch_images(images)).numpy()
+        wanted = theirs(torch_images(images)).numpy()
     found = jax.jit(net.apply)(variables, images)
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())

@@ -46,9 +46,8 @@ def project_through(points, lens: Lens) -> np.ndarray:
 
     With (x, y) = (X, Y) / Z and r^2 = x^2 + y^2,
 
-        (u, v) = centre + focal * (
-            (x, y) (1 + k1 r^2 + k2 r^4 + k3 r^6 + p1 y + p2 x) + (p2, p1) r^2
-        )
+        (u, v) = focal * ((x, y) radial + (p2, p1) r^2) + centre
+        radial = 1 + k1 r^2 + k2 r^4 + k3 r^6 + p1 y + p2 x
 
     as in the data set's own code. OpenCV has 2 (p1 y + p2 x) in its place; the D2 files agree
     with this.

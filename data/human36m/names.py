@@ -80,7 +80,7 @@ the same; what differs is where in the image the person is looked for.
 
 
 def split_of(subject: str) -> str:
-    """The split that a subject belongs to, "train" or "test"."""
+    """The split of a subject: "train" or "test"."""
     return "train" if subject in TRAIN_SUBJECTS else "test"
 
 

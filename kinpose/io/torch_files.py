@@ -146,7 +146,10 @@ class _Unpickler(pickle.Unpickler):
             return lambda tensor, *_: tensor
         if module == "torch" and name in _DTYPES:
             return name
-        raise ValueError(f"it asks for {module}.{name}, which is not a tensor; it may do harm.")
+        raise ValueError(
+            f"it asks for {module}.{name}, which is not a tensor and may do harm; a state dict "
+            "saved alone does not."
+        )
 
     def persistent_load(self, pid):
         kind, type_name, key, _, size, *_ = pid

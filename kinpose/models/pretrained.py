@@ -21,6 +21,7 @@ _KERAS_EPSILON = 1.001e-5
 _KERAS_MEAN = (123.68, 116.779, 103.939)
 """Subtracted from red, green and blue; Keras does not divide, and has blue first."""
 
+_KINDS = (".pth", ".pt", ".safetensors", ".h5")
 _MOST_PROBLEMS = 10
 """Listed in a message."""
 
@@ -37,7 +38,8 @@ def load_pretrained(path: str | os.PathLike, variables: dict[str, Any]) -> dict[
 
     Args:
       path: `.pth` or `.pt`, `.safetensors`, or `.h5`.
-      variables: of `ResNet.init`, `params` and `batch_stats`.
+      variables: of `ResNet.init`, `params` and `batch_stats`; shapes alone will do, to see
+        whether the file fits.
 
     Returns:
       New variables, float32, on the devices of the old.
@@ -48,22 +50,48 @@ def load_pretrained(path: str | os.PathLike, variables: dict[str, Any]) -> dict[
       ModuleNotFoundError: without the package that reads the file.
     """
     path = pathlib.Path(path)
-    readers = {
-        ".pth": lambda: _from_torch(read_torch_file(path)),
-        ".pt": lambda: _from_torch(read_torch_file(path)),
-        ".safetensors": lambda: _from_torch(_read_safetensors(path)),
-        ".h5": lambda: _from_keras(_read_keras(path)),
-    }
-    if path.suffix not in readers:
-        raise ValueError(f"pretrained weights must be one of {list(readers)}, but got {path}.")
+    if path.suffix not in _KINDS:
+        raise ValueError(f"pretrained weights must be one of {list(_KINDS)}, but got {path}.")
     if not path.is_file():
         raise ValueError(f"there is no file {path}.")
-    found = readers[path.suffix]()
+    found = _read(path)
     wanted = flax.traverse_util.flatten_dict(variables, sep="/")
+    kept = _kept(found, wanted)
+    if problems := _differences(found, wanted, kept):
+        more = len(problems) - _MOST_PROBLEMS
+        shown = "; ".join(problems[:_MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+        raise ValueError(f"{path} does not fit the network: {shown}.")
+
+    def replace(name, old):
+        return old if name in kept else jax.device_put(found[name], getattr(old, "sharding", None))
+
+    merged = {name: replace(name, old) for name, old in wanted.items()}
+    return flax.traverse_util.unflatten_dict(merged, sep="/")
+
+
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Arrays by the names of the variables."""
+    try:
+        if path.suffix == ".h5":
+            return _from_keras(_read_keras(path))
+        is_safe = path.suffix == ".safetensors"
+        return _from_torch(_read_safetensors(path) if is_safe else read_torch_file(path))
+    except ModuleNotFoundError as error:
+        message = f"{path} needs {error.name}: pip install {error.name}"
+        raise ModuleNotFoundError(message, name=error.name) from error
+
+
+def _kept(found, wanted) -> set[str]:
+    """Names of what stays as it is: pixels' statistics, and an output layer of another length."""
     kept = {name for name in wanted if name.startswith("batch_stats/input/")} - found.keys()
     output = {name for name in wanted.keys() | found.keys() if name.startswith("params/fc/")}
     if any(np.shape(found.get(name)) != np.shape(wanted.get(name)) for name in output):
         kept |= output
+    return kept
+
+
+def _differences(found, wanted, kept: set[str]) -> list[str]:
+    """What keeps a file from fitting the network."""
     problems = []
     for name in sorted((wanted.keys() | found.keys()) - kept):
         if name not in found:
@@ -74,16 +102,7 @@ def load_pretrained(path: str | os.PathLike, variables: dict[str, Any]) -> dict[
             problems.append(f"{name} has shape {found[name].shape}, not {wanted[name].shape}")
         elif not np.isfinite(found[name]).all():
             problems.append(f"{name} is not finite")
-    if problems:
-        more = len(problems) - _MOST_PROBLEMS
-        shown = "; ".join(problems[:_MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
-        raise ValueError(f"{path} does not fit the network: {shown}.")
-
-    def replace(name, old):
-        return old if name in kept else jax.device_put(found[name], getattr(old, "sharding", None))
-
-    merged = {name: replace(name, old) for name, old in wanted.items()}
-    return flax.traverse_util.unflatten_dict(merged, sep="/")
+    return problems
 
 
 def _from_torch(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

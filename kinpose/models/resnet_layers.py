@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-import kinpose.models.winograd as winograd
+from kinpose.models.winograd import assemble, by_winograd, by_winograd_on_input
 
 _WINOGRAD_CHANNELS = 128
 """From here on the kernel's derivative, too, is faster by Winograd's than by XLA's form."""
@@ -71,9 +71,9 @@ def _on_cpu(stride: int, x, kernel) -> tuple[Callable, Callable, Callable]:
     if size == 1:
         return patches, _on_input(patches), _on_kernel(patches)
     if (size, stride, x.dtype) == (3, 1, jnp.float32):
-        kernel_form = winograd.convolve if min(channels) >= _WINOGRAD_CHANNELS else native
-        on_input = lambda x, kernel, cotangent: winograd.on_input(cotangent, kernel)  # noqa: E731
-        return winograd.convolve, on_input, _on_kernel(kernel_form)
+        kernel_form = by_winograd if min(channels) >= _WINOGRAD_CHANNELS else native
+        on_input = lambda x, kernel, cotangent: by_winograd_on_input(cotangent, kernel)  # noqa: E731
+        return by_winograd, on_input, _on_kernel(kernel_form)
     if size == 3:
         forward = native if min(x.shape[1:3]) >= size else patches
         return forward, _on_input(patches), _on_kernel(forward)
@@ -180,7 +180,7 @@ def _max_pool_backward(shape, first, cotangent):
         ]
         for rows in windows
     ]
-    return (winograd.assemble(grid, shape),)
+    return (assemble(grid, shape),)
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)

@@ -18,13 +18,13 @@ _MIRROR = (3, 1, 2, 0)
 """Mirroring a kernel is the same as taking its transform in this order."""
 
 
-def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def by_winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolution of (B, H, W, C) with (3, 3, C, D), padded by one: (B, H, W, D)."""
     outputs = _products(_in_both(_tile, _tiles(x)), _in_both(_kernel, _places(kernel)))
     return assemble(_in_both(_output, outputs), x.shape)
 
 
-def on_input(cotangent: jax.Array, kernel: jax.Array) -> jax.Array:
+def by_winograd_on_input(cotangent: jax.Array, kernel: jax.Array) -> jax.Array:
     """The derivative by x: a convolution again, with the kernel mirrored and transposed."""
     grid = _in_both(_kernel, _places(kernel))
     mirrored = [[grid[i][j].T for j in _MIRROR] for i in _MIRROR]

@@ -1,0 +1,135 @@
+"""Pictures of people out of files, directories and videos, cropped around the person."""
+
+import csv
+import pathlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from data.camera import Box, square_box
+from data.human36m.crop import crop_image
+from experiments.progress import show_progress
+
+_VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class Pictures(NamedTuple):
+    """Pictures to read one after the other.
+
+    Attributes:
+      images: names and `PIL.Image`s.
+      num: how many there are; of a video as it says itself.
+      fps: frames per second of a video; None for pictures.
+    """
+
+    images: Iterable[tuple[str, Image.Image]]
+    num: int
+    fps: float | None
+
+
+def open_pictures(paths: list[pathlib.Path]) -> Pictures:
+    """Pictures of which one at a time is read.
+
+    Args:
+      paths: pictures; or one directory of pictures, or one video.
+
+    Returns:
+      The pictures.
+
+    Raises:
+      ValueError: for what is not there, is empty, or, when its turn comes, no picture.
+    """
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"input must be there, but {path} is not.")
+    if len(paths) == 1 and paths[0].suffix.lower() in _VIDEOS:
+        return _open_video(paths[0])
+    if len(paths) == 1 and paths[0].is_dir():
+        paths = sorted(p for p in paths[0].iterdir() if p.suffix.lower() in _PICTURES)
+    if not paths:
+        raise ValueError(f"input must have pictures ({', '.join(_PICTURES)}), but has none.")
+    names = [path.name for path in paths]
+    if len({path.stem for path in paths}) < len(names):
+        raise ValueError("pictures must have different names, as their results are named by them.")
+    return Pictures(zip(names, map(_read_picture, paths), strict=True), len(names), None)
+
+
+def _read_picture(path: pathlib.Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")  # phones write pictures turned
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a picture ({error}).") from error
+
+
+def _open_video(path: pathlib.Path) -> Pictures:
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("a video needs PyAV: pip install av", name="av") from error
+
+    def frames():
+        try:
+            with av.open(str(path)) as container:
+                for i, frame in enumerate(container.decode(video=0)):
+                    yield str(i), frame.to_image()
+        except av.error.FFmpegError as error:
+            raise ValueError(f"{path} cannot be read as a video ({error}).") from error
+
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            rate, num = stream.average_rate, stream.frames
+            num = num or round((container.duration or 0) / av.time_base * (rate or 0))
+    except (av.error.FFmpegError, IndexError) as error:
+        raise ValueError(f"{path} cannot be read as a video ({error}).") from error
+    if not rate:
+        raise ValueError(f"{path} has no frame rate.")
+    return Pictures(frames(), num, float(rate))
+
+
+def read_crops(pictures: Pictures, boxes: dict[str, Box], size: int):
+    """The square around each picture's box, or around all of it; black beyond the picture.
+
+    Args:
+      pictures: to crop.
+      boxes: by name, for those that have one.
+      size: rows and columns of the crops.
+
+    Returns:
+      N names, and crops (N, size, size, 3) uint8.
+
+    Raises:
+      ValueError: for boxes of other pictures, and for no pictures.
+    """
+    names, crops = [], []
+    for name, image in show_progress(
+        pictures.images, "reading", unit="pictures", total=pictures.num
+    ):
+        whole = Box(-0.5, -0.5, image.width - 0.5, image.height - 0.5)
+        square = square_box(boxes[name]) if name in boxes else square_box(whole, margin=0.0)
+        names.append(name)
+        crops.append(np.asarray(crop_image(image, square, size)))
+    if not names:
+        raise ValueError("input must have pictures, but has none.")
+    if unknown := sorted(boxes.keys() - set(names)):
+        raise ValueError(f"boxes name {unknown[0]!r}, which is not in the input.")
+    return names, np.stack(crops)
+
+
+def read_boxes(path) -> dict[str, Box]:
+    """Boxes by image name, from a CSV file with a header."""
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        try:
+            return {
+                row["image"]: Box(*(float(row[side]) for side in Box._fields)) for row in reader
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} must have the columns image, left, top, right, bottom, the last four "
+                f"numbers, but line {reader.line_num} has not ({error})."
+            ) from error
