@@ -39,8 +39,8 @@ def _direct_parameter(people: People):
     return direct_parameter(people.skeleton, people.mean_params, _radians(people))
 
 
-def _fitted_joint(people: People):
-    return fitted_joint(people.skeleton, people.mean_joints, 1.0, max_iterations=4)
+def _fitted_joint(people: People, **options):
+    return fitted_joint(people.skeleton, people.mean_joints, 1.0, max_iterations=4, **options)
 
 
 def _radians(people: People) -> np.ndarray:
@@ -61,5 +61,6 @@ METHODS: dict[str, Callable[[People], Method]] = {
         _kinematic_joint, angles="rotation_6d", distance=absolute_joint_loss
     ),
     "direct_joint_l1": functools.partial(_direct_joint, distance=absolute_joint_loss),
+    "fitted_joint_l1": functools.partial(_fitted_joint, distance=absolute_joint_loss),
 }
-"""The paper's and ours; then variants, one change each or two, of kinematic and direct joint."""
+"""The paper's and ours; then variants, one change each or two."""

@@ -171,6 +171,7 @@ def fitted_joint(
     start: Callable[[jax.Array], jax.Array] | None = None,
     max_iterations: int = 2,
     share: float = 0.5,
+    distance: Callable = joint_loss,
 ) -> Method:
     """The network gives joints, the skeleton is fitted to them, the loss sits behind the fit.
 
@@ -186,11 +187,12 @@ def fitted_joint(
         that `fit_params` finds.
       max_iterations: steps of the fit.
       share: of the loss that sits behind the fit, from 0 to 1.
+      distance: see `direct_joint`.
 
     Returns:
       The method.
     """
-    direct = direct_joint(mean_joints, unit)
+    direct = direct_joint(mean_joints, unit, distance=distance)
 
     def predict(outputs, scale=None):
         joints = direct.predict(outputs).joints
@@ -201,7 +203,7 @@ def fitted_joint(
 
     def loss(outputs, targets):
         found = predict(outputs, targets.scale)
-        behind = joint_loss(found.joints / unit, targets.joints / unit)
+        behind = distance(found.joints / unit, targets.joints / unit)
         return share * behind + (1 - share) * direct.loss(outputs, targets)
 
     return Method(direct.num_outputs, predict, loss)
