@@ -226,7 +226,7 @@ def test_two_processes_find_what_one_finds(finished, tmp_path):
 def pictures(tmp_path_factory):
     """A directory with the stand-in's first test images, as files."""
     directory = tmp_path_factory.mktemp("pictures")
-    for i, image in enumerate(open_samples("", "test", data_dir="").images(np.arange(3))):
+    for i, image in enumerate(open_samples("human36m/stand_in", "test", data_dir="").images(np.arange(3))):
         Image.fromarray(image).save(directory / f"{i}.png")
     return directory
 
@@ -256,7 +256,7 @@ def test_a_video_becomes_a_bvh_file(finished, tmp_path):
     with av.open(str(tmp_path / "v.mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width = stream.height = SIZE
-        for image in open_samples("", "test", data_dir="").images(np.arange(4)):
+        for image in open_samples("human36m/stand_in", "test", data_dir="").images(np.arange(4)):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     (tmp_path / "boxes.csv").write_text("image,left,top,right,bottom\n1,2,2,12,14\n")
@@ -317,7 +317,7 @@ def test_a_camera_sees_a_person_at_rest_upright_and_from_the_front(people):
 
 
 def test_targets_are_offsets_in_crops_whose_scale_brings_the_skeleton_there(people):
-    samples = open_samples("", "train", data_dir="")
+    samples = open_samples("human36m/stand_in", "train", data_dir="")
     rng = np.random.default_rng(0)
     params = rng.uniform(-0.4, 0.6, (16, 24)).astype(np.float32)  # the stand-in's own
     index = np.array([3, 1])
