@@ -32,7 +32,8 @@ from kinpose.skeletons import human_17
 from tests.conftest import ROOT, quick_jit
 from tests.human_stand_in import SIZE, open_samples
 
-FEW = ("--dataset=human36m/stand_in", "--epochs=2", "--batch_size=8")
+DATASET = "human36m/stand_in"
+FEW = (f"--dataset={DATASET}", "--epochs=2", "--batch_size=8")
 TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 # float32 rounding of joints of some 1000 mm, through a fit or a network or not.
 TOLERANCE_MM = 0.01
@@ -47,6 +48,10 @@ def environment(tmp_path_factory):
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
         patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         yield
+
+
+def stand_in(split):
+    return open_samples(DATASET, split, data_dir="")
 
 
 def command(program, *flags):
@@ -123,7 +128,7 @@ def test_saved_predictions_are_evaluated_to_the_same_scores(finished, tmp_path):
     done = run(
         "evaluate",
         f"--predictions={files[0]},{files[1]}",
-        "--dataset=human36m/stand_in",
+        f"--dataset={DATASET}",
         f"--output={out}",
     )
     assert done.returncode == 0, done.stderr
@@ -137,7 +142,7 @@ def test_predictions_of_other_frames_are_refused_by_name(finished, tmp_path):
     with np.load(finished[0] / "direct_joint_0" / "predictions.npz") as file:
         keys, joints = file["keys"], file["joints"]
     np.savez(tmp_path / "p.npz", keys=keys[1:], joints=joints[1:])
-    done = run("evaluate", f"--predictions={tmp_path / 'p.npz'}", "--dataset=human36m/stand_in")
+    done = run("evaluate", f"--predictions={tmp_path / 'p.npz'}", f"--dataset={DATASET}")
     assert done.returncode != 0
     assert (
         f"error: predictions must have each of the 11 test samples once, but 1 missing ({keys[0]})"
@@ -190,7 +195,7 @@ def test_other_settings_and_data_are_refused_and_named(finished, tmp_path):
         check=False,
     )
     assert done.returncode != 0
-    assert "human36m/stand_in is no built data set" in done.stderr
+    assert f"{DATASET} is no built data set" in done.stderr
 
 
 @pytest.mark.slow
@@ -226,7 +231,7 @@ def test_two_processes_find_what_one_finds(finished, tmp_path):
 def pictures(tmp_path_factory):
     """A directory with the stand-in's first test images, as files."""
     directory = tmp_path_factory.mktemp("pictures")
-    for i, image in enumerate(open_samples("human36m/stand_in", "test", data_dir="").images(np.arange(3))):
+    for i, image in enumerate(stand_in("test").images(np.arange(3))):
         Image.fromarray(image).save(directory / f"{i}.png")
     return directory
 
@@ -256,7 +261,7 @@ def test_a_video_becomes_a_bvh_file(finished, tmp_path):
     with av.open(str(tmp_path / "v.mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width = stream.height = SIZE
-        for image in open_samples("human36m/stand_in", "test", data_dir="").images(np.arange(4)):
+        for image in stand_in("test").images(np.arange(4)):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     (tmp_path / "boxes.csv").write_text("image,left,top,right,bottom\n1,2,2,12,14\n")
@@ -317,7 +322,7 @@ def test_a_camera_sees_a_person_at_rest_upright_and_from_the_front(people):
 
 
 def test_targets_are_offsets_in_crops_whose_scale_brings_the_skeleton_there(people):
-    samples = open_samples("human36m/stand_in", "train", data_dir="")
+    samples = stand_in("train")
     rng = np.random.default_rng(0)
     params = rng.uniform(-0.4, 0.6, (16, 24)).astype(np.float32)  # the stand-in's own
     index = np.array([3, 1])
