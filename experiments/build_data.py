@@ -47,8 +47,8 @@ def main(argv):
         builder = _FAMILIES[family](name)
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on from there")
-    splits = builder.info.splits
-    counts = " and ".join(f"{splits[name].num_examples} {name}" for name in ("train", "test"))
+    splits = builder.info.splits.items()
+    counts = " and ".join(f"{split.num_examples} {name}" for name, split in splits)
     print(f"{counts} images in {builder.data_dir}")
 
 

@@ -313,6 +313,18 @@ def test_what_is_there_is_built_where_that_is_allowed(own_tree, tmp_path):
         build(own_tree, data_dir)
 
 
+def test_a_split_of_which_nothing_is_there_is_left_out(own_tree, tmp_path):
+    for subject in ("S9", "S11"):
+        shutil.rmtree(own_tree / subject)
+    directory = build(own_tree, tmp_path / "datasets", allow_partial=True)
+    with pytest.raises(ValueError, match="has the splits train, but got 'test'"):
+        open_samples("human36m/every5_64", "test", data_dir=tmp_path / "datasets")
+    warnings = json.loads((directory / f"{REPORT}.json").read_text())["warnings"]
+    assert [line for line in warnings if "left out" in line] == [
+        f"{subject} is left out: there are no poses." for subject in ("S9", "S11")
+    ]
+
+
 def test_a_truncated_video_and_a_short_one_are_named(own_tree, tmp_path):
     place = own_tree / "S8" / "Videos"
     cut(place / f"Smoking 1.{CAMERAS[2]}.mp4")

@@ -185,7 +185,8 @@ class Human36m(tfds.core.GeneratorBasedBuilder):
         report = self._report or self.make_parts(_quietly)
         # This directory takes its place among the data sets when all is written.
         write_report(report, self.data_dir)
-        return {split: self._generate_examples(split) for split in ("train", "test")}
+        here = {split_of(job.view.subject) for job in self._jobs}
+        return {split: self._generate_examples(split) for split in sorted(here, reverse=True)}
 
     def _generate_examples(self, split: str):
         for job in self._jobs:

@@ -111,7 +111,7 @@ def make_report(
     }
     warnings = [
         *problems,
-        *(f"{view} is left out: {why}" for view, why in broken.items()),
+        *_left_out(broken, here),
         *(
             f"{view} has {here[view]} poses; metadata.xml says {count}."
             for view, count in expected.items()
@@ -163,6 +163,14 @@ def format_report(report: Report) -> str:
     lines += [f"  {view}: {n} poses, {m} frames" for view, (n, m) in report.longer.items()]
     scales = ", ".join(f"{subject} {scale:.4f}" for subject, scale in report.scales.items())
     return "\n".join([*lines, "", f"scales: {scales}", ""])
+
+
+def _left_out(broken: dict[View, str], here: dict[View, int]) -> list[str]:
+    """A line per view, or per subject of whom nothing is there."""
+    there = {view.subject for view in here}
+    names = {view: str(view) if view.subject in there else view.subject for view in broken}
+    lines = [f"{names[view]} is left out: {why}" for view, why in broken.items()]
+    return list(dict.fromkeys(lines))
 
 
 def _tables(split, expected, here, written):
