@@ -28,7 +28,7 @@ _BATCH = flags.DEFINE_integer("batch", 4096, "Poses.", 1)
 _NAMES = ("forward", "value and gradient", "Jacobian", "fit")
 _WORKLOADS = flags.DEFINE_list("workloads", list(_NAMES), f"Some of {', '.join(_NAMES)}.")
 
-_COUNTED = ("fusion", "copy", "concatenate", "while", "conditional", "custom-call", "host")
+_COUNTED = ("fusion", "copy", "concatenate", "while", "conditional", "custom-call")
 """The rest are names for parts of memory."""
 
 _A100 = """
@@ -84,20 +84,30 @@ def count_kernels(function, shapes, device: jax.Device) -> tuple[dict[str, int],
       device: to compile for.
 
     Returns:
-      How many operations of each kind the program has outside its loops, and the seconds that
-      compiling took.
+      How many operations of each kind the program has outside its loops, the kernels of one pass
+      through each of its loops, its calls to the host, and the seconds that compiling took.
     """
     place = SingleDeviceSharding(device)
     args = [jax.ShapeDtypeStruct(shape, jnp.float32, sharding=place) for shape in shapes]
     start = time.monotonic()
     text = jax.jit(function).lower(*args).compile().as_text()
     seconds = time.monotonic() - start
-    entry = text[text.index("ENTRY") :]
-    lines = (line.split(" = ", 1)[-1] for line in entry.splitlines())
-    found = (re.search(r" ([a-z][a-z\-]+)\(", line) for line in lines)
-    counts = collections.Counter(match.group(1) for match in found if match)
+    entry = _count(text[text.index("ENTRY") :])
+    bodies = [
+        re.search(rf"^%?{re.escape(name)} .*?^}}", text, flags=re.DOTALL | re.MULTILINE).group()
+        for name in re.findall(r"body=%?([\w.\-]+)", text)
+    ]
+    loops = sum(_count(body)["fusion"] for body in bodies)
     host = sum(text.count(word) for word in ("callback", "infeed(", "outfeed("))
-    return {name: counts[name] for name in _COUNTED} | {"host": host}, seconds
+    counts = {name: entry[name] for name in _COUNTED}
+    return counts | {"fusion in loops": loops, "host": host}, seconds
+
+
+def _count(text: str) -> collections.Counter:
+    """Kinds of operations, a line each."""
+    lines = (line.split(" = ", 1)[-1] for line in text.splitlines())
+    found = (re.search(r" ([a-z][a-z\-]+)\(", line) for line in lines)
+    return collections.Counter(match.group(1) for match in found if match)
 
 
 def workloads(batch: int) -> dict:

@@ -19,13 +19,14 @@ def test_calls_to_the_host_are_counted():
     assert count_kernels(jnp.sin, [(3,)], device)[0]["host"] == 0
 
 
-def test_kernels_are_counted_where_a_program_cannot_be_one_kernel():
-    def sorts_twice(x):
-        return jnp.sort(jnp.sin(jnp.sort(x)) + 1)
+def test_kernels_within_loops_are_counted_apart():
+    def loops(x):
+        return jax.lax.fori_loop(0, 9, lambda i, y: jnp.sin(y) @ y + i, x)
 
     (device,) = jax.devices("cpu")[:1]
-    counts, _ = count_kernels(sorts_twice, [(64,)], device)
-    assert counts["fusion"] >= 1
+    counts, _ = count_kernels(loops, [(64, 64)], device)
+    assert counts["while"] == 1
+    assert counts["fusion in loops"] >= 1
 
 
 @pytest.mark.skipif(
