@@ -18,7 +18,7 @@ from kinpose.skeleton import Skeleton
 from kinpose.tree import make_tree
 from kinpose.unrolled import unrolled_places
 
-_UNROLLED = 48
+_UNROLLED = 100
 """Most motions of a tree that is written out: a kernel of more takes long to compile."""
 
 
