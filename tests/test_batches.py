@@ -12,8 +12,10 @@ import pytest
 import reference
 from test_kinematics import FLOAT32, FLOAT64, HUMAN, OBJECTS, close, random_params, with_offsets
 
+from data.motion import MOTION_DIR
 from kinpose import Joint, build_skeleton, forward_kinematics, joint_jacobian, joint_transforms
 from kinpose.fused import fused
+from kinpose.io.bvh import load_bvh
 
 MANY = 1100  # enough for sines and cosines to be polynomials
 BATCH = 60  # enough for a kernel
@@ -61,6 +63,21 @@ def test_derivatives_in_both_modes(x64, skeleton):
 
     args = random_params(skeleton, BATCH), random_params(skeleton, BATCH, seed=1), bones, weights
     close_trees(at_once(derivatives, *args), one_by_one(derivatives, *args), FLOAT64)
+
+
+def test_a_recording_s_skeleton(x64):
+    """57 dofs, most of them in joints of three."""
+    recording = load_bvh(MOTION_DIR / "jump.bvh")
+    skeleton, params = recording.skeleton, np.resize(recording.params, (300, 57))
+    weights = np.random.default_rng(1).normal(size=(300, skeleton.num_keypoints, 3))
+
+    def value_and_gradient(params, weights):
+        return jax.value_and_grad(lambda p: jnp.vdot(forward_kinematics(p, skeleton), weights))(
+            params
+        )
+
+    args = jnp.asarray(params, jnp.float64), weights
+    close_trees(at_once(value_and_gradient, *args), one_by_one(value_and_gradient, *args), FLOAT64)
 
 
 @pytest.mark.parametrize(
