@@ -28,10 +28,8 @@ def _direct_joint(people: People, **options):
     return direct_joint(people.mean_joints, 1.0, **options)
 
 
-def _kinematic_joint(people: People, *, learn_scale: bool = False, **options):
+def _kinematic_joint(people: People, **options):
     skeleton = limit_skeleton(people.skeleton, HUMAN_LIMITS)  # which the bounded form reads
-    if learn_scale:
-        options["mean_scale"] = 1 / people.unit_mm
     return kinematic_joint(skeleton, people.mean_params, _radians(people), 1.0, **options)
 
 
@@ -56,7 +54,6 @@ METHODS: dict[str, Callable[[People], Method]] = {
     "kinematic_joint_6d": functools.partial(_kinematic_joint, angles="rotation_6d"),
     "kinematic_joint_bounded": functools.partial(_kinematic_joint, angles="bounded"),
     "kinematic_joint_l1": functools.partial(_kinematic_joint, distance=absolute_joint_loss),
-    "kinematic_joint_scale": functools.partial(_kinematic_joint, learn_scale=True),
     "kinematic_joint_6d_l1": functools.partial(
         _kinematic_joint, angles="rotation_6d", distance=absolute_joint_loss
     ),

@@ -97,7 +97,6 @@ def kinematic_joint(
     angles: str = "plain",
     parameter_weight: float = 0.0,
     distance: Callable = joint_loss,
-    mean_scale: float | None = None,
 ) -> Method:
     """The network gives motion parameters, the loss sits on their joints: Eq. 3 (Sec. 3.2).
 
@@ -114,8 +113,6 @@ def kinematic_joint(
       parameter_weight: factor of the squared angles between found and true parameters (rad);
         0 is the paper's.
       distance: of joints, `joint_loss` (Eq. 3), or another loss of the same form.
-      mean_scale: None: the scale is told, as in the paper. A number: the network finds it, one
-        output more, and this is the scale of a zero output; what is told is not listened to.
 
     Returns:
       The method. Its targets need `params` if they have a weight.
@@ -123,9 +120,7 @@ def kinematic_joint(
     num_outputs, read = read_outputs(skeleton, mean_params, units, angles)
 
     def predict(outputs, scale=None):
-        params = read(outputs[:, :num_outputs])
-        if mean_scale is not None:
-            scale = mean_scale * jnp.exp(outputs[:, num_outputs])
+        params = read(outputs)
         return Prediction(_joints(params, skeleton, scale), params)
 
     def loss(outputs, targets):
@@ -136,7 +131,7 @@ def kinematic_joint(
         wrong = _wrap(found.params - targets.params)[:, np.array(skeleton.is_angle)]
         return on_joints + parameter_weight * parameter_loss(wrong, jnp.zeros_like(wrong))
 
-    return Method(num_outputs + (mean_scale is not None), predict, loss)
+    return Method(num_outputs, predict, loss)
 
 
 def direct_parameter(skeleton: Skeleton, mean_params: jax.Array, units: jax.Array) -> Method:
