@@ -1,7 +1,7 @@
 """How many kernels an accelerator gets: kinematics compiled for a GPU or TPU that is not there.
 
   pip install libtpu                                     # or: jax-cuda12-pjrt jax-cuda12-plugin
-  JAX_PLATFORMS=cpu python -m experiments.kernels --target=tpu --batch=4096
+  JAX_PLATFORMS=cpu python -m experiments.kernels --target=tpu
 
 Compiles what a training step is made of, for human_17, and counts in the result what runs one
 after the other: kernels ("fusions"), copies, loops, and calls to the host, of which there must
@@ -24,9 +24,7 @@ from kinpose import fit_params, forward_kinematics, joint_jacobian
 from kinpose.skeletons import human_17
 
 _TARGET = flags.DEFINE_enum("target", "tpu", ["tpu", "cuda"], "TPU v5e, or NVIDIA A100.")
-_BATCH = flags.DEFINE_integer("batch", 4096, "Poses.", 1)
-_NAMES = ("forward", "value and gradient", "Jacobian", "fit")
-_WORKLOADS = flags.DEFINE_list("workloads", list(_NAMES), f"Some of {', '.join(_NAMES)}.")
+_BATCH = 4096
 
 _COUNTED = ("fusion", "copy", "concatenate", "while", "conditional", "custom-call")
 """The rest are names for parts of memory."""
@@ -110,10 +108,10 @@ def _count(text: str) -> collections.Counter:
     return collections.Counter(match.group(1) for match in found if match)
 
 
-def workloads(batch: int) -> dict:
+def workloads() -> dict:
     """Name -> function and the shapes of its arguments."""
     skeleton = human_17()
-    params, joints = (batch, skeleton.num_dofs), (batch, 17, 3)
+    params, joints = (_BATCH, skeleton.num_dofs), (_BATCH, 17, 3)
 
     def forward(params):
         return jax.vmap(forward_kinematics, in_axes=(0, None))(params, skeleton)
@@ -127,9 +125,12 @@ def workloads(batch: int) -> dict:
     def fit(joints):
         return fit_params(joints, skeleton).params
 
-    functions = (forward, jax.value_and_grad(loss), jacobian, fit)
-    shapes = ((params,), (params, joints), (params,), (joints,))
-    return dict(zip(_NAMES, zip(functions, shapes, strict=True), strict=True))
+    return {
+        "forward": (forward, (params,)),
+        "value and gradient": (jax.value_and_grad(loss), (params, joints)),
+        "Jacobian": (jacobian, (params,)),
+        "fit": (fit, (joints,)),
+    }
 
 
 def main(argv):
@@ -137,12 +138,11 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}.")
     device = absent_device(_TARGET.value)
-    print(f"{device.device_kind}, batch {_BATCH.value}")
-    for name, (function, shapes) in workloads(_BATCH.value).items():
-        if name in _WORKLOADS.value:
-            counts, seconds = count_kernels(function, shapes, device)
-            shown = ", ".join(f"{kind} {n}" for kind, n in counts.items())
-            print(f"{name}: {shown}; compiled in {seconds:.1f} s", flush=True)
+    print(f"{device.device_kind}, batch {_BATCH}")
+    for name, (function, shapes) in workloads().items():
+        counts, seconds = count_kernels(function, shapes, device)
+        shown = ", ".join(f"{kind} {n}" for kind, n in counts.items())
+        print(f"{name}: {shown}; compiled in {seconds:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

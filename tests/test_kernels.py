@@ -37,7 +37,7 @@ def test_kernels_within_loops_are_counted_apart():
     ("name", "most"), [("forward", 20), ("value and gradient", 40), ("Jacobian", 40), ("fit", 40)]
 )
 def test_a_tpu_gets_no_storm_of_kernels(name, most):
-    function, shapes = workloads(4096)[name]
+    function, shapes = workloads()[name]
     counts, _ = count_kernels(function, shapes, absent_device("tpu"))
     assert 1 <= counts["fusion"] <= most
     assert counts["host"] == 0
