@@ -50,7 +50,6 @@ METHODS: dict[str, Callable[[People], Method]] = {
     "kinematic_joint": _kinematic_joint,
     "direct_parameter": _direct_parameter,
     "fitted_joint": _fitted_joint,
-    "kinematic_joint_cos_sin": functools.partial(_kinematic_joint, angles="cos_sin"),
     "kinematic_joint_6d": functools.partial(_kinematic_joint, angles="rotation_6d"),
     "kinematic_joint_bounded": functools.partial(_kinematic_joint, angles="bounded"),
     "kinematic_joint_l1": functools.partial(_kinematic_joint, distance=absolute_joint_loss),
