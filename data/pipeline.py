@@ -20,6 +20,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import grain
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
@@ -30,6 +31,7 @@ _NUMBERS = ("joints", "pixels", "box", "focal_px", "center_px", "scale", "frame"
 _NAMES = ("subject", "action", "clip", "camera")
 _RECORDS = 1024  # read at a time
 _THREADS = min(32, os.cpu_count() or 1)
+_LAST_STEP = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +115,7 @@ def open_samples(
 
 
 def prefetched(load_batch: Callable[[int], Any], *, ahead: int = 2) -> Callable[[int], Any]:
-    """Works ahead: while a step is trained the next batches are loaded by a thread.
+    """Works ahead: while a step is trained grain loads the next batches.
 
     Args:
       load_batch: from a step to its batch; a pure function.
@@ -122,17 +124,16 @@ def prefetched(load_batch: Callable[[int], Any], *, ahead: int = 2) -> Callable[
     Returns:
       The same function; fast for the step after the one before.
     """
-    pool = concurrent.futures.ThreadPoolExecutor(1)
-    ready: dict[int, concurrent.futures.Future] = {}
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)
+    batches, next_step = iter(()), None
 
     def load(step: int):
-        wanted = range(step, step + 1 + ahead)
-        for old in ready.keys() - set(wanted):
-            ready.pop(old).cancel()
-        for each in wanted:
-            if each not in ready:
-                ready[each] = pool.submit(load_batch, each)
-        return ready.pop(step).result()
+        nonlocal batches, next_step
+        if step != next_step:
+            steps = grain.MapDataset.range(step, _LAST_STEP).map(load_batch)
+            batches = iter(steps.to_iter_dataset(options))
+        next_step = step + 1
+        return next(batches)
 
     return load
 
