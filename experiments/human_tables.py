@@ -80,9 +80,11 @@ def published_rows(dataset: str) -> dict[str, tuple]:
 
 
 def order_rows(scores: Sequence[Mapping], methods: Sequence[str]) -> list[Mapping]:
-    """Rows in the order of methods, then of seeds."""
+    """Rows in the order of methods, others behind them, then of seeds."""
     order = {name: i for i, name in enumerate(dict.fromkeys(methods))}
-    return sorted(scores, key=lambda s: (order[s["method"]], s["seed"]))
+    return sorted(
+        scores, key=lambda s: (order.get(s["method"], len(order)), s["method"], s["seed"])
+    )
 
 
 def format_table(

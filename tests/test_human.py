@@ -24,7 +24,13 @@ from experiments.human_sets import (
     plain_skeleton,
     pose_joints,
 )
-from experiments.human_tables import PAPER_ACTIONS, PUBLISHED_MM, format_csv, format_table
+from experiments.human_tables import (
+    PAPER_ACTIONS,
+    PUBLISHED_MM,
+    format_csv,
+    format_table,
+    order_rows,
+)
 from kinpose import forward_kinematics
 from kinpose.io.bvh import load_bvh
 from kinpose.methods import Targets
@@ -385,6 +391,12 @@ def scores(method, seed, value):
         "over_actions": numbers,
         "over_frames": numbers,
     } | bones
+
+
+def test_rows_of_methods_that_are_gone_come_last():
+    rows = [{"method": m, "seed": s} for m, s in (("gone", 0), ("b", 1), ("b", 0), ("a", 0))]
+    found = [(row["method"], row["seed"]) for row in order_rows(rows, ("a", "b", "c"))]
+    assert found == [("a", 0), ("b", 0), ("b", 1), ("gone", 0)]
 
 
 def test_tables_have_the_papers_columns_means_and_spreads():
