@@ -19,16 +19,13 @@ from data.human36m.plan import (
     find_sources,
     gather_files,
     listing,
+    quietly,
 )
-from data.human36m.report import Report, format_report, make_report
+from data.human36m.report import REPORT, Report, make_report, write_report
 from data.human36m.scales import subject_scales
 from data.human36m.views import Job, make_part, part_path, read_part
 from data.processes import run_in_processes
 from data.sample import sample_features, sample_key, write_data_set
-from kinpose.io.files import write_atomically
-
-REPORT = "build_report"
-"""Files beside the data set, .json and .txt, that say what it was built from."""
 
 FRAMES = {
     "paper": {"num_train": 800_000},
@@ -182,7 +179,7 @@ class Human36m(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        report = self._report or self.make_parts(_quietly)
+        report = self._report or self.make_parts(quietly)
         # This directory takes its place among the data sets when all is written.
         write_report(report, self.data_dir)
         here = {split_of(job.view.subject) for job in self._jobs}
@@ -223,7 +220,7 @@ def human36m_builder(name: str, *, data_dir, with_boxes: bool = False, **options
     return Human36m(config=config, data_dir=os.fspath(data_dir), **options)
 
 
-def prepare(builder: Human36m, *, show: Show | None = None) -> pathlib.Path:
+def prepare(builder: Human36m, *, show: Show = quietly) -> pathlib.Path:
     """Builds the data set, or finds it built.
 
     Args:
@@ -246,25 +243,12 @@ def prepare(builder: Human36m, *, show: Show | None = None) -> pathlib.Path:
         return directory
     for stale in directory.parent.glob("incomplete.*"):
         shutil.rmtree(stale)
-    report = builder.make_parts(show or _quietly)
+    report = builder.make_parts(show)
     for warning in report.warnings:
         logging.warning("%s", warning)
     write_data_set(builder)
     shutil.rmtree(builder.parts_dir)
     return directory
-
-
-def write_report(report: Report, directory: str | os.PathLike) -> None:
-    """Writes the report as JSON and as text.
-
-    Args:
-      report: of a build.
-      directory: where the files go.
-    """
-    texts = {"json": json.dumps(report._asdict(), indent=1) + "\n", "txt": format_report(report)}
-    for suffix, text in texts.items():
-        with write_atomically(pathlib.Path(directory, f"{REPORT}.{suffix}")) as path:
-            path.write_text(text, encoding="utf-8")
 
 
 def _plan_jobs(sources: dict[View, Source], metadata, config: Human36mConfig) -> list[Job]:
@@ -296,7 +280,3 @@ def _plan_jobs(sources: dict[View, Source], metadata, config: Human36mConfig) ->
 def _num_decoded(job: Job) -> int:
     """Frames up to the last that is wanted."""
     return int(job.frames[-1]) + 1
-
-
-def _quietly(items, *_, **__):
-    return items

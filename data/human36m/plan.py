@@ -30,6 +30,11 @@ Show = Callable[..., Iterable]
 """Passes items on and may show how far the work has come: `experiments.progress.show_progress`."""
 
 
+def quietly(items: Iterable, *_, **__) -> Iterable:
+    """A `Show` that shows nothing."""
+    return items
+
+
 class Source(NamedTuple):
     """The files of a view.
 
@@ -59,7 +64,7 @@ def gather_files(
     with_boxes: bool = False,
     allow_partial: bool = False,
     processes: int | None = None,
-    show: Show = lambda items, *_, **__: items,
+    show: Show = quietly,
 ) -> tuple[Found, list[str]]:
     """Finds the files, and unpacks archives that were not unpacked before.
 

@@ -1,11 +1,18 @@
 """The build report: what was built, beside what was published about the data set."""
 
 import collections
+import json
 import math
+import os
+import pathlib
 from typing import NamedTuple
 
 from data.human36m.names import ACTIONS, BROKEN_VIEW, CAMERAS, SHIFTED_CLIPS, View, split_of
 from data.human36m.plan import Source
+from kinpose.io.files import write_atomically
+
+REPORT = "build_report"
+"""Files beside the data set, .json and .txt, that say what it was built from."""
 
 FRAMES = {"train": 1_559_752, "test": 550_644}
 """Frames with poses, four cameras together (Ionescu et al., 2014)."""
@@ -163,6 +170,19 @@ def format_report(report: Report) -> str:
     lines += [f"  {view}: {n} poses, {m} frames" for view, (n, m) in report.longer.items()]
     scales = ", ".join(f"{subject} {scale:.4f}" for subject, scale in report.scales.items())
     return "\n".join([*lines, "", f"scales: {scales}", ""])
+
+
+def write_report(report: Report, directory: str | os.PathLike) -> None:
+    """Writes the report as JSON and as text.
+
+    Args:
+      report: of a build.
+      directory: where the files go.
+    """
+    texts = {"json": json.dumps(report._asdict(), indent=1) + "\n", "txt": format_report(report)}
+    for suffix, text in texts.items():
+        with write_atomically(pathlib.Path(directory, f"{REPORT}.{suffix}")) as path:
+            path.write_text(text, encoding="utf-8")
 
 
 def _left_out(broken: dict[View, str], here: dict[View, int]) -> list[str]:
