@@ -20,7 +20,6 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import grain
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
@@ -124,6 +123,8 @@ def prefetched(load_batch: Callable[[int], Any], *, ahead: int = 2) -> Callable[
     Returns:
       The same function; fast for the step after the one before.
     """
+    import grain  # for training alone
+
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)
     batches, next_step = iter(()), None
 
