@@ -1,15 +1,11 @@
-"""Programs of scalars that run over a batch of rows as one kernel.
+"""Programs of scalars that run over a batch of rows, with all their derivatives.
 
-XLA on CPU gives every output of a computation a kernel of its own, and each of them repeats
-what leads to it: 51 coordinates, 51 times the chain. The one operation of many operands and
-many results that it compiles as a whole, and vectorises, is the window reduction. Two of
-them make a batch kernel of any program: with windows of one element the program is the
-reducer, and with windows of a whole row a reducer that shifts its values by one place takes
-the row apart. Other platforms fuse by themselves and get the program as it is; on GPU results
-are kept from being joined before they are known, as each would bring its own chain along.
+A CPU gets kernels that are made for it, by `kinpose.small_calls` or, where there are many
+examples or operations or several devices, `kinpose.windows`. Other platforms fuse by
+themselves and get the program as it is; on GPU results are kept from being joined before
+they are known, as each would bring its own chain along.
 
-Derivatives of a program are programs again, to any order in both modes, so they are one
-kernel, too. A long program is a few kernels, one after the other.
+Derivatives of a program are programs again, to any order in both modes.
 
 Shapes: B batch, N and M scalars in a row.
 """
@@ -17,38 +13,27 @@ Shapes: B batch, N and M scalars in a row.
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import (
-    ClosedJaxpr,
-    DebugInfo,
-    Jaxpr,
-    Literal,
-    Primitive,
-    jaxpr_as_fun,
-)
+from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
-from kinpose.trigonometry import with_polynomials
+from kinpose.programs import cut, mapped
+from kinpose.small_calls import small_calls
+from kinpose.windows import windows, windows_in_blocks
+
+_FEW = 4096
+"""Up to so many examples small calls, which are quick to start, beat all threads together."""
+
+_SHORT, _LONG = 2500, 6000
+"""Most operations of a program that compiles quickly, and of one that small calls are for."""
 
 _PER_EXAMPLE = 20
-"""A kernel of more operations per example than this takes longer to launch than to run."""
-
-_MANY = 1024
-"""From so many examples on, polynomials for sine and cosine are worth their operations."""
-
-_BLOCK = 4096
-"""Examples that are worked on at a time; so many rows of a hundred numbers fit a cache."""
-
-_UNNAMED = DebugInfo("part", "part", None, None)
-
-_LONG = 2500
-"""Most operations of one kernel: beyond, it takes minutes to compile; and what goes from one
-kernel to the next passes through memory."""
+"""A long program of more operations per example than this takes longer to launch than to run."""
 
 
 class _Programs(NamedTuple):
@@ -80,17 +65,12 @@ def fused(
     return _fused_p.bind(*rows, programs=programs, sizes=sizes, linear=linear)
 
 
-def _cut(items: Sequence, sizes: Sequence[int]) -> list[list]:
-    items = iter(items)
-    return [list(itertools.islice(items, size)) for size in sizes]
-
-
 @functools.lru_cache(maxsize=256)
 def _trace(program: Callable, lengths: tuple[int, ...], dtype) -> tuple[ClosedJaxpr, tuple]:
     """The program over scalars side by side, and the sizes of its results."""
 
     def flat(*scalars):
-        results = [list(result) for result in program(*_cut(scalars, lengths))]
+        results = [list(result) for result in program(*cut(scalars, lengths))]
         sizes.extend(map(len, results))
         return [jnp.asarray(x, dtype) for x in itertools.chain(*results)]
 
@@ -143,147 +123,33 @@ def _anywhere(*rows, programs, sizes, linear, known=lambda results: results):
     del linear
     columns = [column for row in rows for column in jnp.unstack(row, axis=-1)]
     batch, dtype = _batch_shape(rows), rows[0].dtype
-    results = _cut(known(_mapped(programs.scalars, batch, columns)), sizes)
+    results = cut(known(mapped(programs.scalars, batch, columns)), sizes)
     return [jnp.stack(part, -1) if part else jnp.zeros((*batch, 0), dtype) for part in results]
 
 
 _on_gpu = functools.partial(_anywhere, known=lax.optimization_barrier)
 
 
-def _mapped(jaxpr: ClosedJaxpr, batch: tuple[int, ...], args) -> list[jax.Array]:
-    """The program for every element of a batch, whose dimensions come first where they are."""
-    function = jaxpr_as_fun(jaxpr)
-    axes = [0 if a.ndim > core.ndim else None for a, core in zip(args, jaxpr.in_avals, strict=True)]
-    if any(axis == 0 for axis in axes):
-        for _ in batch:
-            function = jax.vmap(function, axes)
-        return function(*args)
-    return [jnp.broadcast_to(x, (*batch, *x.shape)) for x in function(*args)]
-
-
-def _on_cpu(*rows, programs, sizes, linear):
-    """As one kernel, or as the loop that suits a few examples."""
+def _on_cpu(*rows, programs, sizes, linear, shared):
+    """As one kernel, or as the loop that suits a few examples of a long program."""
     batch, width = _batch_shape(rows), sum(row.shape[-1] for row in rows if row.ndim > 1)
-    size = math.prod(batch)
-    if programs.rows is not None and size * _PER_EXAMPLE < len(programs.scalars.jaxpr.eqns):
-        return _mapped(programs.rows, batch, rows)
+    size, length = math.prod(batch), len(programs.scalars.jaxpr.eqns)
+    if programs.rows is not None and length > max(_SHORT, size * _PER_EXAMPLE):
+        return mapped(programs.rows, batch, rows)
     if not size or (batch and not width):
         return _anywhere(*rows, programs=programs, sizes=sizes, linear=linear)
     rows = [row.reshape(size, -1) if row.ndim > 1 or not batch else row for row in rows]
-    scalars = with_polynomials(programs.scalars) if size >= _MANY else programs.scalars
-    results = _in_blocks(functools.partial(_kernel, scalars, sizes), size, rows)
+    few = size <= _FEW and length <= _LONG
+    kernel = windows if shared else small_calls if few else windows_in_blocks
+    results = kernel(programs.scalars, sizes, rows)
     return [x.reshape(*batch, x.shape[-1]) for x in results]
 
 
-def _in_blocks(kernel: Callable, size: int, rows: list) -> list[jax.Array]:
-    """The kernel over parts of a large batch: what is between its steps stays in the cache."""
-    if size <= _BLOCK:
-        return kernel(rows)
-    end = size // _BLOCK * _BLOCK
-    batched = [row for row in rows if row.ndim > 1]
-
-    def run(part):
-        part = iter(part)
-        return kernel([next(part) if row.ndim > 1 else row for row in rows])
-
-    blocks = lax.map(run, [row[:end].reshape(-1, _BLOCK, row.shape[1]) for row in batched])
-    results = [x.reshape(end, -1) for x in blocks]
-    if end == size:
-        return results
-    rest = run([row[end:] for row in batched])
-    return [jnp.concatenate(parts) for parts in zip(results, rest, strict=True)]
-
-
-def _kernel(jaxpr: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.Array]:
-    """Rows (B, N), and rows (N,), which all examples share."""
-    dtype, size = rows[0].dtype, max(len(row) for row in rows if row.ndim > 1)
-    fill = [(0, _filling(size, dtype)), (0, 0)]
-    columns = [
-        column if row.ndim > 1 else column[0]
-        for row in rows
-        for column in _columns(jnp.pad(row, fill) if row.ndim > 1 else row[None])
-    ]
-    example = next(column for column in columns if column.ndim)
-    names = [*jaxpr.jaxpr.invars, *jaxpr.jaxpr.constvars]
-    values = dict(zip(names, [*columns, *map(jnp.asarray, jaxpr.consts)], strict=True))
-    for part in _parts(jaxpr):
-        found = _run_part(part, [values[name] for name in part.invars], example)
-        values.update(zip(part.outvars, found, strict=True))
-    results = [x.val if isinstance(x, Literal) else values[x] for x in jaxpr.jaxpr.outvars]
-    results = [jnp.broadcast_to(jnp.asarray(x, dtype), example.shape) for x in results]
-    return [_rows(part, size, dtype) for part in _cut(results, sizes)]
-
-
-@functools.lru_cache(maxsize=256)
-def _parts(closed: ClosedJaxpr) -> list[Jaxpr]:
-    """The operations that matter, in parts that compile quickly."""
-    results = set(_names(closed.jaxpr.outvars))
-    needed, equations = results.copy(), []
-    for equation in reversed(closed.jaxpr.eqns):
-        if not needed.isdisjoint(equation.outvars):
-            equations.append(equation)
-            needed.update(_names(equation.invars))
-    equations.reverse()
-    count = -(-len(equations) // _LONG)
-    length = -(-len(equations) // max(count, 1))
-    parts, later = [], results
-    for i in reversed(range(count)):
-        own = equations[i * length : (i + 1) * length]
-        made = dict.fromkeys(x for equation in own for x in equation.outvars)
-        used = dict.fromkeys(x for equation in own for x in _names(equation.invars))
-        invars, outvars = [x for x in used if x not in made], [x for x in made if x in later]
-        parts.append(Jaxpr((), invars, outvars, own, debug_info=_UNNAMED))
-        later.update(invars)
-    return parts[::-1]
-
-
-def _names(atoms) -> list:
-    """Without the constants that stand in their place."""
-    return [x for x in atoms if not isinstance(x, Literal)]
-
-
-def _run_part(part: Jaxpr, values: list, example) -> list[jax.Array]:
-    """One kernel. What all examples share enters as the initial values."""
-    dtype, num = example.dtype, len(part.outvars)
-    batched = [x for x in values if x.ndim] or [example]
-    shared = [x.astype(dtype) for x in values if not x.ndim]
-    width = max(len(batched), len(shared), num)
-
-    def reducer(shared, batched):
-        scalars = iter(shared), iter(batched)
-        chosen = (
-            next(scalars[x.ndim > 0]).astype(name.aval.dtype)
-            for x, name in zip(values, part.invars, strict=True)
-        )
-        results = [x.astype(dtype) for x in jax.core.eval_jaxpr(part, (), *chosen)]
-        return (*results, *[jnp.zeros((), dtype)] * (width - num))
-
-    operands = (*batched, *[batched[0]] * (width - len(batched)))
-    initial = (*shared, *[jnp.zeros((), dtype)] * (width - len(shared)))
-    return lax.reduce_window(operands, initial, reducer, (1,), (1,), "VALID")[:num]
-
-
-def _filling(size: int, dtype) -> int:
-    """How many poses to add, so that columns do not start at the same place of a cache's ways."""
-    return 192 // dtype.itemsize if size * dtype.itemsize % 1024 == 0 else 0
-
-
-def _columns(rows) -> list[jax.Array]:
-    """The columns of (B, N), taken apart by one kernel: N arrays (B,)."""
-    size, zero = rows.shape[1], jnp.zeros((), rows.dtype)
-    if size < 2:
-        return [rows[:, i] for i in range(size)]
-
-    def shift(kept, new):
-        return (*kept[1:], new[0])
-
-    windows = (1, size), (1, 1), "VALID"
-    return [x[:, 0] for x in lax.reduce_window((rows,) * size, (zero,) * size, shift, *windows)]
-
-
-def _rows(columns: list, size: int, dtype) -> jax.Array:
-    """(B, M): first below each other, which copies whole columns, then turned."""
-    return jnp.stack(columns).T[:size] if columns else jnp.zeros((size, 0), dtype)
+def _lower_on_cpu(context, *rows, **options):
+    """Window reductions are what XLA divides among the devices that share a batch."""
+    shared = getattr(context.module_context.axis_context, "num_devices", 1) > 1
+    function = functools.partial(_on_cpu, shared=shared)
+    return mlir.lower_fun(function, multiple_results=True)(context, *rows, **options)
 
 
 _fused_p = Primitive("fused")
@@ -318,7 +184,7 @@ def _differentiate(rows, tangents, *, programs, sizes, linear):
     if moved == list(range(num_fixed, len(rows))):  # linear: the tangent's program is its own
         rest = {"programs": programs, "sizes": sizes, "linear": linear}
         return values, _fused_p.bind(*rows[:num_fixed], *moving, **rest)
-    places = _cut(range(len(programs.scalars.in_avals)), [row.shape[-1] for row in rows])
+    places = cut(range(len(programs.scalars.in_avals)), [row.shape[-1] for row in rows])
     derived = _Programs(
         _tangent(programs.scalars, tuple(place for i in moved for place in places[i])),
         programs.rows and _tangent(programs.rows, tuple(moved)),
@@ -362,5 +228,5 @@ ad.primitive_jvps[_fused_p] = _differentiate
 ad.primitive_transposes[_fused_p] = _transpose
 batching.primitive_batchers[_fused_p] = _add_batch
 mlir.register_lowering(_fused_p, mlir.lower_fun(_anywhere, multiple_results=True))
-mlir.register_lowering(_fused_p, mlir.lower_fun(_on_cpu, multiple_results=True), platform="cpu")
+mlir.register_lowering(_fused_p, _lower_on_cpu, platform="cpu")
 mlir.register_lowering(_fused_p, mlir.lower_fun(_on_gpu, multiple_results=True), platform="gpu")

@@ -1,0 +1,76 @@
+"""Programs of scalars: functions of many numbers, traced, that run over batches of rows.
+
+Shapes: B examples, N scalars in a row.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, DebugInfo, Jaxpr, Literal, jaxpr_as_fun
+
+Kernel = Callable[[ClosedJaxpr, Sequence[int], list], list[jax.Array]]
+"""A way to run a program for every example: from the program of all scalars of all rows, how
+many results go to each row, and the rows, which are (B, N), or (N,) where all examples share
+them, to (B, size) for each size. At least one row has a batch."""
+
+_UNNAMED = DebugInfo("part", "part", None, None)
+
+
+def batch_size(rows: list) -> int:
+    """B of rows (B, N) and (N,)."""
+    return max(len(row) for row in rows if row.ndim > 1)
+
+
+def padded_blocks(row: jax.Array, most: int) -> jax.Array:
+    """(B, N) in equal blocks of at most so many examples; what the last lacks is zero."""
+    count = -(-len(row) // most)
+    each = -(-len(row) // count)
+    row = jnp.pad(row, ((0, count * each - len(row)), (0, 0)))
+    return row.reshape(count, each, row.shape[1])
+
+
+def cut(items: Sequence, sizes: Sequence[int]) -> list[list]:
+    """The items in lists of these sizes."""
+    items = iter(items)
+    return [list(itertools.islice(items, size)) for size in sizes]
+
+
+def mapped(program: ClosedJaxpr, batch: tuple[int, ...], args) -> list[jax.Array]:
+    """The program for every element of a batch, whose dimensions come first where they are."""
+    function = jaxpr_as_fun(program)
+    cores = program.in_avals
+    axes = [0 if a.ndim > core.ndim else None for a, core in zip(args, cores, strict=True)]
+    if any(axis == 0 for axis in axes):
+        for _ in batch:
+            function = jax.vmap(function, axes)
+        return function(*args)
+    return [jnp.broadcast_to(x, (*batch, *x.shape)) for x in function(*args)]
+
+
+def in_parts(jaxpr: Jaxpr, most: int) -> list[Jaxpr]:
+    """The operations that matter, in equal parts of at most so many."""
+    results = set(_names(jaxpr.outvars))
+    needed, equations = results.copy(), []
+    for equation in reversed(jaxpr.eqns):
+        if not needed.isdisjoint(equation.outvars):
+            equations.append(equation)
+            needed.update(_names(equation.invars))
+    equations.reverse()
+    count = -(-len(equations) // most)
+    length = -(-len(equations) // max(count, 1))
+    parts, later = [], results
+    for i in reversed(range(count)):
+        own = equations[i * length : (i + 1) * length]
+        made = dict.fromkeys(x for equation in own for x in equation.outvars)
+        used = dict.fromkeys(x for equation in own for x in _names(equation.invars))
+        invars, outvars = [x for x in used if x not in made], [x for x in made if x in later]
+        parts.append(Jaxpr((), invars, outvars, own, debug_info=_UNNAMED))
+        later.update(invars)
+    return parts[::-1]
+
+
+def _names(atoms) -> list:
+    """Without the constants that stand in their place."""
+    return [x for x in atoms if not isinstance(x, Literal)]
