@@ -23,8 +23,8 @@ _DECAY = 0.03
 _BEND = 0.7
 """Where joints of one angle start (rad): a straight limb does not tell its own twist."""
 
-_SWEEPS = 3
-"""Rounds over the angles of one joint."""
+_SWEEPS, _SWEEPS_WITHIN = 3, 2
+"""Rounds over the angles of one joint, first wherever they lead and then within the limits."""
 
 
 def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> jax.Array:
@@ -33,6 +33,8 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     A joint is placed on its own point where there is one. Its angles then maximise
     sum_k w_k t_k . R s_k over the points k below it: t_k is where the point lies, seen from
     the joint, and s_k where the model has it while the joints in between keep their start.
+    Two triples of angles about orthogonal axes turn a joint alike; the one taken is within
+    the limits, or closer to them.
     Dofs that drive several motions stay at their start.
 
     Args:
@@ -59,7 +61,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
 
     def place_joint(carry, row):
         params, frames, places = carry
-        joint, parent, point, influence, slides, turns, offset, rotation, position = row
+        joint, parent, point, influence, slides, turns, flips, offset, rotation, position = row
         frame, place = frames[parent], places[parent] + frames[parent] @ offset
         own = jnp.where(parent < 0, center, place)
         own = jnp.where((point >= 0) & (weights[point] > 0), joints[point], own)
@@ -71,7 +73,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
         model = (ends - position[None]) @ rotation
         data = (joints - place[None]) @ frame
         covariance = data.T @ (model * (weights * influence)[:, None])
-        params = _turn(params, limits, turns, covariance)
+        params = _turn(params, limits, turns, flips, covariance)
         for motion in turns:
             frame = frame @ motion.rotation(params)
         return (params, frames.at[joint].set(frame), places.at[joint].set(place)), None
@@ -83,11 +85,11 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     return params
 
 
-def _turn(params, limits, turns: "Sequence[_Row]", covariance) -> jax.Array:
+def _turn(params, limits, turns: "Sequence[_Row]", flips, covariance) -> jax.Array:
     """Angles that maximise trace(R^T covariance), R the product of the rotations, in turn."""
     identity = jnp.eye(3, dtype=covariance.dtype)
 
-    def sweep(_, params):
+    def sweep(limits, params):
         for i, motion in enumerate(turns):
             matrices = [other.rotation(params) for other in turns]
             before = functools.reduce(jnp.matmul, matrices[:i], identity)
@@ -97,7 +99,34 @@ def _turn(params, limits, turns: "Sequence[_Row]", covariance) -> jax.Array:
             params = motion.set(params, limits, jnp.arctan2(sine, cosine))
         return params
 
-    return jax.lax.fori_loop(0, _SWEEPS if len(turns) > 1 else 1, sweep, params)
+    def sweeps(number, limits, params):
+        return jax.lax.fori_loop(0, number, lambda _, params: sweep(limits, params), params)
+
+    if len(turns) == 1:
+        return sweep(limits, params)
+    nowhere = jnp.broadcast_to(jnp.array([-jnp.inf, jnp.inf], limits.dtype), limits.shape)
+    params = sweeps(_SWEEPS, nowhere, params)
+    if len(turns) == 3:
+        other = _other_angles(params, nowhere, turns)
+        params = jnp.where(
+            flips & (_excess(other, limits) < _excess(params, limits)), other, params
+        )
+    return sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits.T))
+
+
+def _other_angles(params, limits, turns: "Sequence[_Row]") -> jax.Array:
+    """The second triple of angles about orthogonal axes that gives the same rotation."""
+    first, second, third = (motion.amount(params) for motion in turns)
+    amounts = first + jnp.pi, jnp.pi - second, third + jnp.pi
+    for motion, amount in zip(turns, amounts, strict=True):
+        wrapped = amount - 2 * jnp.pi * jnp.round(amount / (2 * jnp.pi))
+        params = motion.set(params, limits, wrapped)
+    return params
+
+
+def _excess(params, limits) -> jax.Array:
+    """How far parameters are beyond their limits."""
+    return jnp.sum(jnp.abs(params - jnp.clip(params, *limits.T)))
 
 
 class _Row(NamedTuple):
@@ -155,7 +184,13 @@ def _tables(skeleton: Skeleton) -> tuple:
     points = np.array([order.get(joint, -1) for joint in joints], np.int32)
     parents = np.array(skeleton.parents, np.int32)
     slides, turns = _rows(skeleton, "t"), _rows(skeleton, "r")
-    return joints, parents, points, _influence(skeleton), slides, turns
+    flips = np.array([_orthogonal([row.axis[joint] for row in turns]) for joint in joints], bool)
+    return joints, parents, points, _influence(skeleton), slides, turns, flips
+
+
+def _orthogonal(axes: list[np.ndarray]) -> bool:
+    """Whether these are three axes at right angles."""
+    return len(axes) == 3 and np.allclose(np.array(axes) @ np.array(axes).T, np.eye(3), atol=1e-6)
 
 
 def _influence(skeleton: Skeleton) -> np.ndarray:
