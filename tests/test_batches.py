@@ -1,9 +1,10 @@
 """A batch is a loop: what runs as one kernel gives what poses give one by one.
 
-Single poses go through `kinpose.looped`, which tests/test_kinematics.py holds against Eq. 2.
+Single poses are held against Eq. 2 in tests/test_kinematics.py; here, too, `kinpose.looped`.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +17,13 @@ from data.motion import MOTION_DIR
 from kinpose import Joint, build_skeleton, forward_kinematics, joint_jacobian, joint_transforms
 from kinpose.fused import fused
 from kinpose.io.bvh import load_bvh
+from kinpose.looped import places
+from kinpose.tree import make_tree
+from kinpose.unrolled import unrolled_places
 
-MANY = 1100  # enough for sines and cosines to be polynomials
-BATCH = 60  # enough for a kernel
+BATCH = 60
+BLOCKS = 301  # of small calls, the last one not full
+MANY = 4099  # window reductions, in blocks, the last one not full
 
 every_object = pytest.mark.parametrize("skeleton", OBJECTS.values(), ids=OBJECTS)
 functions = pytest.mark.parametrize(
@@ -45,6 +50,24 @@ def test_values(x64, skeleton, function):
     params = random_params(skeleton, BATCH)
     of_pose = lambda p: function(p, skeleton)  # noqa: E731
     close_trees(at_once(of_pose, params), one_by_one(of_pose, params), FLOAT64)
+
+
+@every_object
+@pytest.mark.parametrize("details", ["positions", "frames", "hinges"])
+def test_the_loop_gives_what_is_written_out(x64, skeleton, details):
+    tree = make_tree(skeleton, details)
+    random = np.random.default_rng(0)
+    amounts = random.normal(size=sum(map(len, tree.motions)))
+    offsets = skeleton.offsets.ravel() + 0.1 * random.normal(size=skeleton.offsets.size)
+    directions = random.normal(size=amounts.shape), random.normal(size=offsets.shape)
+
+    def derivatives(form):
+        function = functools.partial(form, tree)
+        values, moved = jax.jvp(function, (amounts, offsets), directions)
+        return values, moved, jax.vjp(function, amounts, offsets)[1](moved)
+
+    found, expected = (jax.jit(lambda f=f: derivatives(f))() for f in (places, unrolled_places))
+    close_trees(found, expected, FLOAT64)
 
 
 @every_object
@@ -147,7 +170,7 @@ def test_a_skeleton_for_each_pose(x64):
     close(found, one_by_one(one, params, bones), FLOAT64)
 
 
-@pytest.mark.parametrize("size", [BATCH, MANY])
+@pytest.mark.parametrize("size", [BATCH, BLOCKS, MANY])
 def test_no_pose_changes_another(size):
     params = random_params(HUMAN, size).astype(np.float32)
     spoiled = params.copy()
@@ -160,7 +183,7 @@ def test_no_pose_changes_another(size):
         assert np.isnan(found[[5, 17, 30], 1:]).any(axis=-1).all()
 
 
-@pytest.mark.parametrize("size", [BATCH, MANY])
+@pytest.mark.parametrize("size", [BATCH, BLOCKS, MANY])
 def test_angles_of_ten_thousand_radians_keep_their_digits(size):
     params = np.random.default_rng(0).uniform(-1e4, 1e4, (size, 27)).astype(np.float32)
     params[:, :3] = 0.0
@@ -169,8 +192,9 @@ def test_angles_of_ten_thousand_radians_keep_their_digits(size):
     close(found[-BATCH:], expected, 1e-5)
 
 
-def test_derivatives_of_many_poses():
-    params = random_params(HUMAN, MANY).astype(np.float32)
+@pytest.mark.parametrize("size", [BLOCKS, MANY])
+def test_derivatives_of_many_poses(size):
+    params = random_params(HUMAN, size).astype(np.float32)
     slope = jax.grad(lambda p: jnp.sum(forward_kinematics(p, HUMAN) ** 2))
     curve = lambda p: jax.jvp(slope, (p,), (jnp.cos(p),))[1]  # noqa: E731
     for function in (slope, curve):
@@ -198,7 +222,7 @@ def test_two_devices_compute_what_one_does():
     mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
     slope = jax.grad(lambda p: jnp.sum(jax.vmap(forward_kinematics, (0, None))(p, HUMAN) ** 2))
-    for size in (BATCH, 4096 + 2):
+    for size in (BATCH, MANY - 1):
         params = random_params(HUMAN, size).astype(np.float32)
         found = jax.jit(slope)(jax.device_put(params, sharding))
         assert found.sharding.is_equivalent_to(sharding, 2)
