@@ -52,8 +52,8 @@ def fused(
       program: takes a list of scalars per row and returns lists of scalars. Traced once for
         each form of the rows, so the same function should be passed each time.
       *rows: (N,) each, all of one dtype.
-      small: the same function of the rows themselves, for a CPU with a single example or a
-        few: a kernel takes the longer to launch the larger its program is. Traced once, too.
+      small: the same function of the rows themselves, for a CPU with a few examples of a long
+        program, whose kernels take long to compile and to launch. Traced once, too.
       linear: in how many of the last rows the program is linear.
 
     Returns:

@@ -1,7 +1,7 @@
 """Forward kinematics: motion parameters to joint positions (Eq. 2), and their derivatives.
 
 Trees of tens of motions are written out and run as one kernel over a batch
-(`kinpose.unrolled`); single poses and larger trees go through a loop (`kinpose.looped`).
+(`kinpose.unrolled`); larger ones go through a loop (`kinpose.looped`).
 """
 
 import dataclasses

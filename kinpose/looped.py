@@ -1,4 +1,4 @@
-"""Eq. 2 as one loop over the motions: for single poses, and for trees of any size.
+"""Eq. 2 as one loop over the motions: for trees of any size.
 
 The elementary motions form a tree of their own. A node is the frame after one motion, node 0
 is the world. The loop composes each frame with its parent's, so the program has the same

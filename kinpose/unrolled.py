@@ -1,4 +1,4 @@
-"""Eq. 2 written out number by number: for batches of poses of trees of tens of joints.
+"""Eq. 2 written out number by number: for trees of tens of joints.
 
 One walk over the tree gives frames and their velocities together: a rotation about an axis
 turns what hangs below, a bone or a slide carries it along. What is zero or one for all poses
