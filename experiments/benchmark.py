@@ -71,10 +71,10 @@ def serve(connection, suite: str, workload: str, name: str, batch: int, sample: 
             run = contender.build(items[:sample] if contender.one_by_one else items)
             result, calls = jax.block_until_ready(run()), 1
         else:
-            if seconds < _ROUND_S:  # awake again after the others' turns
-                jax.block_until_ready(run())
+            result, calls = jax.block_until_ready(run()), 1  # awake after the others' turns
+            if time.perf_counter() - start < _ROUND_S:
                 start = time.perf_counter()
-            result, calls = repeat(run, start + _ROUND_S)
+                result, calls = repeat(run, start + _ROUND_S)
         seconds = (time.perf_counter() - start) / calls
         connection.send(Answer(seconds, SUITES[suite].keep(result), peak_mb() - before))
 

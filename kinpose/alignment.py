@@ -86,7 +86,10 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
 
 
 def _turn(params, limits, turns: "Sequence[_Row]", flips, covariance) -> jax.Array:
-    """Angles that maximise trace(R^T covariance), R the product of the rotations, in turn."""
+    """Angles that maximise trace(R^T covariance), R the product of the rotations, in turn.
+
+    First without limits; then within them, from the triple of angles that is closer to them.
+    """
     identity = jnp.eye(3, dtype=covariance.dtype)
 
     def sweep(limits, params):
@@ -102,15 +105,14 @@ def _turn(params, limits, turns: "Sequence[_Row]", flips, covariance) -> jax.Arr
     def sweeps(number, limits, params):
         return jax.lax.fori_loop(0, number, lambda _, params: sweep(limits, params), params)
 
-    if len(turns) == 1:
+    if len(turns) < 2:
         return sweep(limits, params)
-    nowhere = jnp.broadcast_to(jnp.array([-jnp.inf, jnp.inf], limits.dtype), limits.shape)
-    params = sweeps(_SWEEPS, nowhere, params)
+    unlimited = jnp.broadcast_to(jnp.array([-jnp.inf, jnp.inf], limits.dtype), limits.shape)
+    params = sweeps(_SWEEPS, unlimited, params)
     if len(turns) == 3:
-        other = _other_angles(params, nowhere, turns)
-        params = jnp.where(
-            flips & (_excess(other, limits) < _excess(params, limits)), other, params
-        )
+        other = _other_angles(params, unlimited, turns)
+        closer = _excess(other, limits) < _excess(params, limits)
+        params = jnp.where(flips & closer, other, params)
     return sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits.T))
 
 
@@ -140,6 +142,9 @@ class _Row(NamedTuple):
     multiplier: np.ndarray  # (J,)
     bias: np.ndarray  # (J,)
     free: np.ndarray  # (J,) whether the dof drives this motion alone
+
+    def of(self, joint: int) -> "_Row":
+        return _Row(*(table[joint] for table in self))
 
     def amount(self, params):
         return self.multiplier * jnp.dot(self.dof, params) + self.bias
@@ -184,13 +189,15 @@ def _tables(skeleton: Skeleton) -> tuple:
     points = np.array([order.get(joint, -1) for joint in joints], np.int32)
     parents = np.array(skeleton.parents, np.int32)
     slides, turns = _rows(skeleton, "t"), _rows(skeleton, "r")
-    flips = np.array([_orthogonal([row.axis[joint] for row in turns]) for joint in joints], bool)
+    flips = np.array([_flips([row.of(joint) for row in turns]) for joint in joints], bool)
     return joints, parents, points, _influence(skeleton), slides, turns, flips
 
 
-def _orthogonal(axes: list[np.ndarray]) -> bool:
-    """Whether these are three axes at right angles."""
-    return len(axes) == 3 and np.allclose(np.array(axes) @ np.array(axes).T, np.eye(3), atol=1e-6)
+def _flips(turns: "Sequence[_Row]") -> bool:
+    """Whether these are three rotations about orthogonal axes, each with a dof of its own."""
+    axes = np.array([row.axis for row in turns])
+    free = all(row.free for row in turns)
+    return len(axes) == 3 and free and np.allclose(axes @ axes.T, np.eye(3), atol=1e-6)
 
 
 def _influence(skeleton: Skeleton) -> np.ndarray:

@@ -29,31 +29,31 @@ from kinpose.windows import windows, windows_in_blocks
 _FEW = 4096
 """Up to so many examples small calls, which are quick to start, beat all threads together."""
 
-_SHORT, _LONG = 2500, 6000
-"""Most operations of a program that compiles quickly, and of one that small calls are for."""
+_SMALL = 6000
+"""Most operations of a program that small calls are for: longer ones take long to compile."""
 
-_PER_EXAMPLE = 20
-"""A long program of more operations per example than this takes longer to launch than to run."""
+_QUICK, _PER_EXAMPLE = 2500, 20
+"""A program of more operations, and of more per example, runs in its compact form."""
 
 
 class _Programs(NamedTuple):
     """The same function twice."""
 
     scalars: ClosedJaxpr
-    rows: ClosedJaxpr | None
+    compact: ClosedJaxpr | None
 
 
 def fused(
-    program: Callable, *rows: jax.Array, small: Callable | None = None, linear: int = 0
+    program: Callable, *rows: jax.Array, compact: Callable | None = None, linear: int = 0
 ) -> list[jax.Array]:
-    """Runs a program of scalars, as one kernel over the batch that `jax.vmap` adds.
+    """Runs a program of scalars over the batch that `jax.vmap` adds.
 
     Args:
       program: takes a list of scalars per row and returns lists of scalars. Traced once for
         each form of the rows, so the same function should be passed each time.
       *rows: (N,) each, all of one dtype.
-      small: the same function of the rows themselves, for a CPU with a few examples of a long
-        program, whose kernels take long to compile and to launch. Traced once, too.
+      compact: the same function of whole rows, which a CPU runs where a program is long and
+        examples are few: kernels of such programs take long to compile. Traced once, too.
       linear: in how many of the last rows the program is linear.
 
     Returns:
@@ -61,7 +61,7 @@ def fused(
     """
     lengths, dtype = tuple(map(len, rows)), jnp.result_type(*rows)
     jaxpr, sizes = _trace(program, lengths, dtype)
-    programs = _Programs(jaxpr, small and _trace_rows(small, lengths, dtype))
+    programs = _Programs(jaxpr, compact and _trace_rows(compact, lengths, dtype))
     return _fused_p.bind(*rows, programs=programs, sizes=sizes, linear=linear)
 
 
@@ -130,25 +130,28 @@ def _anywhere(*rows, programs, sizes, linear, known=lambda results: results):
 _on_gpu = functools.partial(_anywhere, known=lax.optimization_barrier)
 
 
-def _on_cpu(*rows, programs, sizes, linear, shared):
-    """As one kernel, or as the loop that suits a few examples of a long program."""
+def _on_cpu(*rows, programs, sizes, linear, divided):
+    """By the kernel, or in the form, that suits the numbers of examples and operations."""
     batch, width = _batch_shape(rows), sum(row.shape[-1] for row in rows if row.ndim > 1)
     size, length = math.prod(batch), len(programs.scalars.jaxpr.eqns)
-    if programs.rows is not None and length > max(_SHORT, size * _PER_EXAMPLE):
-        return mapped(programs.rows, batch, rows)
+    if programs.compact is not None and length > max(_QUICK, size * _PER_EXAMPLE):
+        return mapped(programs.compact, batch, rows)
     if not size or (batch and not width):
         return _anywhere(*rows, programs=programs, sizes=sizes, linear=linear)
     rows = [row.reshape(size, -1) if row.ndim > 1 or not batch else row for row in rows]
-    few = size <= _FEW and length <= _LONG
-    kernel = windows if shared else small_calls if few else windows_in_blocks
+    few = size <= _FEW and length <= _SMALL
+    kernel = windows if divided else small_calls if few else windows_in_blocks
     results = kernel(programs.scalars, sizes, rows)
     return [x.reshape(*batch, x.shape[-1]) for x in results]
 
 
 def _lower_on_cpu(context, *rows, **options):
-    """Window reductions are what XLA divides among the devices that share a batch."""
-    shared = getattr(context.module_context.axis_context, "num_devices", 1) > 1
-    function = functools.partial(_on_cpu, shared=shared)
+    """Window reductions are what XLA divides among the devices of a `jit`.
+
+    In a `shard_map` each device has its own batch, and no such number is known.
+    """
+    divided = getattr(context.module_context.axis_context, "num_devices", 1) > 1
+    function = functools.partial(_on_cpu, divided=divided)
     return mlir.lower_fun(function, multiple_results=True)(context, *rows, **options)
 
 
@@ -187,7 +190,7 @@ def _differentiate(rows, tangents, *, programs, sizes, linear):
     places = cut(range(len(programs.scalars.in_avals)), [row.shape[-1] for row in rows])
     derived = _Programs(
         _tangent(programs.scalars, tuple(place for i in moved for place in places[i])),
-        programs.rows and _tangent(programs.rows, tuple(moved)),
+        programs.compact and _tangent(programs.compact, tuple(moved)),
     )
     slopes = _fused_p.bind(*rows, *moving, programs=derived, sizes=sizes, linear=len(moved))
     return values, slopes
@@ -199,7 +202,7 @@ def _transpose(cotangents, *rows, programs, sizes, linear):
     lengths = tuple(shape[-1] for shape in wanted)
     derived = _Programs(
         _transposed(programs.scalars, sum(lengths)),
-        programs.rows and _transposed(programs.rows, linear),
+        programs.compact and _transposed(programs.compact, linear),
     )
     options = {"programs": derived, "sizes": lengths, "linear": len(sizes)}
     found = _fused_p.bind(*rows[:num_fixed], *cotangents, **options)

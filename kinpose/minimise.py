@@ -111,7 +111,7 @@ def _run_either(program, dense, skeleton: Skeleton, *rows, linear: int = 0) -> l
         return dense(*rows)
 
     def on_cpu(*rows):
-        return fused(program(form), *rows, small=dense, linear=linear)
+        return fused(program(form), *rows, compact=dense, linear=linear)
 
     return jax.lax.platform_dependent(*rows, cpu=on_cpu, default=dense)
 

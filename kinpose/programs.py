@@ -20,7 +20,7 @@ _UNNAMED = DebugInfo("part", "part", None, None)
 
 def batch_size(rows: list) -> int:
     """B of rows (B, N) and (N,)."""
-    return max(len(row) for row in rows if row.ndim > 1)
+    return next(len(row) for row in rows if row.ndim > 1)
 
 
 def padded_blocks(row: jax.Array, most: int) -> jax.Array:
@@ -29,6 +29,18 @@ def padded_blocks(row: jax.Array, most: int) -> jax.Array:
     each = -(-len(row) // count)
     row = jnp.pad(row, ((0, count * each - len(row)), (0, 0)))
     return row.reshape(count, each, row.shape[1])
+
+
+def joined(blocks: jax.Array, size: int) -> jax.Array:
+    """(B, N) from such blocks."""
+    count, each, width = blocks.shape
+    return blocks.reshape(count * each, width)[:size]
+
+
+def merged(rows: list, blocks: Sequence) -> list:
+    """The rows, with these blocks in place of those that have a batch."""
+    blocks = iter(blocks)
+    return [next(blocks) if row.ndim > 1 else row for row in rows]
 
 
 def cut(items: Sequence, sizes: Sequence[int]) -> list[list]:

@@ -6,11 +6,11 @@ which XLA by itself makes around small loops, is one kernel that works on one ar
 other; and what calls within it return, if they may not be inlined, is not computed again. A
 kernel takes a block of examples, whose arrays then stay in the cache. It runs on one thread,
 and must: XLA would divide a large array among threads even here, and fail, but never one of
-a single dimension. So all arrays within have one.
+a single dimension. So all arrays within have one: tables, with one column below the other.
 
 Without the mark, which is XLA's own and no promise, results are the same and come later.
 
-Shapes: B examples, N scalars in a row.
+Shapes: B examples, b of them in a block, N scalars in a row.
 """
 
 import functools
@@ -20,18 +20,20 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from kinpose.programs import batch_size, cut, in_parts, mapped, padded_blocks
-from kinpose.trigonometry import sine_and_cosine
+from kinpose.programs import batch_size, cut, in_parts, joined, mapped, merged, padded_blocks
+from kinpose.trigonometry import sine_and_cosine, with_polynomials
 
 _BLOCK = 128
-"""Examples that are worked on at a time."""
+"""Most examples of a block."""
 
 _PART = 300
-"""Operations of a call within: more arrays take longer to compile, fewer are computed twice."""
+"""Most operations of an inner call. Smaller parts make more arrays, which take longer to compile;
+larger ones compute more twice."""
 
 _TURNED = ("sin", "cos")
+"""What `_sine_and_cosine` gives, in this order."""
 
 
 def small_calls(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.Array]:
@@ -42,58 +44,44 @@ def small_calls(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[
     body = functools.partial(_from_tables, program, sizes, each, batched)
 
     def run(tables):
-        tables = iter(tables)
-        given = [next(tables) if own else row for row, own in zip(rows, batched, strict=True)]
-        return _opaque(body, *given, xla_cpu_small_call="true")
+        return _opaque(body, *merged(rows, tables), xla_cpu_small_call="true")
 
     found = lax.map(run, [block.reshape(count, -1) for block in blocks])
-    found = [x.reshape(count, -1, each).swapaxes(1, 2) for x in found]
-    return [x.reshape(count * each, x.shape[2])[:size] for x in found]
+    return [joined(x.reshape(count, -1, each).swapaxes(1, 2), size) for x in found]
 
 
-def _opaque(function: Callable, *args, **metadata) -> list[jax.Array]:
+def _opaque(function: Callable, *args, **metadata) -> Sequence[jax.Array]:
     """A call that XLA does not inline: nothing is fused across its border."""
     return set_xla_metadata(jax.jit(function)(*args), inlineable="false", **metadata)
 
 
-def _from_tables(program: ClosedJaxpr, sizes, size: int, batched, *tables) -> list[jax.Array]:
-    """The program from tables to tables, which are flat: one column below the other.
+def _from_tables(program: ClosedJaxpr, sizes, each: int, batched, *tables) -> list[jax.Array]:
+    """The program from tables to tables.
 
     Args:
       program: of all scalars of all tables.
       sizes: how many columns go to each result.
-      size: length of a column.
+      each: b, the length of a column.
       batched: of each table, whether it has columns, not scalars that all examples share.
-      *tables: (N * B,) or (N,).
+      *tables: (N * b,) or (N,).
     """
     jaxpr, tables, batched = program.jaxpr, list(tables), list(batched)
-    lengths = [len(x) // size if own else len(x) for x, own in zip(tables, batched, strict=True)]
+    lengths = [len(x) // each if own else len(x) for x, own in zip(tables, batched, strict=True)]
     origins = [(t, i) for t, length in enumerate(lengths) for i in range(length)]
     places = dict(zip(jaxpr.invars, origins, strict=True))
-    turned, rest = {}, []
-    for equation in jaxpr.eqns:
-        kind, argument = equation.primitive.name, equation.invars[0]
-        if kind not in _TURNED or isinstance(argument, Literal) or argument not in places:
-            rest.append(equation)
-            continue
-        t, i = places[argument]
-        if t not in turned:  # the whole table in one loop
-            turned[t] = len(tables)
-            tables += _opaque(_sine_and_cosine, tables[t])
-            batched += [batched[t]] * 2
-        places[equation.outvars[0]] = turned[t] + _TURNED.index(kind), i
+    rest = _turn_tables(jaxpr, tables, batched, places)
 
     def read(tables, name):
         t, i = places[name]
-        return tables[t][i * size : (i + 1) * size] if batched[t] else tables[t][i]
+        return tables[t][i * each : (i + 1) * each] if batched[t] else tables[t][i]
 
     def work(part, names, tables, *given):
         known = dict(zip(names, given, strict=True))
         args = [known[x] if x in known else read(tables, x) for x in part.invars]
-        return mapped(ClosedJaxpr(part, ()), (size,), args)
+        return mapped(with_polynomials(ClosedJaxpr(part, ())), (each,), args)
 
     values = dict(zip(jaxpr.constvars, map(jnp.asarray, program.consts), strict=True))
-    for part in in_parts(jaxpr.replace(eqns=rest), _PART):
+    for part in in_parts(rest, _PART):
         names = [x for x in part.invars if x not in places]
         call = functools.partial(work, part, names)
         found = _opaque(call, tables, *(values[x] for x in names))
@@ -101,11 +89,28 @@ def _from_tables(program: ClosedJaxpr, sizes, size: int, batched, *tables) -> li
 
     def result(x):
         if isinstance(x, Literal):
-            return jnp.full(size, x.val, x.aval.dtype)
-        return jnp.broadcast_to(values[x] if x in values else read(tables, x), (size,))
+            return jnp.full(each, x.val, x.aval.dtype)
+        return jnp.broadcast_to(values[x] if x in values else read(tables, x), (each,))
 
     empty = jnp.zeros(0, tables[0].dtype)
     return [jnp.concatenate([*map(result, names), empty]) for names in cut(jaxpr.outvars, sizes)]
+
+
+def _turn_tables(jaxpr: Jaxpr, tables: list, batched: list, places: dict) -> Jaxpr:
+    """Adds tables of the sines and cosines of whole tables; returns the other operations."""
+    turned, rest = {}, []
+    for equation in jaxpr.eqns:
+        kind, argument = equation.primitive.name, next(iter(equation.invars), None)
+        if kind not in _TURNED or isinstance(argument, Literal) or argument not in places:
+            rest.append(equation)
+            continue
+        t, i = places[argument]
+        if t not in turned:
+            turned[t] = len(tables)
+            tables += _opaque(_sine_and_cosine, tables[t])
+            batched += [batched[t]] * 2
+        places[equation.outvars[0]] = turned[t] + _TURNED.index(kind), i
+    return jaxpr.replace(eqns=rest)
 
 
 def _sine_and_cosine(angles) -> tuple[jax.Array, jax.Array]:

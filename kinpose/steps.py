@@ -1,7 +1,7 @@
 """What model fitting solves, written out for batches of poses (`kinpose.fused`).
 
-The dense forms are in `kinpose.minimise`; they serve single poses, large skeletons and
-platforms that are made for matrices.
+The dense forms are in `kinpose.minimise`; they serve few poses of skeletons with long programs,
+large skeletons and platforms that are made for matrices.
 """
 
 import functools

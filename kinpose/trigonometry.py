@@ -1,4 +1,4 @@
-"""Sine and cosine of many float32 angles on a CPU.
+"""Sine and cosine of float32 angles on a CPU.
 
 For these two LLVM has no vectors: it calls the mathematical library for each lane, which takes
 longer than all else in forward kinematics. Polynomials it vectorises.

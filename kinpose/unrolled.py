@@ -46,16 +46,16 @@ class _Hinge(NamedTuple):
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def unrolled_places(tree: Tree, amounts: jax.Array, offsets: jax.Array) -> list[jax.Array]:
     """What `kinpose.looped.places` gives, from amounts (M,) and offsets (J * n,)."""
-    program, small = _programs(tree, ())
-    return fused(program, amounts, offsets, small=small)
+    program, compact = _programs(tree, ())
+    return fused(program, amounts, offsets, compact=compact)
 
 
 @functools.partial(unrolled_places.defjvp, symbolic_zeros=True)
 def _derivative(tree, primals, tangents):
     moved = tuple(i for i, x in enumerate(tangents) if not isinstance(x, SymbolicZero))
-    program, small = _programs(tree, moved)
+    program, compact = _programs(tree, moved)
     moving = (tangents[i] for i in moved)
-    speeds = fused(program, *primals, *moving, small=small, linear=len(moved))
+    speeds = fused(program, *primals, *moving, compact=compact, linear=len(moved))
     return unrolled_places(tree, *primals), speeds
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from kinpose.programs import batch_size, cut, in_parts, padded_blocks
+from kinpose.programs import batch_size, cut, in_parts, joined, merged, padded_blocks
 from kinpose.trigonometry import with_polynomials
 
 _BLOCK = 4096
@@ -37,11 +37,10 @@ def windows_in_blocks(program: ClosedJaxpr, sizes: Sequence[int], rows: list) ->
         return windows(program, sizes, rows)
 
     def run(blocks):
-        blocks = iter(blocks)
-        return windows(program, sizes, [next(blocks) if row.ndim > 1 else row for row in rows])
+        return windows(program, sizes, merged(rows, blocks))
 
     found = lax.map(run, [padded_blocks(row, _BLOCK) for row in rows if row.ndim > 1])
-    return [x.reshape(-1, x.shape[-1])[:size] for x in found]
+    return [joined(x, size) for x in found]
 
 
 def windows(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.Array]:
@@ -100,8 +99,8 @@ def _columns(rows) -> list[jax.Array]:
     def shift(kept, new):
         return (*kept[1:], new[0])
 
-    windows = (1, size), (1, 1), "VALID"
-    return [x[:, 0] for x in lax.reduce_window((rows,) * size, (zero,) * size, shift, *windows)]
+    whole_rows = (1, size), (1, 1), "VALID"
+    return [x[:, 0] for x in lax.reduce_window((rows,) * size, (zero,) * size, shift, *whole_rows)]
 
 
 def _rows(columns: list, size: int, dtype) -> jax.Array:
