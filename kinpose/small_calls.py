@@ -4,9 +4,8 @@ XLA on CPU gives every output of a computation a kernel of its own, and each of 
 what leads to it: 51 coordinates, 51 times the chain. But a call that is marked as small,
 which XLA by itself makes around small loops, is one kernel that works on one array after the
 other; and what calls within it return, if they may not be inlined, is not computed again. A
-kernel takes a block of examples, whose arrays then stay in the cache. It runs on one thread,
-and must: XLA would divide a large array among threads even here, and fail, but never one of
-a single dimension. So all arrays within have one: tables, with one column below the other.
+kernel takes a block of examples, whose arrays then stay in the cache, on one thread. Within,
+all arrays are tables with one column below the other.
 
 Without the mark, which is XLA's own and no promise, results are the same and come later.
 
@@ -51,8 +50,17 @@ def small_calls(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[
 
 
 def _opaque(function: Callable, *args, **metadata) -> Sequence[jax.Array]:
-    """A call that XLA does not inline: nothing is fused across its border."""
-    return set_xla_metadata(jax.jit(function)(*args), inlineable="false", **metadata)
+    """A call that XLA does not inline: nothing is fused across its border.
+
+    It has one result more, which the barrier keeps: XLA divides a call with a single large one
+    among threads, which a small call does not have, so that the program would not link.
+    """
+
+    def several(*args):
+        return [*function(*args), jnp.zeros(())]
+
+    results = set_xla_metadata(jax.jit(several)(*args), inlineable="false", **metadata)
+    return lax.optimization_barrier(results)[:-1]
 
 
 def _from_tables(program: ClosedJaxpr, sizes, each: int, batched, *tables) -> list[jax.Array]:

@@ -1,5 +1,6 @@
 """Each way to run a program of scalars gives what NumPy does, in every corner of a program."""
 
+import functools
 import re
 
 import jax
@@ -20,7 +21,8 @@ def program(angles, lone, shared):
     """Two rows of scalars of the batch, one of scalars that all examples share."""
     (a, b), (c,), (s, t) = angles, lone, shared
     jnp.cos(b)  # is of no use
-    turned = [jnp.sin(a) * c + OFFSET, jnp.cos(a * b + t), jnp.sin(s) * b, jnp.cos(jnp.sin(a))]
+    offset = jnp.asarray(OFFSET, a.dtype)
+    turned = [jnp.sin(a) * c + offset, jnp.cos(a * b + t), jnp.sin(s) * b, jnp.cos(jnp.sin(a))]
     return turned, [b, s, 2.0 * a], [], [jnp.asarray(1.5, a.dtype)]
 
 
@@ -49,6 +51,21 @@ def test_every_corner_of_a_program(x64, kernel, size, dtype):
     for row, wanted in zip(found, expected(*rows), strict=True):
         assert row.dtype == dtype
         np.testing.assert_allclose(row, wanted, atol=tolerance)
+
+
+@pytest.mark.parametrize("kernel", [small_calls, windows])
+def test_much_work_for_a_single_result(kernel):
+    """So much that XLA means to divide it among threads, which a small call has not."""
+
+    def polynomial(*scalars):
+        powers = [x * x * x * x * x - x * x * x + x for x in scalars]
+        return [functools.reduce(jnp.add, powers)]
+
+    traced = jax.make_jaxpr(polynomial)(*[jax.ShapeDtypeStruct((), np.float32)] * 33)
+    rows = np.random.default_rng(0).uniform(-1, 1, (128, 33)).astype(np.float32)
+    (found,) = jax.jit(lambda rows: kernel(traced, [1], [rows]))(rows)
+    wanted = np.sum(rows**5 - rows**3 + rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_xla_compiles_a_batch_of_poses_to_one_kernel_and_what_turns_its_rows():
