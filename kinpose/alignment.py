@@ -67,7 +67,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
         own = jnp.where((point >= 0) & (weights[point] > 0), joints[point], own)
         for motion in slides:
             axis = frame @ motion.axis.astype(dtype)
-            params = motion.set(params, limits, jnp.dot(axis, own - place))
+            params = motion.set(params, jnp.dot(axis, own - place), limits)
             place = place + axis * motion.amount(params)
         place = jnp.where(point >= 0, own, place)
         model = (ends - position[None]) @ rotation
@@ -99,7 +99,7 @@ def _turn(params, limits, turns: "Sequence[_Row]", flips, covariance) -> jax.Arr
             after = functools.reduce(jnp.matmul, matrices[i + 1 :], identity)
             seen = before.T @ covariance @ after.T
             sine, cosine = jnp.sum(motion.sine * seen), jnp.sum(motion.cosine * seen)
-            params = motion.set(params, limits, jnp.arctan2(sine, cosine))
+            params = motion.set(params, jnp.arctan2(sine, cosine), limits)
         return params
 
     def sweeps(number, limits, params):
@@ -107,22 +107,21 @@ def _turn(params, limits, turns: "Sequence[_Row]", flips, covariance) -> jax.Arr
 
     if len(turns) < 2:
         return sweep(limits, params)
-    unlimited = jnp.broadcast_to(jnp.array([-jnp.inf, jnp.inf], limits.dtype), limits.shape)
-    params = sweeps(_SWEEPS, unlimited, params)
+    params = sweeps(_SWEEPS, None, params)
     if len(turns) == 3:
-        other = _other_angles(params, unlimited, turns)
+        other = _other_angles(params, turns)
         closer = _excess(other, limits) < _excess(params, limits)
         params = jnp.where(flips & closer, other, params)
     return sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits.T))
 
 
-def _other_angles(params, limits, turns: "Sequence[_Row]") -> jax.Array:
+def _other_angles(params, turns: "Sequence[_Row]") -> jax.Array:
     """The second triple of angles about orthogonal axes that gives the same rotation."""
     first, second, third = (motion.amount(params) for motion in turns)
     amounts = first + jnp.pi, jnp.pi - second, third + jnp.pi
     for motion, amount in zip(turns, amounts, strict=True):
         wrapped = amount - 2 * jnp.pi * jnp.round(amount / (2 * jnp.pi))
-        params = motion.set(params, limits, wrapped)
+        params = motion.set(params, wrapped)
     return params
 
 
@@ -153,10 +152,10 @@ class _Row(NamedTuple):
         angle = self.amount(params)
         return self.fixed + jnp.cos(angle) * self.cosine + jnp.sin(angle) * self.sine
 
-    def set(self, params, limits, amount):
-        """Puts the dof where the motion has this amount, as far as its limits allow."""
+    def set(self, params, amount, limits=None):
+        """Puts the dof where the motion has this amount, as far as limits allow."""
         value = (amount - self.bias) / jnp.where(self.free, self.multiplier, 1.0)
-        value = jnp.clip(value, limits[:, 0], limits[:, 1])
+        value = value if limits is None else jnp.clip(value, *limits.T)
         return jnp.where(self.free & (self.dof > 0), value, params)
 
 

@@ -69,7 +69,7 @@ def test_much_work_for_a_single_result(kernel):
 
 
 def test_xla_compiles_a_batch_of_poses_to_one_kernel_and_what_turns_its_rows():
-    """Were the marks of the calls lost, poses would be as right, and take ten times as long."""
+    """Were the marks of the calls lost, poses would be as right, and take twice as long."""
     batched = jax.jit(jax.vmap(forward_kinematics, (0, None)))
     text = batched.lower(jnp.zeros((128, 27)), human_17()).compile().as_text()
     entry = text[text.index("ENTRY") :]
