@@ -6,8 +6,9 @@
 Every contender runs in a process of its own, so that no thread pool or allocator disturbs
 another and one that hangs can be given up. The parent lets them work in turn, round after
 round, and judges what they return by the same float64 kinematics. A round is as many calls as
-take `_ROUND_S`, each waited for. The first call includes what is compiled and brought to the
-device, not the import of the contender's package. One whose results are wrong has no time.
+take `_ROUND_S`, each waited for, after one that is not timed. The first call includes what is
+compiled and brought to the device, not the import of the contender's package. One whose
+results are wrong has no time.
 """
 
 import importlib
@@ -67,14 +68,13 @@ def serve(connection, suite: str, workload: str, name: str, batch: int, sample: 
     before, run = peak_mb(), None
     while connection.recv():
         start = time.perf_counter()
-        if run is None:
+        first = run is None
+        if first:
             run = contender.build(items[:sample] if contender.one_by_one else items)
-            result, calls = jax.block_until_ready(run()), 1
-        else:
-            result, calls = jax.block_until_ready(run()), 1  # awake after the others' turns
-            if time.perf_counter() - start < _ROUND_S:
-                start = time.perf_counter()
-                result, calls = repeat(run, start + _ROUND_S)
+        result, calls = jax.block_until_ready(run()), 1
+        if not first and time.perf_counter() - start < _ROUND_S:
+            start = time.perf_counter()
+            result, calls = repeat(run, start + _ROUND_S)
         seconds = (time.perf_counter() - start) / calls
         connection.send(Answer(seconds, SUITES[suite].keep(result), peak_mb() - before))
 
