@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose.euler import closer_to_limits, limbs_of, other_triple
 from kinpose.kinematics import joint_transforms
 from kinpose.rodrigues import rotation_parts
 from kinpose.skeleton import Motion, Skeleton
@@ -109,25 +110,12 @@ def _turn(params, limits, turns: "Sequence[_Row]", flips, covariance) -> jax.Arr
         return sweep(limits, params)
     params = sweeps(_SWEEPS, None, params)
     if len(turns) == 3:
-        other = _other_angles(params, turns)
-        closer = _excess(other, limits) < _excess(params, limits)
-        params = jnp.where(flips & closer, other, params)
+        other = params
+        angles = other_triple(jnp.stack([motion.amount(params) for motion in turns]))
+        for motion, angle in zip(turns, angles, strict=True):
+            other = motion.set(other, angle)
+        params = jnp.where(flips, closer_to_limits(params, other, limits), params)
     return sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits.T))
-
-
-def _other_angles(params, turns: "Sequence[_Row]") -> jax.Array:
-    """The second triple of angles about orthogonal axes that gives the same rotation."""
-    first, second, third = (motion.amount(params) for motion in turns)
-    amounts = first + jnp.pi, jnp.pi - second, third + jnp.pi
-    for motion, amount in zip(turns, amounts, strict=True):
-        wrapped = amount - 2 * jnp.pi * jnp.round(amount / (2 * jnp.pi))
-        params = motion.set(params, wrapped)
-    return params
-
-
-def _excess(params, limits) -> jax.Array:
-    """How far parameters are beyond their limits."""
-    return jnp.sum(jnp.abs(params - jnp.clip(params, *limits.T)))
 
 
 class _Row(NamedTuple):
@@ -141,9 +129,6 @@ class _Row(NamedTuple):
     multiplier: np.ndarray  # (J,)
     bias: np.ndarray  # (J,)
     free: np.ndarray  # (J,) whether the dof drives this motion alone
-
-    def of(self, joint: int) -> "_Row":
-        return _Row(*(table[joint] for table in self))
 
     def amount(self, params):
         return self.multiplier * jnp.dot(self.dof, params) + self.bias
@@ -188,15 +173,8 @@ def _tables(skeleton: Skeleton) -> tuple:
     points = np.array([order.get(joint, -1) for joint in joints], np.int32)
     parents = np.array(skeleton.parents, np.int32)
     slides, turns = _rows(skeleton, "t"), _rows(skeleton, "r")
-    flips = np.array([_flips([row.of(joint) for row in turns]) for joint in joints], bool)
+    flips = np.isin(joints, [limb.joint for limb in limbs_of(skeleton)])
     return joints, parents, points, _influence(skeleton), slides, turns, flips
-
-
-def _flips(turns: "Sequence[_Row]") -> bool:
-    """Whether these are three rotations about orthogonal axes, each with a dof of its own."""
-    axes = np.array([row.axis for row in turns])
-    free = all(row.free for row in turns)
-    return len(axes) == 3 and free and np.allclose(axes @ axes.T, np.eye(3), atol=1e-6)
 
 
 def _influence(skeleton: Skeleton) -> np.ndarray:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from kinpose.alignment import align_params
 from kinpose.dtypes import at_least_float32
+from kinpose.euler import limbs_of, turn_pressed_limbs
 from kinpose.kinematics import forward_kinematics
 from kinpose.minimise import (
     Problem,
@@ -30,6 +31,12 @@ _ITERATIONS = {"least_squares": 60, "gradient_descent": 3000}
 
 _GROUP = 512
 """Fewest poses that are fitted apart from the others of their batch."""
+
+_ROUNDS = 3
+"""How often a pose is fitted: again by other angles, each time it is stopped by a limit."""
+
+_SAME, _NOTHING = 1.01, 1e-10
+"""Costs (squared sizes) that differ by no more than this factor, and this, are the same."""
 
 
 class Fit(NamedTuple):
@@ -65,10 +72,12 @@ def fit_params(
 ) -> Fit:
     """Fits a skeleton to points: ModelFit (Sec. 3.2).
 
-    Limits of the skeleton hold. `params` can be differentiated with respect to `joints`,
-    `weights` and the skeleton's offsets, by the implicit function theorem in its
-    Gauss-Newton form, exact where the residual is small: d params / d joints =
-    (J'WJ + damping)^-1 J'W. Dofs at a limit, and dofs that the points leave open, get zero.
+    Limits of the skeleton hold; a limb that comes to rest against one is tried again from
+    other angles of the same pose, which are taken if they lead further. `params` can be
+    differentiated with respect to `joints`, `weights` and the skeleton's offsets, by the
+    implicit function theorem in its Gauss-Newton form, exact where the residual is small:
+    d params / d joints = (J'WJ + damping)^-1 J'W. Dofs at a limit, and dofs that the points
+    leave open, get zero.
 
     Args:
       joints: (..., K, n) points in the skeleton's length unit; NaN marks a missing one.
@@ -116,8 +125,8 @@ def fit_batch(joints, weights, init, skeleton, *, method, max_iterations, tolera
     problems = Problem(*frozen, anchor=start, hold=jnp.zeros(len(start), start.dtype))
     states = jax.vmap(first_state, in_axes=(0, 0, None))(problems, start, still)
     solve = functools.partial(minimise, skeleton=still, method=method, tolerance=tolerance)
-    states = _in_groups(solve, problems, states, max_iterations)
-    return report(joints, points, weights, skeleton, states)
+    solve = functools.partial(_in_groups, solve, problems, max_iterations=max_iterations)
+    return report(joints, points, weights, skeleton, _in_rounds(solve, problems, states, still))
 
 
 def _in_groups(solve, problems, states, max_iterations: int):
@@ -143,6 +152,38 @@ def _in_groups(solve, problems, states, max_iterations: int):
         return jax.tree.map(lambda old, new: old.at[chosen].set(new), states, mine)
 
     return jax.lax.while_loop(lambda states: jnp.any(todo(states)), advance, states)
+
+
+def _in_rounds(solve, problems, states, skeleton: Skeleton):
+    """Minimises, and tries poses that come to rest against a limit again by other angles.
+
+    At a limit no step leads to the same pose by other angles, from where it may go on.
+    """
+    if not limbs_of(skeleton):
+        return solve(states)
+
+    @jax.vmap
+    def choose(first, one, other):
+        return jax.tree.map(functools.partial(jnp.where, first), one, other)
+
+    def turn(problem, state):
+        other = first_state(problem, turn_pressed_limbs(state.params, skeleton), skeleton)
+        moved = jnp.any(other.params != state.params)
+        return other, moved & (other.cost < _SAME * state.cost + _NOTHING)
+
+    def round_of(_, carry):
+        best, trial = carry
+        found = solve(trial)
+        better = _SAME * found.cost < best.cost
+        best = choose(better, found, best)
+        other, same = jax.vmap(turn)(problems, best)
+        done = best._replace(converged=jnp.ones_like(best.converged))
+        trial = choose(better & same, other, done)
+        return best, trial._replace(iterations=found.iterations)
+
+    nothing = states._replace(cost=jnp.full_like(states.cost, jnp.inf))
+    best, last = jax.lax.fori_loop(0, _ROUNDS, round_of, (nothing, states))
+    return best._replace(iterations=last.iterations)
 
 
 def report(joints, points, weights, skeleton: Skeleton, states: State) -> Fit:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose.euler import limbs_of, other_triple
 from kinpose.fitting import Fit, checked_points, checked_shape, fit_batch, report, seen_points
 from kinpose.minimise import Problem, cost_of, first_state, minimise
 from kinpose.skeleton import Skeleton
@@ -88,18 +89,16 @@ def _fit_frames(joints, weights, skeleton, init, hold, max_iterations, tolerance
 def _nearest_turn(params, before, skeleton: Skeleton) -> jax.Array:
     """The same pose by the angles nearest to the frame before.
 
-    An angle may gain full turns, and three rotations about orthogonal axes are the same as
-    (a + pi, pi - b, c + pi).
+    An angle may gain full turns, and three about orthogonal axes have a second way.
     """
     low, high = jnp.asarray(skeleton.limits, params.dtype).T
     free = jnp.isinf(low) & jnp.isinf(high)
     period = jnp.asarray(_periods(skeleton), params.dtype)
     rounds = jnp.where(jnp.isfinite(period) & free, jnp.round((before - params) / period), 0.0)
     params = params + jnp.where(rounds != 0, rounds * period, 0.0)
-    for triple in _euler_triples(skeleton):
-        dofs = np.array(triple)
-        other = params[dofs] * np.array([1, -1, 1], params.dtype) + np.array(np.pi, params.dtype)
-        other += 2 * np.pi * jnp.round((before[dofs] - other) / (2 * np.pi))
+    for limb in limbs_of(skeleton):
+        dofs = np.array(limb.triple)
+        other = other_triple(params[dofs], near=before[dofs])
         nearer = jnp.sum(jnp.abs(other - before[dofs])) < jnp.sum(jnp.abs(params - before)[dofs])
         allowed = jnp.all((low[dofs] <= other) & (other <= high[dofs]))
         params = params.at[dofs].set(jnp.where(nearer & allowed, other, params[dofs]))
@@ -115,16 +114,3 @@ def _periods(skeleton: Skeleton) -> np.ndarray:
         if len(rates) == 1 and (rate := rates.pop()):
             periods[d] = 2 * np.pi / rate
     return periods
-
-
-def _euler_triples(skeleton: Skeleton) -> list[tuple[int, int, int]]:
-    """Dofs of the joints with three rotations about orthogonal axes."""
-    dofs = [motion.dof for joint in skeleton.motions for motion in joint]
-    triples = []
-    for joint in skeleton.motions:
-        turns = [m for m in joint if m.kind == "r"]
-        axes = np.array([m.axis for m in turns])
-        plain = all((m.multiplier, m.bias) == (1, 0) and dofs.count(m.dof) == 1 for m in turns)
-        if len(turns) == 3 and plain and np.allclose(axes @ axes.T, np.eye(3)):
-            triples.append(tuple(skeleton.dof_names.index(m.dof) for m in turns))
-    return triples

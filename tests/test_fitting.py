@@ -38,6 +38,7 @@ SIZE = np.sqrt(np.mean(np.sum(HUMAN.offsets**2, axis=-1)))
 ROOT = slice(0, 6)
 HINGES = [i for i, name in enumerate(NAMES) if "knee" in name or "elbow" in name]
 YAW, TWIST = NAMES.index("pelvis_yaw"), NAMES.index("left_shoulder_rotation")
+KNEE, THIGH = NAMES.index("left_knee_flexion"), NAMES.index("left_hip_rotation")
 ELBOW = NAMES.index("left_elbow_flexion")
 CHAIN = build_skeleton(  # a planar arm whose hand is reported twice
     [
@@ -304,6 +305,25 @@ def test_poses_within_limits_are_recovered_from_nothing():
     fit = from_nothing(points_of(np.clip(truth, *LIMITED.limits.T)), LIMITED)
     assert share_found(fit) >= 0.995
     assert within(fit.params, LIMITED)
+
+
+def test_a_limb_stopped_by_a_limit_goes_on_by_other_angles(x64):
+    """It starts bent the wrong way, or beyond the quarter turn that a thigh may twist."""
+    truth = draw_bent(FEW)
+    truth[:, THIGH] = np.linspace(-1.5, 1.5, FEW)
+    start = truth.copy()
+    start[:, THIGH] -= np.sign(truth[:, THIGH]) * 2.5
+    start[:, KNEE] = 0.0
+    fit = from_start(points_of(truth), start, LIMITED, max_iterations=300)
+    assert np.all(fit.residuals < EXACT_MM)
+    assert within(fit.params, LIMITED)
+
+
+def test_a_limb_that_rests_at_its_limit_keeps_its_angles(x64):
+    truth = np.clip(draw_bent(FEW), *LIMITED.limits.T)
+    truth[:, HINGES] = 0.0
+    fit = from_start(points_of(truth), truth, LIMITED)
+    np.testing.assert_allclose(fit.params, truth, atol=1e-6)
 
 
 def test_of_two_triples_of_angles_the_one_within_the_limits_is_found():
