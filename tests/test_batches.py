@@ -20,6 +20,7 @@ from kinpose.io.bvh import load_bvh
 from kinpose.looped import places
 from kinpose.tree import make_tree
 from kinpose.unrolled import unrolled_places
+from tests.conftest import optimised_jit
 
 BATCH = 60
 BLOCKS = 301  # of small calls, the last one not full
@@ -41,7 +42,7 @@ def one_by_one(function, *args):
 
 
 def at_once(function, *args):
-    return jax.jit(jax.vmap(function))(*args)
+    return optimised_jit(jax.vmap(function))(*args)
 
 
 @every_object
@@ -143,7 +144,7 @@ def test_any_number_of_poses_in_any_number_of_dimensions(shape):
     function = lambda p: forward_kinematics(p, HUMAN)  # noqa: E731
     for _ in shape:
         function = jax.vmap(function)
-    found = jax.jit(function)(params)
+    found = optimised_jit(function)(params)
     assert found.shape == (*shape, 17, 3)
     some = np.arange(max(0, params.size // 27 - 70), params.size // 27)
     expected = one_by_one(lambda p: forward_kinematics(p, HUMAN), params.reshape(-1, 27)[some])
@@ -223,7 +224,7 @@ def test_two_devices_compute_what_one_does():
     slope = jax.grad(lambda p: jnp.sum(jax.vmap(forward_kinematics, (0, None))(p, HUMAN) ** 2))
     for size in (BATCH, MANY - 1):
         params = random_params(HUMAN, size).astype(np.float32)
-        found = jax.jit(slope)(jax.device_put(params, sharding))
+        found = optimised_jit(slope)(jax.device_put(params, sharding))
         assert found.sharding.is_equivalent_to(sharding, 2)
         close(found, jax.jit(slope)(params), FLOAT32)
 
@@ -246,7 +247,7 @@ def polar(point, scale):
 
 def test_a_program_may_have_several_rows_in_and_out(x64):
     points, scale = np.random.default_rng(0).normal(size=(BATCH, 2)), np.array([2.0])
-    place, radius, nothing = jax.jit(jax.vmap(lambda p: fused(polar, p, scale)))(points)
+    place, radius, nothing = at_once(lambda p: fused(polar, p, scale), points)
     x, y = 2 * points[:, 0] * np.cos(points[:, 1]), 2 * points[:, 0] * np.sin(points[:, 1])
     close(place, np.stack([x, y], axis=1), FLOAT64)
     close(radius, points[:, :1], FLOAT64)

@@ -35,7 +35,7 @@ from kinpose import forward_kinematics
 from kinpose.io.bvh import load_bvh
 from kinpose.methods import Targets
 from kinpose.skeletons import human_17
-from tests.conftest import ROOT, quick_jit
+from tests.conftest import ROOT
 from tests.human_stand_in import SIZE, open_samples
 
 DATASET = "human36m/stand_in"
@@ -363,11 +363,11 @@ def test_a_circular_mean_is_no_mean_of_numbers():
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_begins_at_the_mean_pose_and_can_learn(name, people):
     method, scale = make_method(name, people), np.full(2, 1 / 1900, np.float32)
-    start = quick_jit(method.predict)(np.zeros((2, method.num_outputs), np.float32), scale)
+    start = jax.jit(method.predict)(np.zeros((2, method.num_outputs), np.float32), scale)
     np.testing.assert_allclose(start.joints, np.stack([people.mean_joints] * 2), atol=2e-3)
     targets = Targets(0.9 * start.joints, 0.9 * np.stack([people.mean_params] * 2), scale)
     outputs = 0.01 * jax.random.normal(jax.random.key(0), (2, method.num_outputs))
-    gradient = quick_jit(jax.grad(lambda outputs: method.loss(outputs, targets).sum()))(outputs)
+    gradient = jax.jit(jax.grad(lambda outputs: method.loss(outputs, targets).sum()))(outputs)
     assert np.isfinite(gradient).all()
     assert np.abs(gradient).max() > 0
 

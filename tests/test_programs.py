@@ -13,6 +13,7 @@ from kinpose.programs import cut
 from kinpose.skeletons import human_17
 from kinpose.small_calls import small_calls
 from kinpose.windows import windows, windows_in_blocks
+from tests.conftest import optimised_jit
 
 OFFSET = np.array(0.25)  # an array that a program captures, not a number
 
@@ -46,7 +47,7 @@ def test_every_corner_of_a_program(x64, kernel, size, dtype):
     traced = jax.make_jaxpr(flat)(*[jax.ShapeDtypeStruct((), dtype)] * 5)
     random = np.random.default_rng(0)
     rows = [random.normal(size=shape).astype(dtype) for shape in ((size, 2), (size, 1), (2,))]
-    found = jax.jit(lambda rows: kernel(traced, sizes, rows))(list(map(jnp.asarray, rows)))
+    found = optimised_jit(lambda rows: kernel(traced, sizes, rows))(list(map(jnp.asarray, rows)))
     tolerance = 1e-6 if dtype == np.float32 else 1e-14
     for row, wanted in zip(found, expected(*rows), strict=True):
         assert row.dtype == dtype
@@ -63,14 +64,14 @@ def test_much_work_for_a_single_result(kernel):
 
     traced = jax.make_jaxpr(polynomial)(*[jax.ShapeDtypeStruct((), np.float32)] * 33)
     rows = np.random.default_rng(0).uniform(-1, 1, (128, 33)).astype(np.float32)
-    (found,) = jax.jit(lambda rows: kernel(traced, [1], [rows]))(rows)
+    (found,) = optimised_jit(lambda rows: kernel(traced, [1], [rows]))(rows)
     wanted = np.sum(rows**5 - rows**3 + rows, axis=1, keepdims=True)
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_xla_compiles_a_batch_of_poses_to_one_kernel_and_what_turns_its_rows():
     """Were the marks of the calls lost, poses would be as right, and take twice as long."""
-    batched = jax.jit(jax.vmap(forward_kinematics, (0, None)))
+    batched = optimised_jit(jax.vmap(forward_kinematics, (0, None)))
     text = batched.lower(jnp.zeros((128, 27)), human_17()).compile().as_text()
     entry = text[text.index("ENTRY") :]
     assert len(re.findall(r"\bcall\(.*xla_cpu_small_call=", entry)) == 1

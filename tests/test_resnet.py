@@ -10,7 +10,6 @@ from experiments.benchmark_resnet import random_variables, torch_images, torch_r
 from kinpose.mesh import make_mesh, replicated, split
 from kinpose.models import ResNet, resnet
 from kinpose.models.resnet_layers import by_convolution, by_patches, convolve, max_pool
-from tests.conftest import quick_jit
 
 # Sums of up to a thousand products, in another order, beside the largest of them.
 TOLERANCE = 1e-5
@@ -35,7 +34,7 @@ NUM_PARAMS = {18: 11689512, 34: 21797672, 50: 25557032, 101: 44549160, 152: 6019
 
 
 def with_derivatives(function, *inputs):
-    @quick_jit
+    @jax.jit
     def both(*inputs):
         outputs, pull_back = jax.vjp(function, *inputs)
         weights = np.random.default_rng(1).normal(size=outputs.shape)
@@ -80,12 +79,12 @@ def draw_images(batch=4, side=32):
 NET = ResNet(18, num_outputs=5)
 
 
-@quick_jit
+@jax.jit
 def evaluate(variables, images):
     return NET.apply(variables, images)
 
 
-@quick_jit
+@jax.jit
 def train(variables, images):
     return NET.apply(variables, images, train=True, mutable=["batch_stats"])
 
@@ -127,7 +126,7 @@ def test_training_normalises_by_the_whole_batch_on_any_number_of_devices():
     shardings = replicated(make_mesh()), split(make_mesh())
     assert len(jax.devices()) == 2
     one = train(variables, images)
-    two = quick_jit(train.__wrapped__, in_shardings=shardings)(variables, images)
+    two = jax.jit(train.__wrapped__, in_shardings=shardings)(variables, images)
     for a, b in zip(*map(jax.tree.leaves, (one, two)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(a).max())
     others = np.concatenate([images[:2], images[:2]])
@@ -153,7 +152,7 @@ def test_bfloat16_computes_roughly_the_same_with_float32_weights():
     variables, images = random_variables(NET), draw_images()
     wanted = evaluate(variables, np.float32(images))
     rough = NET.clone(dtype=jnp.bfloat16)
-    found = quick_jit(rough.apply)(variables, images)
+    found = jax.jit(rough.apply)(variables, images)
     assert found.dtype == jnp.float32
     assert 0 < np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
     begun = jax.eval_shape(rough.init, jax.random.key(0), images)
@@ -162,7 +161,7 @@ def test_bfloat16_computes_roughly_the_same_with_float32_weights():
 
 def test_networks_begin_with_the_statistics_of_imagenet_and_near_zero():
     images = draw_images()
-    variables = quick_jit(NET.init)(jax.random.key(0), images)
+    variables = jax.jit(NET.init)(jax.random.key(0), images)
     known = random_variables(NET)["batch_stats"]["input"]
     assert jax.tree.all(jax.tree.map(np.allclose, variables["batch_stats"]["input"], known))
     outputs, _ = train(variables, images)
