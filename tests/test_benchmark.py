@@ -24,7 +24,7 @@ from experiments.benchmark_suite import Contender
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-SMALL = ("human_17", "toy_10", "hand_31")
+SMALL = ("human_17", "toy_10", pytest.param("hand_31", marks=pytest.mark.slow))
 
 
 def run(*arguments):
