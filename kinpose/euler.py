@@ -34,7 +34,10 @@ def other_triple(angles: jax.Array, near=0.0) -> jax.Array:
 
     Args:
       angles: (3,) rad.
-      near: scalar or (3,) which full turn each angle is in: within pi of these.
+      near: scalar or (3,) rad, to which each angle is found within pi.
+
+    Returns:
+      (3,) a + pi, pi - b, c + pi, and full turns.
     """
     flipped = angles * np.array([1, -1, 1], angles.dtype) + np.array(np.pi, angles.dtype)
     return _within_pi(flipped, near)

@@ -7,6 +7,7 @@ optimised are tested so by `optimised_jit`.
 import functools
 import os
 import pathlib
+import tempfile
 
 os.environ.setdefault(
     "XLA_FLAGS",
@@ -18,6 +19,13 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# What programs under test compile, they find again; this process compiles most things once.
+jax.config.update("jax_enable_compilation_cache", False)
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    COMPILED = tempfile.TemporaryDirectory()
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 optimised_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
 """As users compile."""

@@ -62,6 +62,7 @@ def test_the_judge_counts_what_was_found():
     assert scores["shifted"] == {"under 0.1 mm": 0.5, "under 1 mm": 0.75, "as the best": 0.75}
 
 
+@pytest.mark.slow
 def test_the_toynet_suite_compares_training_steps(tmp_path):
     chosen = ("--suite=toynet", "--contenders=kinpose,plain", f"--output={tmp_path / 'net.json'}")
     result = run(*chosen)
@@ -131,7 +132,7 @@ def test_the_c_program_computes_the_same(skeleton, measure):
 
 @pytest.mark.parametrize("measure", MEASURES)
 def test_kinematics_that_compute_something_else_are_called_wrong(measure):
-    work = work_of("human_17", measure)
+    work = work_of("toy_10", measure)
     count, rows, value = benchmark_fk.keep(benchmark_fk.build_kinpose(work)())
     spoiled = rows.copy()
     spoiled.flat[-1] += 0.01 * np.abs(rows).max()

@@ -206,6 +206,7 @@ def test_training_frames_at_random_are_as_many_as_asked_for():
     assert any(not np.array_equal(chosen[v], other[v]) for v in counts)
 
 
+@pytest.mark.slow
 def test_two_training_steps_and_an_evaluation(built, tmp_path):
     data_dir, _, (train, _) = built
     options = (f"--data_dir={data_dir}", "--dataset=human36m/paper_64")

@@ -130,6 +130,7 @@ def test_keypoints_in_metres_with_z_up_give_the_same_angles(walk, tmp_path):
             np.testing.assert_allclose(found, np.degrees(params[:, d]), atol=0.3)
 
 
+@pytest.mark.slow
 def test_another_skeleton_is_fitted_by_the_names_it_shares(tmp_path):
     """A skeleton fitted to its own recording misses nothing."""
     run = model_fit(
