@@ -174,7 +174,7 @@ def test_a_skeleton_for_each_pose(x64):
     close(found, one_by_one(one, params, bones), FLOAT64)
 
 
-@pytest.mark.parametrize("size", [BLOCKS, MANY])
+@pytest.mark.parametrize("size", [BLOCKS, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_no_pose_changes_another(size):
     params = random_params(HUMAN, size).astype(np.float32)
     spoiled = params.copy()
@@ -196,6 +196,7 @@ def test_angles_of_ten_thousand_radians_keep_their_digits(size):
     close(found[-BATCH:], expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_derivatives_of_many_poses():
     params = random_params(HUMAN, MANY).astype(np.float32)
     slope = jax.grad(lambda p: jnp.sum(forward_kinematics(p, HUMAN) ** 2))

@@ -24,7 +24,10 @@ from experiments.benchmark_suite import Contender
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-SMALL = ("human_17", "toy_10", pytest.param("hand_31", marks=pytest.mark.slow))
+SMALL = (
+    "toy_10",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("human_17", "hand_31")),
+)
 
 
 def run(*arguments):
@@ -32,6 +35,7 @@ def run(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_fit_suite_prints_a_table_and_writes_json(tmp_path):
     chosen = ("--contenders=kinpose,scipy", "--workloads=reachable", "--sample=2")
     result = run(*chosen, f"--output={tmp_path / 'fit.json'}")

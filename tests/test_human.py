@@ -154,6 +154,7 @@ def test_predictions_of_other_frames_are_refused_by_name(finished, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_trained_again_and_what_is_not_scored_is_scored(finished):
     workdir, _ = finished
     scores = workdir / "direct_joint_0" / "scores.json"

@@ -107,6 +107,7 @@ def test_overwriting_never_loses_a_file_of_somebody_else(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_keypoints_in_metres_with_z_up_give_the_same_angles(walk, tmp_path):
     """Angles do not depend on the unit or on which axis is up."""
     params = 0.3 * np.random.default_rng(0).normal(size=(12, 27)).cumsum(axis=0) / 4

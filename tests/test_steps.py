@@ -115,6 +115,7 @@ def test_far_from_the_origin_a_step_keeps_its_digits():
     close(moved[:, 3:], near[:, 3:], 1e-3)
 
 
+@pytest.mark.slow
 def test_fit_uses_both_forms_alike(monkeypatch):
     """A batch that is a kernel, and its first poses alone in the compact form."""
     skeleton = OBJECTS["toy_10"]

@@ -83,6 +83,7 @@ def test_what_is_finished_is_not_trained_again(finished):
     assert before == {path: path.stat().st_mtime_ns for path in workdir.glob("*/scores.json")}
 
 
+@pytest.mark.slow
 def test_what_is_trained_but_not_scored_is_scored_without_training(finished):
     workdir, _ = finished
     scores = [workdir / f"3_{name}_0" / "scores.json" for name in ("direct_joint", "model_fit")]
@@ -120,6 +121,7 @@ def test_a_wrong_flag_is_refused_before_anything_is_written(flag, message, tmp_p
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_terminated_run_goes_on_to_the_same_result(finished, tmp_path):
     flags = ("--methods=direct_joint", "--num_params=3")
     with subprocess.Popen(
