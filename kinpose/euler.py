@@ -5,7 +5,6 @@ orientation. And a limb whose hinge is straight looks the same turned by half a 
 itself, but then bends the other way.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -81,29 +80,23 @@ def closer_to_limits(first: jax.Array, second: jax.Array, limits: jax.Array) -> 
     return jnp.where(excess(second) < excess(first), second, first)
 
 
-def limbs_of(skeleton: Skeleton) -> tuple[Limb, ...]:
+def limbs_of(skeleton: Skeleton) -> list[Limb]:
     """The joints with three rotations about orthogonal axes, each by a dof of its own."""
-    return _limbs(skeleton.parents, skeleton.motions, skeleton.dof_names)
-
-
-@functools.lru_cache(maxsize=64)
-def _limbs(parents, motions, dof_names) -> tuple[Limb, ...]:
-    dofs = [motion.dof for joint in motions for motion in joint]
+    dofs = [motion.dof for joint in skeleton.motions for motion in joint]
     limbs = []
-    for joint, own in enumerate(motions):
-        turns = [m for m in own if m.kind == "r"]
+    for joint, motions in enumerate(skeleton.motions):
+        turns = [m for m in motions if m.kind == "r"]
         axes = np.array([m.axis for m in turns])
         plain = all((m.multiplier, m.bias) == (1, 0) and dofs.count(m.dof) == 1 for m in turns)
         if len(turns) == 3 and plain and np.allclose(axes @ axes.T, np.eye(3), atol=1e-6):
-            below = [motions[child] for child, parent in enumerate(parents) if parent == joint]
-            hinges = [
-                motion
-                for (motion,) in (each for each in below if len(each) == 1)
-                if motion.kind == "r" and abs(np.dot(motion.axis, axes[2])) < 1e-6
-            ]
-            index = dof_names.index
-            limbs.append(Limb(joint, *(tuple(index(m.dof) for m in ms) for ms in (turns, hinges))))
-    return tuple(limbs)
+            children = zip(skeleton.motions, skeleton.parents, strict=True)
+            alone = [own[0] for own, parent in children if parent == joint and len(own) == 1]
+            hinges = [m for m in alone if m.kind == "r" and abs(np.dot(m.axis, axes[2])) < 1e-6]
+            triple, below = (
+                tuple(skeleton.dof_names.index(m.dof) for m in ms) for ms in (turns, hinges)
+            )
+            limbs.append(Limb(joint, triple, below))
+    return limbs
 
 
 def _within_pi(angles, of=0.0):

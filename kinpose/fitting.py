@@ -124,8 +124,8 @@ def fit_batch(joints, weights, init, skeleton, *, method, max_iterations, tolera
     start = jax.vmap(align_params, in_axes=(0, 0, None))(*frozen, still) if init is None else init
     problems = Problem(*frozen, anchor=start, hold=jnp.zeros(len(start), start.dtype))
     states = jax.vmap(first_state, in_axes=(0, 0, None))(problems, start, still)
-    solve = functools.partial(minimise, skeleton=still, method=method, tolerance=tolerance)
-    solve = functools.partial(_in_groups, solve, problems, max_iterations=max_iterations)
+    solve_one = functools.partial(minimise, skeleton=still, method=method, tolerance=tolerance)
+    solve = functools.partial(_in_groups, solve_one, problems, max_iterations=max_iterations)
     return report(joints, points, weights, skeleton, _in_rounds(solve, problems, states, still))
 
 

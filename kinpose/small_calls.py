@@ -22,7 +22,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from kinpose.programs import batch_size, cut, in_parts, joined, mapped, merged, padded_blocks
-from kinpose.trigonometry import sine_and_cosine, with_polynomials
+from kinpose.trigonometry import TURNED, sine_and_cosine, with_polynomials
 
 _BLOCK = 128
 """Most examples of a block."""
@@ -30,9 +30,6 @@ _BLOCK = 128
 _PART = 300
 """Most operations of an inner call. Smaller parts make more arrays, which take longer to compile;
 larger ones compute more twice."""
-
-_TURNED = ("sin", "cos")
-"""What `_sine_and_cosine` gives, in this order."""
 
 
 def small_calls(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.Array]:
@@ -109,7 +106,7 @@ def _turn_tables(jaxpr: Jaxpr, tables: list, batched: list, places: dict) -> Jax
     turned, rest = {}, []
     for equation in jaxpr.eqns:
         kind, argument = equation.primitive.name, next(iter(equation.invars), None)
-        if kind not in _TURNED or isinstance(argument, Literal) or argument not in places:
+        if kind not in TURNED or isinstance(argument, Literal) or argument not in places:
             rest.append(equation)
             continue
         t, i = places[argument]
@@ -117,7 +114,7 @@ def _turn_tables(jaxpr: Jaxpr, tables: list, batched: list, places: dict) -> Jax
             turned[t] = len(tables)
             tables += _opaque(_sine_and_cosine, tables[t])
             batched += [batched[t]] * 2
-        places[equation.outvars[0]] = turned[t] + _TURNED.index(kind), i
+        places[equation.outvars[0]] = turned[t] + TURNED.index(kind), i
     return jaxpr.replace(eqns=rest)
 
 

@@ -12,6 +12,9 @@ import numpy as np
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Literal
 
+TURNED = ("sin", "cos")
+"""The operations that `sine_and_cosine` stands for, in the order of its results."""
+
 # pi in three parts; so few digits of the first two that their multiples up to 4096 are exact.
 _PI = tuple(np.float32(x) for x in (3.140625, 9.67502593994140625e-4, 1.509957990978376e-7))
 
@@ -56,7 +59,7 @@ def with_polynomials(program: ClosedJaxpr) -> ClosedJaxpr:
       The same function; what it calls stays as it is.
     """
     jaxpr = program.jaxpr
-    if not any(equation.primitive.name in ("sin", "cos") for equation in jaxpr.eqns):
+    if not any(equation.primitive.name in TURNED for equation in jaxpr.eqns):
         return program
 
     def function(*args):
@@ -66,11 +69,11 @@ def with_polynomials(program: ClosedJaxpr) -> ClosedJaxpr:
         for equation in jaxpr.eqns:
             name, inputs, outputs = equation.primitive.name, equation.invars, equation.outvars
             inputs = [x for x in inputs if not isinstance(x, Literal)]
-            if name in ("sin", "cos") and inputs and inputs[0].aval.dtype == np.float32:
+            if name in TURNED and inputs and inputs[0].aval.dtype == np.float32:
                 angle = inputs[0]
                 if angle not in pairs:
                     pairs[angle] = sine_and_cosine(values[angle])
-                found = [pairs[angle][name == "cos"]]
+                found = [pairs[angle][TURNED.index(name)]]
             else:
                 alone = jaxpr.replace(constvars=(), invars=inputs, outvars=outputs, eqns=[equation])
                 found = jax.core.eval_jaxpr(alone, (), *(values[x] for x in inputs))

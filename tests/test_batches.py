@@ -27,8 +27,10 @@ BLOCKS = 301  # of small calls, the last one not full
 MANY = 4099  # window reductions, in blocks, the last one not full
 
 every_object = pytest.mark.parametrize("skeleton", OBJECTS.values(), ids=OBJECTS)
-small_objects = pytest.mark.parametrize(
-    "skeleton", [OBJECTS[name] for name in OBJECTS if name != "human_17"]
+every_object_the_human_slowly = pytest.mark.parametrize(
+    "skeleton",
+    [pytest.param(HUMAN, marks=pytest.mark.slow), *list(OBJECTS.values())[1:]],
+    ids=OBJECTS,
 )
 functions = pytest.mark.parametrize(
     "function", [forward_kinematics, joint_transforms, joint_jacobian]
@@ -56,7 +58,7 @@ def test_values(x64, skeleton, function):
     close_trees(at_once(of_pose, params), one_by_one(of_pose, params), FLOAT64)
 
 
-@small_objects
+@every_object_the_human_slowly
 @pytest.mark.parametrize("details", ["positions", "frames", "hinges"])
 def test_the_loop_gives_what_is_written_out(x64, skeleton, details):
     tree = make_tree(skeleton, details)
