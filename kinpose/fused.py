@@ -1,7 +1,7 @@
 """Programs of scalars that run over a batch of rows, with all their derivatives.
 
 A CPU gets kernels that are made for it, by `kinpose.small_calls` or, where there are many
-examples or operations or several devices, `kinpose.windows`. Other platforms fuse by
+examples or several devices, `kinpose.windows`. Other platforms fuse by
 themselves and get the program as it is; on GPU results are kept from being joined before
 they are known, as each would bring its own chain along.
 
@@ -28,9 +28,6 @@ from kinpose.windows import windows, windows_in_blocks
 
 _FEW = 4096
 """Up to so many examples small calls, which are quick to start, beat all threads together."""
-
-_SMALL = 6000
-"""Most operations of a program that small calls are for: longer ones take long to compile."""
 
 _QUICK, _PER_EXAMPLE = 2500, 20
 """A program of more operations, and of more per example, runs in its compact form."""
@@ -145,8 +142,7 @@ def _on_cpu(*rows, programs, sizes, linear, divided):
     if not size or (batch and not width):
         return _anywhere(*rows, programs=programs, sizes=sizes, linear=linear)
     rows = [row.reshape(size, -1) if row.ndim > 1 or not batch else row for row in rows]
-    few = size <= _FEW and length <= _SMALL
-    kernel = windows if divided else small_calls if few else windows_in_blocks
+    kernel = windows if divided else small_calls if size <= _FEW else windows_in_blocks
     results = kernel(programs.scalars, sizes, rows)
     return [x.reshape(*batch, x.shape[-1]) for x in results]
 

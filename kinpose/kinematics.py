@@ -15,7 +15,7 @@ from kinpose.dtypes import at_least_float32
 from kinpose.looped import path_table
 from kinpose.looped import places as looped_places
 from kinpose.skeleton import Skeleton
-from kinpose.tree import make_tree
+from kinpose.tree import Tree, known_zeros, make_tree
 from kinpose.unrolled import unrolled_places
 
 _UNROLLED = 100
@@ -46,7 +46,7 @@ def forward_kinematics(params: jax.Array, skeleton: Skeleton) -> jax.Array:
       >>> forward_kinematics(jnp.zeros(27), human_17()).shape
       (17, 3)
     """
-    return _positions(*_checked(params, skeleton))
+    return _positions(known_zeros(skeleton), *_checked(params, skeleton))
 
 
 def joint_transforms(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
@@ -64,7 +64,7 @@ def joint_transforms(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, 
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _transforms(*_checked(params, skeleton))
+    return _transforms(known_zeros(skeleton), *_checked(params, skeleton))
 
 
 def joint_jacobian(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
@@ -84,7 +84,7 @@ def joint_jacobian(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, ja
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _jacobian(*_checked(params, skeleton))
+    return _jacobian(known_zeros(skeleton), *_checked(params, skeleton))
 
 
 def _checked(params, skeleton: Skeleton) -> tuple[jax.Array, Skeleton]:
@@ -100,26 +100,26 @@ def _checked(params, skeleton: Skeleton) -> tuple[jax.Array, Skeleton]:
     return params, dataclasses.replace(skeleton, offsets=jnp.asarray(skeleton.offsets, dtype))
 
 
-@jax.jit
-def _positions(params, skeleton):
-    (positions,) = _places(params, skeleton, "positions")
+@functools.partial(jax.jit, static_argnums=0)
+def _positions(zeros, params, skeleton):
+    (positions,) = _places(params, skeleton, make_tree(skeleton, "positions", zeros))
     return positions.reshape(-1, skeleton.ndim).astype(params.dtype)
 
 
-@jax.jit
-def _transforms(params, skeleton):
+@functools.partial(jax.jit, static_argnums=0)
+def _transforms(zeros, params, skeleton):
     n = skeleton.ndim
-    rotations, positions = _places(params, skeleton, "frames")
+    rotations, positions = _places(params, skeleton, make_tree(skeleton, "frames", zeros))
     return (
         rotations.reshape(-1, n, n).astype(params.dtype),
         positions.reshape(-1, n).astype(params.dtype),
     )
 
 
-@jax.jit
-def _jacobian(params, skeleton):
-    tree, n = make_tree(skeleton, "hinges"), skeleton.ndim
-    positions, axes, pivots = _places(params, skeleton, "hinges")
+@functools.partial(jax.jit, static_argnums=0)
+def _jacobian(zeros, params, skeleton):
+    tree, n = make_tree(skeleton, "hinges", zeros), skeleton.ndim
+    positions, axes, pivots = _places(params, skeleton, tree)
     positions, axes, pivots = (
         x.reshape(-1, m) for x, m in ((positions, n), (axes, 3), (pivots, 3))
     )
@@ -134,7 +134,7 @@ def _jacobian(params, skeleton):
     return positions.astype(params.dtype), moved.astype(params.dtype)
 
 
-def _places(params, skeleton: Skeleton, details: str) -> list[jax.Array]:
+def _places(params, skeleton: Skeleton, tree: Tree) -> list[jax.Array]:
     """See `kinpose.looped.places`."""
     params, offsets = params.astype(skeleton.offsets.dtype), skeleton.offsets.ravel()
     dofs, bias = _drives(skeleton.motions, skeleton.dof_names)
@@ -142,7 +142,6 @@ def _places(params, skeleton: Skeleton, details: str) -> list[jax.Array]:
     if dofs is not None:
         amounts = jnp.matmul(dofs.astype(params.dtype), params, precision="highest")
         amounts += bias.astype(params.dtype)
-    tree = make_tree(skeleton, details)
     if 0 < len(amounts) <= _UNROLLED:
         return unrolled_places(tree, amounts, offsets)
     return looped_places(tree, amounts, offsets)

@@ -62,19 +62,36 @@ def mapped(program: ClosedJaxpr, batch: tuple[int, ...], args) -> list[jax.Array
 
 
 def in_parts(jaxpr: Jaxpr, most: int) -> list[Jaxpr]:
-    """The operations that matter, in equal parts of at most so many."""
+    """The operations that matter, in parts of at most so many, cut where few values are handed on.
+
+    At least one part, which may be empty.
+    """
     results, equations = set(_names(jaxpr.outvars)), _depth_first(jaxpr)
-    count = -(-len(equations) // most)
-    length = -(-len(equations) // max(count, 1))
-    parts, later = [], results
-    for i in reversed(range(count)):
-        own = equations[i * length : (i + 1) * length]
+    crossing = _crossing(equations, results)
+    parts, later, end = [], results, len(equations)
+    while end > 0 or not parts:
+        cuts = range(end - most, end - most // 2)
+        start = min(cuts, key=crossing.__getitem__) if end > most else 0
+        own = equations[start:end]
         made = dict.fromkeys(x for equation in own for x in equation.outvars)
         used = dict.fromkeys(x for equation in own for x in _names(equation.invars))
         invars, outvars = [x for x in used if x not in made], [x for x in made if x in later]
         parts.append(Jaxpr((), invars, outvars, own, debug_info=_UNNAMED))
         later.update(invars)
+        end = start
     return parts[::-1]
+
+
+def _crossing(equations: list, results: set) -> list[int]:
+    """Before each operation, how many values wait for a later one; results are stored anyway."""
+    last = {x: i for i, equation in enumerate(equations) for x in _names(equation.invars)}
+    change = [0] * (len(equations) + 1)
+    for i, equation in enumerate(equations):
+        for x in equation.outvars:
+            if x in last and x not in results:
+                change[i + 1] += 1
+                change[last[x] + 1] -= 1
+    return list(itertools.accumulate(change))
 
 
 def _depth_first(jaxpr: Jaxpr) -> list:

@@ -3,9 +3,8 @@
 XLA on CPU gives every output of a computation a kernel of its own, and each of them repeats
 what leads to it: 51 coordinates, 51 times the chain. But a call that is marked as small,
 which XLA by itself makes around small loops, is one kernel that works on one array after the
-other; and what calls within it return, if they may not be inlined, is not computed again. A
-kernel takes a block of examples, whose arrays then stay in the cache, on one thread. Within,
-all arrays are tables with one column below the other.
+other. A kernel takes a block of examples, whose arrays then stay in the cache, on one thread.
+Between kernels all arrays are tables with one column below the other.
 
 Without the mark, which is XLA's own and no promise, results are the same and come later.
 
@@ -13,6 +12,7 @@ Shapes: B examples, b of them in a block, N scalars in a row.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -27,9 +27,9 @@ from kinpose.trigonometry import TURNED, sine_and_cosine, with_polynomials
 _BLOCK = 128
 """Most examples of a block."""
 
-_PART = 300
-"""Most operations of an inner call. Smaller parts make more arrays, which take longer to compile;
-larger ones compute more twice."""
+_PART = 400
+"""Most operations of a kernel. XLA compiles kernels side by side; it computes more twice in large
+ones, and small ones have more to hand on."""
 
 
 def small_calls(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.Array]:
@@ -37,68 +37,76 @@ def small_calls(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[
     size, batched = batch_size(rows), [row.ndim > 1 for row in rows]
     blocks = [padded_blocks(row, _BLOCK).swapaxes(1, 2) for row in rows if row.ndim > 1]
     count, _, each = blocks[0].shape
-    body = functools.partial(_from_tables, program, sizes, each, batched)
 
     def run(tables):
-        return _opaque(body, *merged(rows, tables), xla_cpu_small_call="true")
+        tables = lax.optimization_barrier(merged(rows, tables))  # XLA must not look into them
+        return _run_block(program, sizes, each, batched, tables)
 
     found = lax.map(run, [block.reshape(count, -1) for block in blocks])
     return [joined(x.reshape(count, -1, each).swapaxes(1, 2), size) for x in found]
 
 
-def _opaque(function: Callable, *args, **metadata) -> Sequence[jax.Array]:
-    """A call that XLA does not inline: nothing is fused across its border.
+def _small_call(function: Callable, tables) -> Sequence[jax.Array]:
+    """Arrays from a tree of arrays, by one kernel. XLA aborts where one of them is not used.
 
     It has one result more, which the barrier keeps: XLA divides a call with a single large one
     among threads, which a small call does not have, so that the program would not link.
     """
 
-    def several(*args):
-        return [*function(*args), jnp.zeros(())]
+    def several(tables):
+        return [*function(tables), jnp.zeros(())]
 
-    results = set_xla_metadata(jax.jit(several)(*args), inlineable="false", **metadata)
-    return lax.optimization_barrier(results)[:-1]
+    mark = {"xla_cpu_small_call": "true", "inlineable": "false"}
+    return lax.optimization_barrier(set_xla_metadata(jax.jit(several)(tables), **mark))[:-1]
 
 
-def _from_tables(program: ClosedJaxpr, sizes, each: int, batched, *tables) -> list[jax.Array]:
-    """The program from tables to tables.
+def _run_block(program: ClosedJaxpr, sizes, each: int, batched, tables) -> list[jax.Array]:
+    """The program from tables to tables, part by part.
 
     Args:
       program: of all scalars of all tables.
       sizes: how many columns go to each result.
       each: b, the length of a column.
       batched: of each table, whether it has columns, not scalars that all examples share.
-      *tables: (N * b,) or (N,).
+      tables: (N * b,) or (N,) each.
     """
     jaxpr, tables, batched = program.jaxpr, list(tables), list(batched)
     lengths = [len(x) // each if own else len(x) for x, own in zip(tables, batched, strict=True)]
     origins = [(t, i) for t, length in enumerate(lengths) for i in range(length)]
     places = dict(zip(jaxpr.invars, origins, strict=True))
-    rest = _turn_tables(jaxpr, tables, batched, places)
+    constants = dict(zip(jaxpr.constvars, program.consts, strict=True))
+    *parts, last = in_parts(_turn_tables(jaxpr, tables, batched, places), _PART)
 
-    def read(tables, name):
+    def read(name, tables, known):
+        if isinstance(name, Literal):
+            return jnp.asarray(name.val, name.aval.dtype)
+        if name in known:
+            return known[name]
         t, i = places[name]
         return tables[t][i * each : (i + 1) * each] if batched[t] else tables[t][i]
 
-    def work(part, names, tables, *given):
-        known = dict(zip(names, given, strict=True))
-        args = [known[x] if x in known else read(tables, x) for x in part.invars]
-        return mapped(with_polynomials(ClosedJaxpr(part, ())), (each,), args)
+    def run(part, wanted, tables):
+        args = [read(name, tables, constants) for name in part.invars]
+        found = mapped(with_polynomials(ClosedJaxpr(part, ())), (each,), args)
+        known = constants | dict(zip(part.outvars, found, strict=True))
 
-    values = dict(zip(jaxpr.constvars, map(jnp.asarray, program.consts), strict=True))
-    for part in in_parts(rest, _PART):
-        names = [x for x in part.invars if x not in places]
-        call = functools.partial(work, part, names)
-        found = _opaque(call, tables, *(values[x] for x in names))
-        values.update(zip(part.outvars, found, strict=True))
+        def column(name):
+            return jnp.broadcast_to(read(name, tables, known), (each,))
 
-    def result(x):
-        if isinstance(x, Literal):
-            return jnp.full(each, x.val, x.aval.dtype)
-        return jnp.broadcast_to(values[x] if x in values else read(tables, x), (each,))
+        nothing = jnp.zeros(0, tables[min(tables)].dtype)
+        return [jnp.concatenate([nothing, *map(column, names)]) for names in wanted]
 
-    empty = jnp.zeros(0, tables[0].dtype)
-    return [jnp.concatenate([*map(result, names), empty]) for names in cut(jaxpr.outvars, sizes)]
+    def call(part, wanted):
+        names = (x for x in [*part.invars, *itertools.chain(*wanted)] if not isinstance(x, Literal))
+        used = sorted({places[name][0] for name in names if name in places})
+        return _small_call(functools.partial(run, part, wanted), {t: tables[t] for t in used})
+
+    for part in parts:
+        found = call(part, [part.outvars])
+        places |= {name: (len(tables), i) for i, name in enumerate(part.outvars)}
+        tables += found
+        batched.append(True)
+    return call(last, cut(jaxpr.outvars, sizes))
 
 
 def _turn_tables(jaxpr: Jaxpr, tables: list, batched: list, places: dict) -> Jaxpr:
@@ -112,7 +120,7 @@ def _turn_tables(jaxpr: Jaxpr, tables: list, batched: list, places: dict) -> Jax
         t, i = places[argument]
         if t not in turned:
             turned[t] = len(tables)
-            tables += _opaque(_sine_and_cosine, tables[t])
+            tables += _small_call(_sine_and_cosine, tables[t])
             batched += [batched[t]] * 2
         places[equation.outvars[0]] = turned[t] + TURNED.index(kind), i
     return jaxpr.replace(eqns=rest)

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from kinpose.skeleton import Motion, Skeleton
 
 
@@ -16,6 +18,7 @@ class Tree(NamedTuple):
       details: what is asked for: "positions" of the keypoints; "frames", rotations and
         positions of all joints; or "hinges", positions of the keypoints, then axes and pivots
         of all motions in the world.
+      zeros: which of the J * n numbers of the offsets are zero for all poses.
     """
 
     parents: tuple[int, ...]
@@ -23,8 +26,18 @@ class Tree(NamedTuple):
     keypoints: tuple[int, ...]
     ndim: int
     details: str
+    zeros: tuple[int, ...]
 
 
-def make_tree(skeleton: Skeleton, details: str) -> Tree:
+def make_tree(skeleton: Skeleton, details: str, zeros: tuple[int, ...] = ()) -> Tree:
     """The structure of a skeleton."""
-    return Tree(skeleton.parents, skeleton.motions, skeleton.keypoints, skeleton.ndim, details)
+    parents, motions, keypoints = skeleton.parents, skeleton.motions, skeleton.keypoints
+    return Tree(parents, motions, keypoints, skeleton.ndim, details, zeros)
+
+
+def known_zeros(skeleton: Skeleton) -> tuple[int, ...]:
+    """Which of the offsets' numbers are zero: none while these are traced, or on a device."""
+    offsets = skeleton.offsets
+    if not isinstance(offsets, np.ndarray):
+        return ()
+    return tuple(np.flatnonzero(offsets.ravel() == 0).tolist())

@@ -64,7 +64,8 @@ def _programs(tree: Tree, moved: tuple[int, ...]) -> tuple[Callable, Callable]:
     """Of numbers and of rows: places, or velocities where amounts (0) or offsets (1) move."""
 
     def unrolled(amounts, offsets, *rates):
-        found = walk(tree, amounts, offsets, *filled(rates, (None, None)))
+        bones = [0.0 if i in tree.zeros else x for i, x in enumerate(offsets)]
+        found = walk(tree, amounts, bones, *filled(rates, (None, None)))
         return _REPORTS[tree.details](tree, *found)[bool(moved)]
 
     def rows(amounts, offsets, *rates):

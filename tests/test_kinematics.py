@@ -347,6 +347,31 @@ def test_an_equal_skeleton_does_not_compile_again():
     assert len(traces) == 1
 
 
+@pytest.mark.parametrize("function", [forward_kinematics, joint_transforms, joint_jacobian])
+def test_a_skeleton_known_when_tracing_gives_what_one_passed_in_does(x64, function):
+    params = random_params(HUMAN, 3)
+
+    def results(params, skeleton):
+        found = jax.vmap(function, in_axes=(0, None))
+        weighted = lambda p: sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(found(p, skeleton)))  # noqa: E731
+        return found(params, skeleton), jax.grad(weighted)(params)
+
+    known, passed = jax.jit(lambda p: results(p, HUMAN))(params), jax.jit(results)(params, HUMAN)
+    for actual, expected in zip(*map(jax.tree.leaves, (known, passed)), strict=True):
+        close(actual, expected, FLOAT64)
+
+
+def test_zeros_known_when_tracing_cost_nothing():
+    params = jnp.zeros(HUMAN.num_dofs)
+    known = jax.jit(lambda p: forward_kinematics(p, HUMAN)).lower(params)
+    passed = jax.jit(forward_kinematics).lower(params, HUMAN)
+    moved = with_offsets(HUMAN, HUMAN.offsets + 1.0)
+    dense = jax.jit(lambda p: forward_kinematics(p, moved)).lower(params)
+    products = [text.as_text().count("stablehlo.multiply") for text in (known, passed, dense)]
+    assert products[0] < 0.75 * products[1]
+    assert products[2] == products[1]
+
+
 def test_a_skeleton_passes_through_transformations_unharmed():
     arrays = jax.tree.map(jnp.asarray, HUMAN)
     donated = jax.tree.map(jnp.array, arrays)
