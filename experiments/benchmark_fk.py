@@ -68,25 +68,26 @@ def difference(actual, expected) -> float:
 
 
 def build_jax(positions, jacobian, work: Work):
-    """What to time, given functions of the parameters (D,) of one pose and the skeleton."""
-    batched = jax.vmap(positions, in_axes=(0, None))
+    """What to time, given functions of the parameters (D,) of one pose."""
+    batched = jax.vmap(positions)
 
-    def loss(params, skeleton, targets):
-        return 0.5 * jnp.sum((batched(params, skeleton) - targets) ** 2)
+    def loss(params, targets):
+        return 0.5 * jnp.sum((batched(params) - targets) ** 2)
 
     functions = {
         "forward": batched,
         "value and gradient": jax.value_and_grad(loss),
-        "Jacobian": jax.vmap(jacobian, in_axes=(0, None)),
+        "Jacobian": jax.vmap(jacobian),
     }
     function = jax.jit(functions[work.measure])
     targets = (work.targets,) if work.measure == "value and gradient" else ()
-    arguments = jax.device_put((work.params, work.skeleton, *targets))
+    arguments = jax.device_put((work.params, *targets))
     return lambda: function(*arguments)
 
 
 def build_kinpose(work: Work):
-    return build_jax(forward_kinematics, lambda *pose: joint_jacobian(*pose)[1], work)
+    positions = functools.partial(forward_kinematics, skeleton=work.skeleton)
+    return build_jax(positions, lambda params: joint_jacobian(params, work.skeleton)[1], work)
 
 
 def build_peer_in_jax(make, work: Work):
@@ -94,7 +95,7 @@ def build_peer_in_jax(make, work: Work):
     tree, ndim = peers.motion_tree(work.skeleton), work.skeleton.ndim
     kinematics = make(work.skeleton)
 
-    def positions(params, _):
+    def positions(params):
         return kinematics(tree.amounts(params))[:, :ndim]
 
     return build_jax(positions, jax.jacfwd(positions), work)

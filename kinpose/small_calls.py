@@ -27,7 +27,7 @@ from kinpose.trigonometry import TURNED, sine_and_cosine, with_polynomials
 _BLOCK = 128
 """Most examples of a block."""
 
-_PART = 400
+_PART = 500
 """Most operations of a kernel. XLA compiles kernels side by side; it computes more twice in large
 ones, and small ones have more to hand on."""
 
