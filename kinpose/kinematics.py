@@ -30,6 +30,9 @@ def forward_kinematics(params: jax.Array, skeleton: Skeleton) -> jax.Array:
     end: with angles rounded to bfloat16, expect errors of about 1 % of the limb's length.
     Angles of up to 1e4 rad keep the digits that float32 gives them.
 
+    A function that closes over the skeleton, rather than have `jax.jit` pass it in, runs and
+    compiles faster: its offsets are then known when tracing, and their zeros cost nothing.
+
     Args:
       params: (D,) one value per dof, rad or the skeleton's length unit. For a batch:
         `jax.vmap(forward_kinematics, in_axes=(0, None))`.

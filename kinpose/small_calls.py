@@ -70,7 +70,7 @@ def _run_block(program: ClosedJaxpr, sizes, each: int, batched, tables) -> list[
       batched: of each table, whether it has columns, not scalars that all examples share.
       tables: (N * b,) or (N,) each.
     """
-    jaxpr, tables, batched = program.jaxpr, list(tables), list(batched)
+    jaxpr, dtype, tables, batched = program.jaxpr, tables[0].dtype, list(tables), list(batched)
     lengths = [len(x) // each if own else len(x) for x, own in zip(tables, batched, strict=True)]
     origins = [(t, i) for t, length in enumerate(lengths) for i in range(length)]
     places = dict(zip(jaxpr.invars, origins, strict=True))
@@ -83,7 +83,8 @@ def _run_block(program: ClosedJaxpr, sizes, each: int, batched, tables) -> list[
         if name in known:
             return known[name]
         t, i = places[name]
-        return tables[t][i * each : (i + 1) * each] if batched[t] else tables[t][i]
+        value = tables[t][i * each : (i + 1) * each] if batched[t] else tables[t][i]
+        return value.astype(name.aval.dtype)
 
     def run(part, wanted, tables):
         args = [read(name, tables, constants) for name in part.invars]
@@ -91,9 +92,9 @@ def _run_block(program: ClosedJaxpr, sizes, each: int, batched, tables) -> list[
         known = constants | dict(zip(part.outvars, found, strict=True))
 
         def column(name):
-            return jnp.broadcast_to(read(name, tables, known), (each,))
+            return jnp.broadcast_to(read(name, tables, known).astype(dtype), (each,))
 
-        nothing = jnp.zeros(0, tables[min(tables)].dtype)
+        nothing = jnp.zeros(0, dtype)
         return [jnp.concatenate([nothing, *map(column, names)]) for names in wanted]
 
     def call(part, wanted):

@@ -54,6 +54,21 @@ def test_every_corner_of_a_program(x64, kernel, size, dtype):
         np.testing.assert_allclose(row, wanted, atol=tolerance)
 
 
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_kernels_hand_on_whatever_a_program_computes(monkeypatch, most):
+    """Truth values, too."""
+    monkeypatch.setattr("kinpose.small_calls._PART", most)
+
+    def clipped(x, low):
+        small, odd = x < low, jnp.sin(3.0 * x) > 0
+        return jnp.where(small & odd, low, x * x), jnp.where(small | odd, 1.0, jnp.cos(low))
+
+    traced = jax.make_jaxpr(clipped)(*[jax.ShapeDtypeStruct((), np.float32)] * 2)
+    rows = np.random.default_rng(0).normal(size=(130, 2)).astype(np.float32)
+    (found,) = jax.jit(lambda rows: small_calls(traced, [2], [rows]))(rows)
+    np.testing.assert_allclose(found, np.stack(clipped(*rows.T), 1), atol=1e-6)
+
+
 @pytest.mark.parametrize("kernel", [small_calls, windows])
 def test_much_work_for_a_single_result(kernel):
     """So much that XLA means to divide it among threads, which a small call has not."""
