@@ -83,7 +83,10 @@ def _run_block(program: ClosedJaxpr, sizes, each: int, batched, tables) -> list[
         if name in known:
             return known[name]
         t, i = places[name]
-        value = tables[t][i * each : (i + 1) * each] if batched[t] else tables[t][i]
+        if batched[t]:
+            value = lax.slice_in_dim(tables[t], i * each, (i + 1) * each)
+        else:
+            value = lax.index_in_dim(tables[t], i, keepdims=False)
         return value.astype(name.aval.dtype)
 
     def run(part, wanted, tables):
