@@ -188,24 +188,27 @@ def _in_rounds(solve, problems, states, skeleton: Skeleton):
 
 def report(joints, points, weights, skeleton: Skeleton, states: State) -> Fit:
     """Completes the solutions of a batch; all but `states` may carry derivatives."""
-    return jax.vmap(_report_one, in_axes=(0, 0, 0, None, 0))(
-        joints, points, weights, skeleton, states
+    params, *frozen, still = jax.lax.stop_gradient((states.params, weights, skeleton))
+    size, unit = units(still, params.dtype)
+    observability = observability_of(params, *frozen, still) * (size / unit)[None]
+    return jax.vmap(_report_one, in_axes=(0, 0, 0, None, 0, 0))(
+        joints, points, weights, skeleton, states, observability
     )
 
 
-def _report_one(joints, points, weights, skeleton: Skeleton, state: State) -> Fit:
-    params, *frozen, still = jax.lax.stop_gradient((state.params, points, weights, skeleton))
+def _report_one(joints, points, weights, skeleton: Skeleton, state: State, observability) -> Fit:
+    params, *frozen, still = jax.lax.stop_gradient((state.params, weights, skeleton))
     size, unit = units(still, params.dtype)
     positions = forward_kinematics(params, skeleton)
     _, back = jax.vjp(lambda params: forward_kinematics(params, still), params)
     gradient = back(weights[:, None] * (positions - points))[0] * unit / size**2
     miss = jax.lax.stop_gradient(positions) - jax.lax.stop_gradient(joints)
     return Fit(
-        params=_follow(params, frozen[1], gradient, still),
+        params=_follow(params, *frozen, gradient, still),
         residuals=jnp.linalg.norm(miss, axis=-1),
         iterations=state.iterations,
         converged=state.converged,
-        observability=observability_of(params, frozen[1], still) * size / unit,
+        observability=observability,
     )
 
 

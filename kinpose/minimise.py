@@ -15,14 +15,10 @@ import numpy as np
 from kinpose.fused import fused
 from kinpose.kinematics import forward_kinematics, joint_jacobian
 from kinpose.skeleton import Skeleton
-from kinpose.steps import (
-    OPEN,
-    STRIDE,
-    form_of,
-    observability_program,
-    solution_program,
-    step_program,
-)
+from kinpose.steps import OPEN, STRIDE, form_of, solution_program, step_program
+
+_BLOCK = 256
+"""Poses whose matrices a CPU inverts together: so many fit its cache."""
 
 
 class Problem(NamedTuple):
@@ -205,15 +201,20 @@ def _eliminate(matrix, right) -> jax.Array:
 
 
 def observability_of(params, weights, skeleton: Skeleton) -> jax.Array:
-    """(D,) least way that the keypoints go, in sizes, per unit of a dof, other dofs free."""
-    rows = _rows_of(params, weights, skeleton)
-    (inverse,) = _run_either(observability_program, dense_observability, skeleton, *rows)
-    return jnp.sqrt(jnp.maximum(1.0 / inverse - OPEN, 0.0))
+    """(B, D) least way that the keypoints go, in sizes, per unit of a dof, other dofs free.
 
+    Matrices do for what is asked for once a pose: a program written out would take longer to
+    compile than to run for a hundred thousand poses.
+    """
+    offsets = jnp.asarray(skeleton.offsets, params.dtype).ravel()
+    form = jax.tree.structure(skeleton)
 
-def dense_observability(form, params, weights, settings, offsets) -> list:
-    """The diagonal of the inverse of J'WJ, (D,); the settings are the size (1,)."""
-    return [jnp.diagonal(_inverse(_jacobian(form, params, weights, offsets)))]
+    def one(pose):
+        inverse = jnp.diagonal(_inverse(_jacobian(form, *pose, offsets)))
+        return jnp.sqrt(jnp.maximum(1.0 / inverse - OPEN, 0.0))
+
+    in_blocks = functools.partial(jax.lax.map, one, batch_size=_BLOCK)
+    return jax.lax.platform_dependent((params, weights), cpu=in_blocks, default=jax.vmap(one))
 
 
 def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
@@ -221,7 +222,9 @@ def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
 
     Linear in `right`, which alone is differentiated.
     """
-    rows = (*_rows_of(params, weights, skeleton), free.astype(params.dtype), right)
+    size, _ = units(skeleton, params.dtype)
+    offsets = jnp.asarray(skeleton.offsets, params.dtype).ravel()
+    rows = params, weights, size[None], offsets, free.astype(params.dtype), right
     return _run_either(solution_program, dense_solution, skeleton, *rows, linear=1)[0]
 
 
@@ -234,11 +237,6 @@ def dense_solution(form, params, weights, settings, offsets, free, right) -> lis
 def _inverse(jacobian) -> jax.Array:
     normal = normal_matrix(jacobian)
     return _eliminate(normal, jnp.eye(len(normal), dtype=normal.dtype))
-
-
-def _rows_of(params, weights, skeleton: Skeleton) -> tuple:
-    size, _ = units(skeleton, params.dtype)
-    return params, weights, size[None], jnp.asarray(skeleton.offsets, params.dtype).ravel()
 
 
 def _jacobian(form, params, weights, offsets):

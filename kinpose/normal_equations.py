@@ -200,23 +200,6 @@ def solve(lower: dict, inverse: Sequence, right: Sequence) -> list:
     return found
 
 
-def inverse_diagonal(lower: dict, inverse: Sequence) -> list:
-    """Diagonal of the inverse, whose entries are found from the root to the tips.
-
-    Source: Takahashi, Fagan, Chen, "Formation of a sparse bus impedance matrix", 1973.
-    """
-    entries: dict[tuple[int, int], Any] = {}
-    for k, own in enumerate(inverse):
-        row = {d: lower[d, k] for d in range(k) if (d, k) in lower}
-        for d in row:
-            near = [entries[min(d, e), max(d, e)] for e in row]
-            entries[d, k] = times(-1.0, dot(row.values(), near))
-        entries[k, k] = own
-        for d, x in row.items():
-            entries[k, k] = minus(entries[k, k], times(x, entries[d, k]))
-    return [entries[k, k] for k in range(len(inverse))]
-
-
 def velocities_of(tree: Tree, screws: Sequence[Screw], change: Sequence, places: Sequence) -> list:
     """J times a change of the dofs: how each keypoint moves, 3 numbers."""
     spins, slides, remaining = [], [], iter(screws)

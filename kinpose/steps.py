@@ -90,32 +90,18 @@ def step_program(form: Form) -> Callable:
 
 
 @functools.lru_cache(maxsize=64)
-def observability_program(form: Form) -> Callable:
-    """The scalar form of `kinpose.minimise.dense_observability`."""
-
-    def observe(params, weights, settings, offsets):
-        normal = _normal(form, params, weights, settings[0], offsets)
-        return [equations.inverse_diagonal(*_factor(normal, 0.0, [1.0] * len(params)))]
-
-    return observe
-
-
-@functools.lru_cache(maxsize=64)
 def solution_program(form: Form) -> Callable:
     """The scalar form of `kinpose.minimise.dense_solution`."""
 
     def solution(params, weights, settings, offsets, free, right):
-        normal = _normal(form, params, weights, settings[0], offsets)
+        (size,) = settings
+        _, places, screws = _pose(form, params, size, offsets)
+        masses = scale(1.0 / (size * size), weights)
+        bodies = equations.bodies_of(form.tree, places, masses, [(0.0, 0.0, 0.0)] * len(masses))
+        normal = equations.normal_of(form.tree, bodies, screws)
         return [equations.solve(*_factor(normal, 0.0, free), right)]
 
     return solution
-
-
-def _normal(form: Form, params, weights, size, offsets) -> dict:
-    _, places, screws = _pose(form, params, size, offsets)
-    masses = scale(1.0 / (size * size), weights)
-    bodies = equations.bodies_of(form.tree, places, masses, [(0.0, 0.0, 0.0)] * len(masses))
-    return equations.normal_of(form.tree, bodies, screws)
 
 
 def _pose(form: Form, params, size, offsets):

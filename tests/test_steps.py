@@ -13,8 +13,8 @@ from test_kinematics import OBJECTS, close, random_params
 
 from kinpose import Joint, build_skeleton, fit_params, forward_kinematics
 from kinpose.fused import fused
-from kinpose.minimise import dense_observability, dense_solution, dense_step, units
-from kinpose.steps import form_of, observability_program, solution_program, step_program
+from kinpose.minimise import dense_solution, dense_step, units
+from kinpose.steps import form_of, solution_program, step_program
 
 BATCH = 5
 
@@ -65,14 +65,6 @@ def test_a_step(x64, skeleton):
             limits = tuple(map(shared, limits))
             for a, b in zip(kernel(*rows, *limits), dense(*rows, *limits), strict=True):
                 close(a, b, SOLVED)
-
-
-@every_object
-def test_observability(x64, skeleton):
-    params, _, weights, _, _ = draw(skeleton)
-    rows = params, weights, shared([size_of(skeleton)]), shared(skeleton.offsets)
-    kernel, dense = both(observability_program, dense_observability, skeleton)
-    close(1 / kernel(*rows)[0], 1 / dense(*rows)[0], SOLVED)
 
 
 @every_object
