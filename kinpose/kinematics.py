@@ -31,7 +31,8 @@ def forward_kinematics(params: jax.Array, skeleton: Skeleton) -> jax.Array:
     Angles of up to 1e4 rad keep the digits that float32 gives them.
 
     A function that closes over the skeleton, rather than have `jax.jit` pass it in, runs and
-    compiles faster: its offsets are then known when tracing, and their zeros cost nothing.
+    compiles faster: its offsets are then known when tracing, and their zeros cost nothing. (One
+    with zeros in other places compiles anew.)
 
     Args:
       params: (D,) one value per dof, rad or the skeleton's length unit. For a batch:

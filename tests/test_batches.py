@@ -11,7 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from test_kinematics import FLOAT32, FLOAT64, HUMAN, OBJECTS, close, random_params, with_offsets
+from test_kinematics import (
+    FLOAT32,
+    FLOAT64,
+    HUMAN,
+    OBJECTS,
+    close,
+    every_object,
+    every_object_the_human_slowly,
+    random_params,
+    with_offsets,
+)
 
 from data.motion import MOTION_DIR
 from kinpose import Joint, build_skeleton, forward_kinematics, joint_jacobian, joint_transforms
@@ -26,12 +36,6 @@ BATCH = 60
 BLOCKS = 301  # of small calls, the last one not full
 MANY = 4099  # window reductions, in blocks, the last one not full
 
-every_object = pytest.mark.parametrize("skeleton", OBJECTS.values(), ids=OBJECTS)
-every_object_the_human_slowly = pytest.mark.parametrize(
-    "skeleton",
-    [pytest.param(HUMAN, marks=pytest.mark.slow), *list(OBJECTS.values())[1:]],
-    ids=OBJECTS,
-)
 functions = pytest.mark.parametrize(
     "function", [forward_kinematics, joint_transforms, joint_jacobian]
 )
@@ -76,7 +80,7 @@ def test_the_loop_gives_what_is_written_out(x64, skeleton, details):
     close_trees(found, expected, FLOAT64)
 
 
-@every_object
+@every_object_the_human_slowly
 def test_derivatives_in_both_modes(x64, skeleton):
     random = np.random.default_rng(1)
     weights = random.normal(size=(BATCH, skeleton.num_keypoints, skeleton.ndim))

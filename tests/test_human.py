@@ -359,7 +359,10 @@ def test_a_circular_mean_is_no_mean_of_numbers():
     np.testing.assert_allclose(np.abs(mean), [180, 20], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n == "fitted_joint_l1" else ()) for n in METHODS],
+)
 def test_every_method_begins_at_the_mean_pose_and_can_learn(name, people):
     method, scale = make_method(name, people), np.full(2, 1 / 1900, np.float32)
     start = jax.jit(method.predict)(np.zeros((2, method.num_outputs), np.float32), scale)

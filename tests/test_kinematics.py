@@ -32,6 +32,11 @@ OBJECTS = {
     "random_3d_b": reference.random_skeleton(np.random.default_rng(1), 3, 7),
 }
 every_object = pytest.mark.parametrize("skeleton", OBJECTS.values(), ids=OBJECTS)
+every_object_the_human_slowly = pytest.mark.parametrize(
+    "skeleton",
+    [pytest.param(HUMAN, marks=pytest.mark.slow), *list(OBJECTS.values())[1:]],
+    ids=OBJECTS,
+)
 a_few_objects = pytest.mark.parametrize(
     "skeleton",
     [HUMAN, OBJECTS["random_2d"], OBJECTS["random_3d_a"]],
@@ -172,10 +177,8 @@ def test_third_derivative_is_the_limit_of_differences(x64):
 @pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
 def test_derivative_by_bones_is_the_limit_of_differences(x64, skeleton, mode):
     params = random_params(skeleton)
-    expected = differences(
-        lambda offsets: forward_kinematics(params, with_offsets(skeleton, offsets)),
-        skeleton.offsets,
-    )
+    positions = jax.jit(lambda offsets: forward_kinematics(params, with_offsets(skeleton, offsets)))
+    expected = differences(positions, skeleton.offsets)
     derivative = jax.jit(mode(forward_kinematics, argnums=1))(params, skeleton).offsets
     close(derivative.reshape(expected.shape), expected, DIFFERENCES)
 
@@ -183,10 +186,8 @@ def test_derivative_by_bones_is_the_limit_of_differences(x64, skeleton, mode):
 @a_few_objects
 def test_mixed_derivative_is_the_limit_of_differences(x64, skeleton):
     params = random_params(skeleton)
-    expected = differences(
-        lambda offsets: joint_jacobian(params, with_offsets(skeleton, offsets))[1],
-        skeleton.offsets,
-    )
+    slopes = jax.jit(lambda offsets: joint_jacobian(params, with_offsets(skeleton, offsets))[1])
+    expected = differences(slopes, skeleton.offsets)
     for derivative in (
         jax.jacfwd(jax.jacrev(forward_kinematics), argnums=1),
         jax.jacrev(lambda p, s: joint_jacobian(p, s)[1], argnums=1),

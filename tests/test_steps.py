@@ -9,7 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_kinematics import OBJECTS, close, random_params
+from test_kinematics import (
+    OBJECTS,
+    close,
+    every_object,
+    every_object_the_human_slowly,
+    random_params,
+)
 
 from kinpose import Joint, build_skeleton, fit_params, forward_kinematics
 from kinpose.fused import fused
@@ -20,8 +26,6 @@ BATCH = 5
 
 # Two ways to eliminate a matrix whose condition is up to 1 / kinpose.steps.OPEN.
 SOLVED = 1e-6
-
-every_object = pytest.mark.parametrize("skeleton", OBJECTS.values(), ids=OBJECTS)
 
 
 def draw(skeleton, seed=0):
@@ -67,7 +71,7 @@ def test_a_step(x64, skeleton):
                 close(a, b, SOLVED)
 
 
-@every_object
+@every_object_the_human_slowly
 def test_a_solution_for_free_dofs_and_its_transpose(x64, skeleton):
     params, _, weights, right, free = draw(skeleton)
     rows = params, weights, shared([size_of(skeleton)]), shared(skeleton.offsets), free, right
