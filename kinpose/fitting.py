@@ -188,9 +188,7 @@ def _in_rounds(solve, problems, states, skeleton: Skeleton):
 
 def report(joints, points, weights, skeleton: Skeleton, states: State) -> Fit:
     """Completes the solutions of a batch; all but `states` may carry derivatives."""
-    params, *frozen, still = jax.lax.stop_gradient((states.params, weights, skeleton))
-    size, unit = units(still, params.dtype)
-    observability = observability_of(params, *frozen, still) * (size / unit)[None]
+    observability = observability_of(*jax.lax.stop_gradient((states.params, weights, skeleton)))
     return jax.vmap(_report_one, in_axes=(0, 0, 0, None, 0, 0))(
         joints, points, weights, skeleton, states, observability
     )

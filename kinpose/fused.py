@@ -1,9 +1,9 @@
 """Programs of scalars that run over a batch of rows, with all their derivatives.
 
 A CPU gets kernels that are made for it, by `kinpose.small_calls` or, where there are many
-examples or several devices, `kinpose.windows`. Other platforms fuse by
-themselves and get the program as it is; on GPU results are kept from being joined before
-they are known, as each would bring its own chain along.
+examples or several devices, `kinpose.windows`. Other platforms fuse by themselves and get the
+program as it is; on GPU results are kept from being joined before they are known, as each
+would bring its own chain along.
 
 Derivatives of a program are programs again, to any order in both modes.
 

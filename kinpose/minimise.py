@@ -201,17 +201,16 @@ def _eliminate(matrix, right) -> jax.Array:
 
 
 def observability_of(params, weights, skeleton: Skeleton) -> jax.Array:
-    """(B, D) least way that the keypoints go, in sizes, per unit of a dof, other dofs free.
+    """(B, D) least way that the keypoints go per unit of a dof, other dofs free.
 
     Matrices do for what is asked for once a pose: a program written out would take longer to
     compile than to run for a hundred thousand poses.
     """
-    offsets = jnp.asarray(skeleton.offsets, params.dtype).ravel()
-    form = jax.tree.structure(skeleton)
+    size, unit = units(skeleton, params.dtype)
 
     def one(pose):
-        inverse = jnp.diagonal(_inverse(_jacobian(form, *pose, offsets)))
-        return jnp.sqrt(jnp.maximum(1.0 / inverse - OPEN, 0.0))
+        inverse = jnp.diagonal(_inverse(_jacobian(*pose, skeleton)))
+        return jnp.sqrt(jnp.maximum(1.0 / inverse - OPEN, 0.0)) * size / unit
 
     in_blocks = functools.partial(jax.lax.map, one, batch_size=_BLOCK)
     return jax.lax.platform_dependent((params, weights), cpu=in_blocks, default=jax.vmap(one))
@@ -230,7 +229,7 @@ def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
 
 def dense_solution(form, params, weights, settings, offsets, free, right) -> list:
     """What `solution_of` gives; the settings are the size (1,)."""
-    inverse = _inverse(_jacobian(form, params, weights, offsets) * free[None, :])
+    inverse = _inverse(_jacobian(params, weights, _rebuild(form, offsets)) * free[None, :])
     return [free * jnp.matmul(inverse, right * free, precision="highest")]
 
 
@@ -239,8 +238,7 @@ def _inverse(jacobian) -> jax.Array:
     return _eliminate(normal, jnp.eye(len(normal), dtype=normal.dtype))
 
 
-def _jacobian(form, params, weights, offsets):
-    skeleton = _rebuild(form, offsets)
+def _jacobian(params, weights, skeleton: Skeleton) -> jax.Array:
     points = jnp.zeros((skeleton.num_keypoints, skeleton.ndim), params.dtype)
     hold = jnp.zeros((), params.dtype)
     return linearise(Problem(points, weights, params, hold), params, skeleton)[1]

@@ -1,4 +1,4 @@
-"""Programs of scalars as window reductions: for large batches, and long programs, on a CPU.
+"""Programs of scalars as window reductions: for large batches, and several devices, on a CPU.
 
 The window reduction is the one operation of many operands and many results that XLA on CPU
 compiles as a whole, vectorises and divides among threads. With windows of one element the
