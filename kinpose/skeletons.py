@@ -40,21 +40,37 @@ HUMAN36M_KEYPOINTS = (
 )
 """The 17 joints of the Human3.6M protocol, in its order."""
 
-HUMAN_LIMITS = {
-    limb: bounds
-    for side in ("left", "right")
-    for limb, bounds in (
-        (f"{side}_knee_flexion", (0.0, math.radians(160))),
-        (f"{side}_elbow_flexion", (0.0, math.radians(160))),
-        (f"{side}_hip_rotation", (-math.radians(90), math.radians(90))),
-    )
+_LIMITS_DEG = {
+    "spine_roll": (-60, 60),
+    "spine_yaw": (-90, 90),
+    "neck_yaw": (-100, 100),
+    "neck_pitch": (-90, 90),
+    "neck_roll": (-75, 75),
+    **{
+        f"{side}_{dof}": bounds
+        for side in ("left", "right")
+        for dof, bounds in (
+            ("hip_flexion", (-60, 150)),
+            ("hip_abduction", (-60, 90)),
+            ("hip_rotation", (-90, 90)),
+            ("knee_flexion", (-15, 160)),
+            ("shoulder_flexion", (-90, 210)),
+            ("shoulder_abduction", (-90, 90)),
+            ("shoulder_rotation", (-120, 210)),
+            ("elbow_flexion", (-15, 160)),
+        )
+    },
 }
-"""Knees and elbows of `human_17` bend one way, and thighs twist by a quarter turn at most.
 
-This takes away no pose but the most folded limbs: a hinge bent backwards is the same pose as
-one bent forwards below a limb twisted by half a turn, and of the two ways to write a hip's
-three angles one has the smaller twist. The other angles of hips and shoulders stay free:
-their limits depend on each other (Sec. 3.1 of the paper; Akhter and Black, 2015).
+HUMAN_LIMITS = {
+    dof: (math.radians(low), math.radians(high)) for dof, (low, high) in _LIMITS_DEG.items()
+}
+"""How far the joints of people go, with room for the hypermobile and for errors of the points.
+
+Every orientation of a joint has one triple of angles within them: of the two triples that turn a
+joint alike, the middle angles are x and 180 degrees - x, and no middle angle here reaches beyond
+90 degrees. So a knee that goes a little beyond straight is a small negative angle, and not a thigh
+turned by half a turn. The pelvis has no limits: people roll and lie.
 """
 
 
