@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.euler import closer_to_limits, limbs_of, other_triple
+from kinpose.angles import balls_of, nearest_turn, other_triple
 from kinpose.kinematics import joint_transforms
 from kinpose.rodrigues import rotation_parts
 from kinpose.skeleton import Motion, Skeleton
@@ -23,6 +23,12 @@ _DECAY = 0.03
 
 _BEND = 0.7
 """Where joints of one angle start (rad): a straight limb does not tell its own twist."""
+
+_OTHER_WAY = 0.3
+"""How much (rad) a limb must be outside its limits to be taken to bend against its hinge."""
+
+_TOO_FAR = 1.5
+"""Distances of points in lengths of the bones between them: what no person can do."""
 
 _SWEEPS, _SWEEPS_WITHIN = 3, 2
 """Rounds over the angles of one joint, first wherever they lead and then within the limits."""
@@ -62,7 +68,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
 
     def place_joint(carry, row):
         params, frames, places = carry
-        joint, parent, point, influence, slides, turns, flips, offset, rotation, position = row
+        joint, parent, point, influence, slides, turns, flips, bends, offset, rotation, position = row
         frame, place = frames[parent], places[parent] + frames[parent] @ offset
         own = jnp.where(parent < 0, center, place)
         own = jnp.where((point >= 0) & (weights[point] > 0), joints[point], own)
@@ -74,7 +80,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
         model = (ends - position[None]) @ rotation
         data = (joints - place[None]) @ frame
         covariance = data.T @ (model * (weights * influence)[:, None])
-        params = _turn(params, limits, turns, flips, covariance)
+        params = _turn(params, limits, turns, flips, bends, covariance)
         for motion in turns:
             frame = frame @ motion.rotation(params)
         return (params, frames.at[joint].set(frame), places.at[joint].set(place)), None
@@ -86,7 +92,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     return params
 
 
-def _turn(params, limits, turns: "Sequence[_Row]", flips, covariance) -> jax.Array:
+def _turn(params, limits, turns: "Sequence[_Row]", flips, bends, covariance) -> jax.Array:
     """Angles that maximise trace(R^T covariance), R the product of the rotations, in turn.
 
     First without limits; then within them, from the triple of angles that is closer to them.
@@ -110,12 +116,71 @@ def _turn(params, limits, turns: "Sequence[_Row]", flips, covariance) -> jax.Arr
         return sweep(limits, params)
     params = sweeps(_SWEEPS, None, params)
     if len(turns) == 3:
+        angles = [motion.amount(params) for motion in turns]
+        triples = [angles, other_triple(angles)]
+        half = [[a, b, c + np.pi] for a, b, c in triples]  # the limb bends the other way
+        ways = [_within(turns, limits, triple) for triple in (*triples, *half)]
+        costs = jnp.stack([cost for _, cost in ways])
+        costs += jnp.array([0.0, 0.0, *[_OTHER_WAY + 1e9 * (1.0 - bends)] * 2], costs.dtype)
+        best = jnp.argmin(costs)
         other = params
-        angles = other_triple(jnp.stack([motion.amount(params) for motion in turns]))
-        for motion, angle in zip(turns, angles, strict=True):
-            other = motion.set(other, angle)
-        params = jnp.where(flips, closer_to_limits(params, other, limits), params)
+        for i, motion in enumerate(turns):
+            chosen = jnp.stack([triple[i] for triple, _ in ways])[best]
+            other = motion.set(other, chosen)
+        params = jnp.where(flips, other, params)
     return sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits.T))
+
+
+def _within(turns, limits, angles) -> tuple[list, jax.Array]:
+    """Angles with the full turns that bring them towards their limits, and what is outside."""
+    found, outside = [], 0.0
+    for motion, angle in zip(turns, angles, strict=True):
+        own = motion.dof > 0
+        low = jnp.max(jnp.where(own, limits[:, 0], -jnp.inf))
+        high = jnp.min(jnp.where(own, limits[:, 1], jnp.inf))
+        middle = jnp.where(jnp.isfinite(high - low), 0.5 * (low + high), 0.0)
+        angle = nearest_turn(angle, middle)
+        outside += jnp.abs(angle - jnp.clip(angle, low, high))
+        found.append(angle)
+    return found, outside
+
+
+def plausible(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> jax.Array:
+    """Which points are not too far from most others for the bones between them.
+
+    Args:
+      joints: (..., K, n) points; those of weight zero may be anything finite.
+      weights: (..., K).
+      skeleton: the tree.
+
+    Returns:
+      (..., K) bool.
+    """
+    reach = _reach(skeleton, joints.dtype)
+    apart = jnp.linalg.norm(joints[..., :, None, :] - joints[..., None, :, :], axis=-1)
+    seen = (weights > 0)[..., None, :]
+    far = jnp.sum(seen & (apart > _TOO_FAR * reach), axis=-1)
+    return 2 * far <= jnp.sum(seen, axis=-1)
+
+
+def _reach(skeleton: Skeleton, dtype) -> jax.Array:
+    """(K, K) the length of the bones between two keypoints; infinite where something slides."""
+    between = np.zeros((skeleton.num_keypoints, skeleton.num_keypoints, skeleton.num_joints), bool)
+    paths = []
+    for joint in skeleton.keypoints:
+        path = set()
+        while joint >= 0:
+            path.add(joint)
+            joint = skeleton.parents[joint]
+        paths.append(path)
+    slides = {j for j, own in enumerate(skeleton.motions) if any(m.kind == "t" for m in own)}
+    endless = np.zeros(between.shape[:2])
+    for k, one in enumerate(paths):
+        for m, other in enumerate(paths):
+            between[k, m, list(one ^ other)] = True
+            endless[k, m] = np.inf if slides & (one ^ other) else 0.0
+    lengths = jnp.linalg.norm(jnp.asarray(skeleton.offsets, dtype), axis=-1)
+    return jnp.asarray(between, dtype) @ lengths + jnp.asarray(endless, dtype)
 
 
 class _Row(NamedTuple):
@@ -173,8 +238,10 @@ def _tables(skeleton: Skeleton) -> tuple:
     points = np.array([order.get(joint, -1) for joint in joints], np.int32)
     parents = np.array(skeleton.parents, np.int32)
     slides, turns = _rows(skeleton, "t"), _rows(skeleton, "r")
-    flips = np.isin(joints, [limb.joint for limb in limbs_of(skeleton)])
-    return joints, parents, points, _influence(skeleton), slides, turns, flips
+    balls = balls_of(skeleton)
+    flips = np.isin(joints, [ball.joint for ball in balls])
+    bends = np.isin(joints, [ball.joint for ball in balls if ball.hinges]).astype(float)
+    return joints, parents, points, _influence(skeleton), slides, turns, flips, bends
 
 
 def _influence(skeleton: Skeleton) -> np.ndarray:

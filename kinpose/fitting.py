@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from kinpose.alignment import align_params
+from kinpose.alignment import align_params, plausible
 from kinpose.dtypes import at_least_float32
-from kinpose.euler import limbs_of, turn_pressed_limbs
 from kinpose.kinematics import forward_kinematics
 from kinpose.minimise import (
     Problem,
@@ -25,18 +25,27 @@ from kinpose.minimise import (
     solution_of,
     units,
 )
+from kinpose.restarts import FEW_RESTARTS, num_restarts, start_of
 from kinpose.skeleton import Skeleton
+from kinpose.steps import trust
 
 _ITERATIONS = {"least_squares": 60, "gradient_descent": 3000}
 
 _GROUP = 512
 """Fewest poses that are fitted apart from the others of their batch."""
 
-_ROUNDS = 3
-"""How often a pose is fitted: again by other angles, each time it is stopped by a limit."""
+_SAME = 1.01
+"""Costs that differ by no more than this factor are the same."""
 
-_SAME, _NOTHING = 1.01, 1e-10
-"""Costs (squared sizes) that differ by no more than this factor, and this, are the same."""
+_FOUND = 1e-8
+"""Cost (squared sizes) of a pose that has been found: 0.1 mm, for a person, at one joint."""
+
+_PRESSED = 1e-4
+"""Slope of the cost (squared sizes per rad or size) that counts as pressing against a limit."""
+
+STATUS = ("solved", "at a limit", "out of steps")
+"""What `Fit.status` says, by number: no step lowers the cost; none that the limits allow does,
+though they hold some dof back; or it was still on its way."""
 
 
 class Fit(NamedTuple):
@@ -46,11 +55,14 @@ class Fit(NamedTuple):
       params: (..., D) rad or the skeleton's length unit. Differentiable.
       residuals: (..., K) distance of each keypoint from its point; NaN where it is missing.
       iterations: (...) steps tried.
-      converged: (...) whether the last step could move no joint by more than the tolerance.
+      converged: (...) whether the status is "solved".
       observability: (..., D) how firmly the points hold a dof: the distance, over all
         keypoints together, by which they must move per unit of the dof at least, whatever
         the other dofs do to hide it. Zero for the twist of a straight arm. Noise of s in the
         points makes an error of about s / observability in the dof.
+      status: (...) what was reached, a number of `STATUS`.
+      trust: (..., K) factor by which a robust fit weighs a point, 1 without; 0 where it is
+        missing.
     """
 
     params: jax.Array
@@ -58,6 +70,8 @@ class Fit(NamedTuple):
     iterations: jax.Array
     converged: jax.Array
     observability: jax.Array
+    status: jax.Array
+    trust: jax.Array
 
 
 def fit_params(
@@ -66,14 +80,15 @@ def fit_params(
     *,
     weights: jax.Array | None = None,
     init: jax.Array | None = None,
+    robust: float | None = None,
     method: str = "least_squares",
     max_iterations: int | None = None,
     tolerance: float = 3e-6,
 ) -> Fit:
     """Fits a skeleton to points: ModelFit (Sec. 3.2).
 
-    Limits of the skeleton hold; a limb that comes to rest against one is tried again from
-    other angles of the same pose, which are taken if they lead further. `params` can be
+    Limits of the skeleton hold; poses that they stop, and those of skeletons whose root cannot
+    turn, are tried again from other starts. `params` can be
     differentiated with respect to `joints`, `weights` and the skeleton's offsets, by the
     implicit function theorem in its Gauss-Newton form, exact where the residual is small:
     d params / d joints = (J'WJ + damping)^-1 J'W. Dofs at a limit, and dofs that the points
@@ -85,6 +100,9 @@ def fit_params(
       weights: (K,) or (..., K) factors of the squared distances, 1 by default.
       init: (D,) or (..., D) where to start; by default from `align_params`, which needs no
         knowledge of the pose.
+      robust: for points some of which are far off: the distance (the skeleton's length unit)
+        at which a point begins to lose its weight, some times the usual error of a point. The
+        loss is then Geman and McClure's, r^2 / (1 + r^2 / robust^2), in place of r^2.
       method: "least_squares", Levenberg-Marquardt on the analytic Jacobian, or
         "gradient_descent", plain descent on Eq. 3 with a step that adapts: the paper's.
       max_iterations: steps to try, by default 60 or 3000.
@@ -95,7 +113,8 @@ def fit_params(
       The fit, in the dtype of `joints` (at least float32).
 
     Raises:
-      ValueError: for arguments of wrong shape or type, or an unknown method.
+      ValueError: for arguments of wrong shape or type, negative weights, an unknown method, or
+        a `robust` that is not positive.
 
     Example:
       >>> from kinpose.skeletons import human_17
@@ -112,21 +131,36 @@ def fit_params(
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (joints, weights, init))
     steps = _ITERATIONS[method] if max_iterations is None else max_iterations
     with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
-        fit = fit_batch(*flat, skeleton, method=method, max_iterations=steps, tolerance=tolerance)
+        fit = fit_batch(
+            *flat,
+            checked_softness(robust, joints.dtype),
+            skeleton,
+            method=method,
+            max_iterations=steps,
+            tolerance=tolerance,
+        )
     return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), fit)
 
 
 @functools.partial(jax.jit, static_argnames=("method", "max_iterations"))
-def fit_batch(joints, weights, init, skeleton, *, method, max_iterations, tolerance) -> Fit:
+def fit_batch(
+    joints, weights, init, softness, skeleton, *, method, max_iterations, tolerance
+) -> Fit:
     """Fits (B, K, n) points with (B, K) weights, from `init` (B, D) or from nothing."""
     points, weights = jax.vmap(seen_points)(joints, weights)
-    *frozen, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
-    start = jax.vmap(align_params, in_axes=(0, 0, None))(*frozen, still) if init is None else init
-    problems = Problem(*frozen, anchor=start, hold=jnp.zeros(len(start), start.dtype))
-    states = jax.vmap(first_state, in_axes=(0, 0, None))(problems, start, still)
+    points, used, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
+    used = used / jnp.maximum(jnp.max(used, axis=-1, keepdims=True), jnp.finfo(used.dtype).tiny)
+    if init is None:
+        sure = plausible(points, used, still) | (softness == 0)
+        starts = jax.vmap(align_params, in_axes=(0, 0, None))(points, used * sure, still)
+    else:
+        starts = init
+    problems = Problem(points, used, jnp.broadcast_to(softness, (len(points),)))
+    states = jax.vmap(first_state, in_axes=(0, 0, None))(problems, starts, still)
     solve_one = functools.partial(minimise, skeleton=still, method=method, tolerance=tolerance)
     solve = functools.partial(_in_groups, solve_one, problems, max_iterations=max_iterations)
-    return report(joints, points, weights, skeleton, _in_rounds(solve, problems, states, still))
+    states = _with_restarts(solve, problems, states, still)
+    return report(joints, points, weights, softness, skeleton, states)
 
 
 def _in_groups(solve, problems, states, max_iterations: int):
@@ -154,59 +188,86 @@ def _in_groups(solve, problems, states, max_iterations: int):
     return jax.lax.while_loop(lambda states: jnp.any(todo(states)), advance, states)
 
 
-def _in_rounds(solve, problems, states, skeleton: Skeleton):
-    """Minimises, and tries poses that come to rest against a limit again by other angles.
-
-    At a limit no step leads to the same pose by other angles, from where it may go on.
-    """
-    if not limbs_of(skeleton):
+def _with_restarts(solve, problems, states, skeleton: Skeleton):
+    """Minimises, and again from other starts the poses that came to rest without a solution."""
+    count = num_restarts(skeleton)
+    if not count:
         return solve(states)
+
+    def is_stuck(problem, state):
+        slopes = slopes_of(problem, state.params, skeleton)
+        pressed = pressed_at_limit(state.params, slopes, skeleton) & (jnp.abs(slopes) > _PRESSED)
+        return (state.cost > _FOUND) & (jnp.any(pressed) | (count > FEW_RESTARTS))
+
+    def again(problem, state, number):
+        start = first_state(problem, start_of(number, state.params, skeleton), skeleton)
+        return start._replace(iterations=jnp.zeros_like(state.iterations))
 
     @jax.vmap
     def choose(first, one, other):
         return jax.tree.map(functools.partial(jnp.where, first), one, other)
 
-    def turn(problem, state):
-        other = first_state(problem, turn_pressed_limbs(state.params, skeleton), skeleton)
-        moved = jnp.any(other.params != state.params)
-        return other, moved & (other.cost < _SAME * state.cost + _NOTHING)
-
-    def round_of(_, carry):
-        best, trial = carry
+    def round_of(carry):
+        number, best, trial, steps, stuck = carry
         found = solve(trial)
-        better = _SAME * found.cost < best.cost
-        best = choose(better, found, best)
-        other, same = jax.vmap(turn)(problems, best)
-        done = best._replace(converged=jnp.ones_like(best.converged))
-        trial = choose(better & same, other, done)
-        return best, trial._replace(iterations=found.iterations)
+        steps += jnp.where(stuck, found.iterations, 0)
+        best = choose(_SAME * found.cost < best.cost, found, best)
+        stuck &= jax.vmap(is_stuck)(problems, best)
+        trial = jax.vmap(again, in_axes=(0, 0, None))(problems, best, number)
+        trial = choose(stuck, trial, best._replace(converged=jnp.ones_like(stuck)))
+        return number + 1, best, trial, steps, stuck
 
     nothing = states._replace(cost=jnp.full_like(states.cost, jnp.inf))
-    best, last = jax.lax.fori_loop(0, _ROUNDS, round_of, (nothing, states))
-    return best._replace(iterations=last.iterations)
+    todo = jnp.ones_like(states.converged)
+    carry = jnp.int32(0), nothing, states, jnp.zeros_like(states.iterations), todo
+    _, best, _, steps, _ = jax.lax.while_loop(
+        lambda carry: (carry[0] <= count) & jnp.any(carry[-1]), round_of, carry
+    )
+    return best._replace(iterations=steps)
 
 
-def report(joints, points, weights, skeleton: Skeleton, states: State) -> Fit:
+def slopes_of(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
+    """(D,) derivative of the cost, in squared sizes per rad or size."""
+    size, unit = units(skeleton, params.dtype)
+    positions, back = jax.vjp(lambda params: forward_kinematics(params, skeleton), params)
+    miss = positions - problem.joints
+    pull = problem.weights * trust(jnp.sum(jnp.square(miss), axis=-1), problem.softness)
+    return back(pull[:, None] * miss)[0] * unit / size**2
+
+
+def report(joints, points, weights, softness, skeleton: Skeleton, states: State) -> Fit:
     """Completes the solutions of a batch; all but `states` may carry derivatives."""
     observability = observability_of(*jax.lax.stop_gradient((states.params, weights, skeleton)))
-    return jax.vmap(_report_one, in_axes=(0, 0, 0, None, 0, 0))(
-        joints, points, weights, skeleton, states, observability
+    return jax.vmap(_report_one, in_axes=(0, 0, 0, None, None, 0, 0))(
+        joints, points, weights, softness, skeleton, states, observability
     )
 
 
-def _report_one(joints, points, weights, skeleton: Skeleton, state: State, observability) -> Fit:
-    params, *frozen, still = jax.lax.stop_gradient((state.params, weights, skeleton))
+def _report_one(
+    joints, points, weights, softness, skeleton: Skeleton, state: State, observability
+) -> Fit:
+    params, weights_there, still = jax.lax.stop_gradient((state.params, weights, skeleton))
     size, unit = units(still, params.dtype)
     positions = forward_kinematics(params, skeleton)
     _, back = jax.vjp(lambda params: forward_kinematics(params, still), params)
-    gradient = back(weights[:, None] * (positions - points))[0] * unit / size**2
-    miss = jax.lax.stop_gradient(positions) - jax.lax.stop_gradient(joints)
+    miss = jax.lax.stop_gradient(positions - points)
+    trusted = trust(jnp.sum(jnp.square(miss), axis=-1), softness)
+    gradient = back((weights * trusted)[:, None] * (positions - points))[0] * unit / size**2
+    slopes = jax.lax.stop_gradient(gradient) / jnp.maximum(
+        jnp.max(weights_there), jnp.finfo(params.dtype).tiny
+    )
+    stopped = pressed_at_limit(params, slopes, still) & (jnp.abs(slopes) > _PRESSED)
+    status = jnp.where(state.converged, jnp.where(jnp.any(stopped), 1, 0), 2)
+    seen = jnp.all(jnp.isfinite(joints), axis=-1)
+    away = jax.lax.stop_gradient(positions) - jax.lax.stop_gradient(joints)
     return Fit(
-        params=_follow(params, *frozen, gradient, still),
-        residuals=jnp.linalg.norm(miss, axis=-1),
+        params=_follow(params, weights_there * trusted, gradient, still),
+        residuals=jnp.linalg.norm(away, axis=-1),
         iterations=state.iterations,
-        converged=state.converged,
+        converged=status == 0,
         observability=observability,
+        status=status.astype(jnp.int32),
+        trust=jnp.where(seen, trusted, 0.0),
     )
 
 
@@ -242,7 +303,23 @@ def checked_points(joints, weights, skeleton: Skeleton) -> tuple[jax.Array, jax.
         )
     joints = at_least_float32(joints, "joints")
     weights = jnp.ones(shape[0]) if weights is None else weights
-    return joints, checked_shape(weights, joints.shape[:-1], "weights").astype(joints.dtype)
+    weights = checked_shape(weights, joints.shape[:-1], "weights").astype(joints.dtype)
+    if not isinstance(weights, jax.core.Tracer):
+        wrong = np.asarray(~(weights >= 0) | ~jnp.isfinite(weights))
+        if wrong.any():
+            raise ValueError(
+                f"weights must be finite and at least 0, but got {np.asarray(weights)[wrong][0]}."
+            )
+    return joints, weights
+
+
+def checked_softness(robust, dtype) -> jax.Array:
+    """The inverse square of the distance `robust` of `fit_params`, zero for None."""
+    if robust is None:
+        return jnp.zeros((), dtype)
+    if not isinstance(robust, jax.core.Tracer) and not (np.ndim(robust) == 0 and 0 < robust < np.inf):
+        raise ValueError(f"robust must be a positive distance, or None, but got {robust!r}.")
+    return 1.0 / jnp.square(jnp.asarray(robust, dtype))
 
 
 def checked_shape(value, shape: tuple, name: str) -> jax.Array:

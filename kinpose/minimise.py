@@ -12,10 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose.angles import real_limits
 from kinpose.fused import fused
 from kinpose.kinematics import forward_kinematics, joint_jacobian
 from kinpose.skeleton import Skeleton
-from kinpose.steps import OPEN, STRIDE, form_of, solution_program, step_program
+from kinpose.steps import OPEN, STRIDE, blunt, form_of, solution_program, step_program, trust
+from kinpose.turning import after_turns, away_from, by_turns, stiffened, turning_of
 
 _BLOCK = 256
 """Poses whose matrices a CPU inverts together: so many fit its cache."""
@@ -26,8 +28,9 @@ class Problem(NamedTuple):
 
     joints: Any  # (K, n), missing ones zero
     weights: Any  # (K,), missing ones zero
-    anchor: Any  # (D,) where the dofs are held
-    hold: Any  # how firmly, in sizes per rad
+    softness: Any  # inverse square of the distance at which points lose their weight, or zero
+    anchor: Any = None  # (D,) where the dofs are held
+    hold: Any = None  # how firmly, in sizes per rad
 
 
 class State(NamedTuple):
@@ -85,16 +88,17 @@ def minimise(
 
 def _newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> tuple:
     """Levenberg-Marquardt: Gauss-Newton, damped in proportion to the diagonal."""
+    if problem.hold is not None:
+        return _propose(problem, params, damping, skeleton)
     size, _ = units(skeleton, params.dtype)
-    limits = jnp.asarray(skeleton.limits, params.dtype)
     rows = (
         params,
         problem.joints.ravel(),
         problem.weights,
-        problem.anchor,
-        jnp.stack([problem.hold, size, damping]),
+        jnp.stack([size, damping, problem.softness]),
         jnp.asarray(skeleton.offsets, params.dtype).ravel(),
-        *limits.T,
+        *jnp.asarray(skeleton.limits, params.dtype).T,
+        *real_limits(skeleton, params.dtype),
     )
     return _run_either(step_program, dense_step, skeleton, *rows)
 
@@ -124,7 +128,9 @@ def _rebuild(form, offsets, limits=None) -> Skeleton:
     return dataclasses.replace(skeleton, offsets=offsets.reshape(skeleton.num_joints, -1))
 
 
-def dense_step(form, params, points, weights, anchor, settings, offsets, low, high) -> list:
+def dense_step(
+    form, params, points, weights, settings, offsets, low, high, lowest, highest
+) -> list:
     """A step of Levenberg-Marquardt from a skeleton's structure and rows of numbers.
 
     Args:
@@ -132,56 +138,78 @@ def dense_step(form, params, points, weights, anchor, settings, offsets, low, hi
       params: (D,) where to start.
       points: (K * n,) to come close to.
       weights: (K,) of the points.
-      anchor: (D,) where the dofs are held.
-      settings: (3,) how firmly, the skeleton's size, and the damping.
+      settings: (3,) the skeleton's size, the damping, and the softness.
       offsets: (J * n,) bones.
       low: (D,) lowest values.
       high: (D,) highest values.
+      lowest: (D,) those of `low` that stop a motion, see `kinpose.angles.real_limits`.
+      highest: (D,) the same of `high`.
 
     Returns:
       The proposed parameters (D,), and (3,): their cost, the predicted gain, and the square
       of the way that the step promises to move the joints.
     """
+    del lowest, highest  # follow from the others
     skeleton = _rebuild(form, offsets, jnp.stack([low, high], axis=1))
-    hold, _, damping = settings
-    problem = Problem(points.reshape(-1, skeleton.ndim), weights, anchor, hold)
-    return _propose(problem, params, damping, skeleton, _newton_move)
+    _, damping, softness = settings
+    problem = Problem(points.reshape(-1, skeleton.ndim), weights, softness)
+    return _propose(problem, params, damping, skeleton)
+
+
+def _propose(problem: Problem, params, damping, skeleton: Skeleton) -> list:
+    """`dense_step` of a problem that may hold its dofs."""
+    low, high = jnp.asarray(skeleton.limits, params.dtype).T
+    size, unit = units(skeleton, params.dtype)
+    turning = turning_of(params, skeleton)
+    residual, by_angle, by_dof = linearise(problem, params, skeleton, turning)
+    slopes, stiffness = residual @ by_angle, jnp.zeros_like(params)
+    pull, pull_on_angles = stiffness, stiffness
+    if problem.hold is not None:
+        stiffness = jnp.full_like(params, jnp.square(problem.hold))
+        pull = stiffness * (params - problem.anchor) / unit
+        pull_on_angles = pull
+        if turning is not None:
+            dofs = turning.balls.dofs
+            turns = away_from(params, problem.anchor, turning)[0] * stiffness[0]
+            pull = pull.at[dofs].set(turns)
+            pull_on_angles = pull.at[dofs].set(jnp.einsum("rcb,cb->rb", turning.axes, turns))
+    pressed = pressed_at_limit(params, slopes + pull_on_angles, skeleton)
+    fixed = pressed
+    if turning is not None:
+        fixed = pressed.at[turning.balls.dofs].set(False)
+    by_dof = jnp.where(fixed[None, :], 0.0, by_dof)
+    stiffness = jnp.where(fixed, 0.0, stiffness)
+    gradient = residual @ by_dof + jnp.where(fixed, 0.0, pull)
+    matrix = normal_matrix(by_dof, damping, stiffness)
+    if turning is not None:
+        matrix = stiffened(matrix, pressed, turning)
+    moves = jnp.clip(-_eliminate(matrix, gradient[:, None])[:, 0], -STRIDE, STRIDE)
+    moved = jnp.clip(params + moves * unit, low, high)
+    change = (moved - params) / unit
+    if turning is not None:
+        angles, turns = after_turns(params, moves, low, high, turning)
+        moved, change = (
+            x.at[turning.balls.dofs].set(y) for x, y in ((moved, angles), (change, turns))
+        )
+    ways = by_dof @ change
+    promised = jnp.dot(ways, ways) + jnp.dot(stiffness, jnp.square(change))
+    predicted = -jnp.dot(gradient, change) - 0.5 * promised
+    return [moved, jnp.stack([cost_of(problem, moved, skeleton), predicted, promised])]
 
 
 def _descent_step(problem: Problem, params, damping, skeleton: Skeleton) -> tuple:
     """Down the gradient; the inverse of the damping is the rate."""
-    return _propose(problem, params, damping, skeleton, _descent_move)
-
-
-def _propose(problem: Problem, params, damping, skeleton: Skeleton, move_of) -> list:
     low, high = jnp.asarray(skeleton.limits, params.dtype).T
     _, unit = units(skeleton, params.dtype)
-    residual, jacobian = linearise(problem, params, skeleton)
+    residual, jacobian, _ = linearise(problem, params, skeleton)
     gradient = residual @ jacobian
-    at_limit = pressed_at_limit(params, gradient, skeleton)
-    jacobian = jnp.where(at_limit[None, :], 0.0, jacobian)
-    move = jnp.clip(move_of(jnp.where(at_limit, 0.0, gradient), jacobian, damping), -STRIDE, STRIDE)
+    pressed = pressed_at_limit(params, gradient, skeleton)
+    move = jnp.clip(-jnp.where(pressed, 0.0, gradient) / (1e3 * damping), -STRIDE, STRIDE)
     moved = jnp.clip(params + move * unit, low, high)
-    promised = jacobian @ ((moved - params) / unit)
-    square = jnp.dot(promised, promised)
-    predicted = -jnp.dot(promised, residual) - 0.5 * square
-    return [moved, jnp.stack([cost_of(problem, moved, skeleton), predicted, square])]
-
-
-def _newton_move(gradient, jacobian, damping) -> jax.Array:
-    return -_eliminate(normal_matrix(jacobian, damping), gradient[:, None])[:, 0]
-
-
-def _descent_move(gradient, jacobian, damping) -> jax.Array:
-    del jacobian
-    return -gradient / (1e3 * damping)
-
-
-def normal_matrix(jacobian, damping=0.0) -> jax.Array:
-    """J'J + damping diag(J'J), and enough more that it is never singular."""
-    normal = jnp.matmul(jacobian.T, jacobian, precision="highest")
-    damping += 100 * jnp.finfo(normal.dtype).eps
-    return normal + jnp.diag(damping * jnp.diagonal(normal) + OPEN)
+    ways = jacobian @ ((moved - params) / unit)
+    promised = jnp.dot(ways, ways)
+    predicted = -jnp.dot(ways, residual) - 0.5 * promised
+    return [moved, jnp.stack([cost_of(problem, moved, skeleton), predicted, promised])]
 
 
 def _eliminate(matrix, right) -> jax.Array:
@@ -238,33 +266,59 @@ def _inverse(jacobian) -> jax.Array:
     return _eliminate(normal, jnp.eye(len(normal), dtype=normal.dtype))
 
 
+def normal_matrix(jacobian, damping=0.0, stiffness=0.0) -> jax.Array:
+    """J'J + damping diag(J'J), and enough more that it is never singular."""
+    normal = jnp.matmul(jacobian.T, jacobian, precision="highest")
+    diagonal = jnp.diagonal(normal) + stiffness
+    damping += 100 * jnp.finfo(normal.dtype).eps
+    return normal + jnp.diag(stiffness + damping * diagonal + OPEN)
+
+
 def _jacobian(params, weights, skeleton: Skeleton) -> jax.Array:
     points = jnp.zeros((skeleton.num_keypoints, skeleton.ndim), params.dtype)
-    hold = jnp.zeros((), params.dtype)
-    return linearise(Problem(points, weights, params, hold), params, skeleton)[1]
+    problem = Problem(points, weights, jnp.zeros((), params.dtype))
+    return linearise(problem, params, skeleton)[1]
 
 
-def linearise(problem: Problem, params, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
-    """Weighted residuals and Jacobian, in sizes, with the rows that hold the dofs."""
+def linearise(problem: Problem, params, skeleton: Skeleton, turning=None) -> tuple:
+    """Weighted residuals (K * n,) and Jacobians (K * n, D), in sizes.
+
+    The first Jacobian is by the dofs; in the second a ball's dofs are turns about the axes of
+    the world.
+    """
     size, unit = units(skeleton, params.dtype)
     positions, jacobian = joint_jacobian(params, skeleton)
-    root = jnp.sqrt(problem.weights)[:, None] / size
-    residual = ((positions - problem.joints) * root).ravel()
-    jacobian = (jacobian * root[:, :, None] * unit[None, None, :]).reshape(len(residual), -1)
-    pull = problem.hold * (params - problem.anchor) / unit
-    holds = problem.hold * jnp.eye(len(params), dtype=params.dtype)
-    return jnp.concatenate([residual, pull]), jnp.concatenate([jacobian, holds])
+    miss = positions - problem.joints
+    trusted = problem.weights * trust(jnp.sum(jnp.square(miss), axis=-1), problem.softness)
+    root = jnp.sqrt(trusted)[:, None] / size
+    by_dof = jacobian
+    if turning is not None:
+        by_dof = by_turns(jacobian, positions, turning, skeleton)
+    residual = (miss * root).ravel()
+    by_angle, by_dof = (
+        (x * root[:, :, None] * unit[None, None, :]).reshape(len(residual), -1)
+        for x in (jacobian, by_dof)
+    )
+    return residual, by_angle, by_dof
 
 
 def cost_of(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
     """Eq. 3 in squared sizes, and what holds the dofs."""
     size, unit = units(skeleton, params.dtype)
-    miss = (forward_kinematics(params, skeleton) - problem.joints) / size
-    pull = problem.hold * (params - problem.anchor) / unit
-    return 0.5 * (jnp.sum(problem.weights[:, None] * jnp.square(miss)) + jnp.sum(jnp.square(pull)))
+    miss = forward_kinematics(params, skeleton) - problem.joints
+    squares = blunt(jnp.sum(jnp.square(miss), axis=-1), problem.softness)
+    cost = jnp.dot(problem.weights, squares) / size**2
+    if problem.hold is not None:
+        square = jnp.square((params - problem.anchor) / unit)
+        turning = turning_of(params, skeleton)
+        if turning is not None:
+            _, turns = away_from(params, problem.anchor, turning)
+            square = square.at[turning.balls.dofs].set(turns[None, :] / 3)
+        cost += jnp.square(problem.hold) * jnp.sum(square)
+    return 0.5 * cost
 
 
 def pressed_at_limit(params, gradient, skeleton: Skeleton) -> jax.Array:
     """Dofs at a limit that descent would leave."""
-    low, high = jnp.asarray(skeleton.limits, params.dtype).T
-    return ((params <= low) & (gradient > 0)) | ((params >= high) & (gradient < 0))
+    lowest, highest = real_limits(skeleton, params.dtype)
+    return ((params <= lowest) & (gradient > 0)) | ((params >= highest) & (gradient < 0))

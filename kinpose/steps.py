@@ -10,9 +10,20 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 import kinpose.normal_equations as equations
-from kinpose.arithmetic import dot, plus, scale, times, vector_difference, vector_sum
+from kinpose.angles import Ball, balls_of, turned
+from kinpose.arithmetic import (
+    cross,
+    dot,
+    matrix_times,
+    plus,
+    scale,
+    times,
+    vector_difference,
+    vector_sum,
+)
 from kinpose.normal_equations import Drive
 from kinpose.skeleton import Skeleton
 from kinpose.tree import Tree, make_tree
@@ -24,8 +35,13 @@ STRIDE = 1.0
 OPEN = 1e-6
 """Squared observability, in sizes per rad, below which a dof counts as left open."""
 
+STIFF = 1e3
+"""How much stiffer a ball is against an angle at its limit than in all directions together."""
+
 _MOST = 3000
 """Products of a solution, about; a program of more takes long to compile."""
+
+_AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
 class Form(NamedTuple):
@@ -34,6 +50,7 @@ class Form(NamedTuple):
     tree: Tree
     drives: tuple[Drive, ...]
     is_angle: tuple[bool, ...]
+    balls: tuple[Ball, ...]
 
 
 def form_of(skeleton: Skeleton) -> Form | None:
@@ -41,7 +58,8 @@ def form_of(skeleton: Skeleton) -> Form | None:
     index = {name: i for i, name in enumerate(skeleton.dof_names)}
     motions = (motion for joint in skeleton.motions for motion in joint)
     drives = tuple(Drive(index[m.dof], m.multiplier, m.bias) for m in motions)
-    form = Form(make_tree(skeleton, "positions"), drives, skeleton.is_angle)
+    tree = make_tree(skeleton, "positions")
+    form = Form(tree, drives, skeleton.is_angle, balls_of(skeleton))
     if not drives:
         return None
     counts = np.bincount([e for _, e in equations.filled(equations.pairs_of(form.tree, drives))])
@@ -52,41 +70,67 @@ def form_of(skeleton: Skeleton) -> Form | None:
 def step_program(form: Form) -> Callable:
     """The scalar form of `kinpose.minimise.dense_step`."""
 
-    def step(params, points, weights, anchor, settings, offsets, low, high):
-        hold, size, damping = settings
+    def step(params, points, weights, settings, offsets, low, high, lowest, highest):
+        size, damping, softness = settings
         units, masses = _units(form, size), scale(1.0 / (size * size), weights)
-        joints, places, screws = _pose(form, params, size, offsets)
-        pulls = _pulls(params, anchor, hold, units)
+        joints, hinges, places = _pose(form, params, offsets)
+        angles = _screws(form, joints, hinges, size)
+        turns = _screws(form, joints, _world_axes(form, joints, hinges), size)
         misses = _misses(form, joints, points)
-        forces = list(map(scale, masses, misses))
-        bodies = equations.bodies_of(form.tree, places, masses, forces)
-        gradient = equations.gradient_of(form.tree, bodies, screws, len(params))
-        gradient = vector_sum(gradient, scale(hold, pulls))
-        free = [
-            1.0 - (((x <= a) & (g > 0)) | ((x >= b) & (g < 0))).astype(g.dtype)
-            for x, g, a, b in zip(params, gradient, low, high, strict=True)
+        masses = [times(m, trust(dot(miss, miss), softness)) for m, miss in zip(masses, misses, strict=True)]
+        bodies = equations.bodies_of(form.tree, places, masses, list(map(scale, masses, misses)))
+        slopes = equations.gradient_of(form.tree, bodies, angles, len(params))
+        pressed = [
+            (((x <= a) & (g > 0)) | ((x >= b) & (g < 0))).astype(g.dtype)
+            for x, g, a, b in zip(params, slopes, lowest, highest, strict=True)
         ]
+        normal = equations.normal_of(form.tree, bodies, turns)
+        spins = {screw.dof: screw.spin for screw in angles}
+        for ball in form.balls:
+            _stiffen(normal, ball.dofs, [spins[d] for d in ball.dofs], pressed)
+        balled = {d for ball in form.balls for d in ball.dofs}
+        free = [1.0 if d in balled else 1.0 - p for d, p in enumerate(pressed)]
+        gradient = equations.gradient_of(form.tree, bodies, turns, len(params))
         gradient = tuple(map(times, gradient, free))
-        normal = equations.normal_of(form.tree, bodies, screws)
-        for d in range(len(params)):
-            normal[d, d] = plus(normal[d, d], hold * hold)
         found = equations.solve(*_factor(normal, damping, free), scale(-1.0, gradient))
+        moves = [_clip(-STRIDE, move, STRIDE) for move in found]
         moved = [
-            _clip(a, x + times(unit, _clip(-STRIDE, move, STRIDE)), b)
-            for x, move, unit, a, b in zip(params, found, units, low, high, strict=True)
+            _clip(a, x + times(unit, move), b)
+            for x, move, unit, a, b in zip(params, moves, units, low, high, strict=True)
         ]
         change = [(y - x) / unit for x, y, unit in zip(params, moved, units, strict=True)]
-        ways = equations.velocities_of(form.tree, screws, change, places)
-        held = scale(hold, change)
-        promised = plus(dot(masses, [dot(way, way) for way in ways]), dot(held, held))
-        gain = plus(dot(masses, list(map(dot, ways, misses))), dot(held, pulls))
-        predicted = -gain - 0.5 * promised
-        joints, *_ = _pose(form, moved, size, offsets)
-        squares = [dot(miss, miss) for miss in _misses(form, joints, points)]
-        pulls = _pulls(moved, anchor, hold, units)
-        return moved, [0.5 * (dot(masses, squares) + dot(pulls, pulls)), predicted, promised]
+        for ball in form.balls:
+            own, rotation = ball.dofs, joints[ball.joint].rotation
+            here, least, most, turn = ([row[d] for d in own] for row in (params, low, high, moves))
+            spin = matrix_times(ball.axes, matrix_times(zip(*rotation, strict=True), turn))
+            there, outside = turned(ball.hand, here, spin, least, most)
+            crept = combined([y - x for x, y in zip(here, there, strict=True)], [spins[d] for d in own])
+            for d, x, way, held in zip(own, there, turn, crept, strict=True):
+                moved[d], change[d] = x, lax.select(outside > 0, held, way)
+        ways = equations.velocities_of(form.tree, turns, change, places)
+        promised = dot(masses, [dot(way, way) for way in ways])
+        predicted = -dot(masses, list(map(dot, ways, misses))) - 0.5 * promised
+        joints, *_ = _pose(form, moved, offsets)
+        squares = [blunt(dot(miss, miss), softness) for miss in _misses(form, joints, points)]
+        return moved, [0.5 / (size * size) * dot(weights, squares), predicted, promised]
 
     return step
+
+
+def trust(square, softness):
+    """Geman and McClure's weight of a point: 1 where it is near, and less far away.
+
+    Args:
+      square: of its distance.
+      softness: the inverse square of the distance that is far; zero for none.
+    """
+    near = 1.0 / (1.0 + softness * square)
+    return near * near
+
+
+def blunt(square, softness):
+    """What a squared distance costs: at most the square of the distance that is far."""
+    return square / (1.0 + softness * square)
 
 
 @functools.lru_cache(maxsize=64)
@@ -95,7 +139,8 @@ def solution_program(form: Form) -> Callable:
 
     def solution(params, weights, settings, offsets, free, right):
         (size,) = settings
-        _, places, screws = _pose(form, params, size, offsets)
+        joints, hinges, places = _pose(form, params, offsets)
+        screws = _screws(form, joints, hinges, size)
         masses = scale(1.0 / (size * size), weights)
         bodies = equations.bodies_of(form.tree, places, masses, [(0.0, 0.0, 0.0)] * len(masses))
         normal = equations.normal_of(form.tree, bodies, screws)
@@ -104,13 +149,52 @@ def solution_program(form: Form) -> Callable:
     return solution
 
 
-def _pose(form: Form, params, size, offsets):
-    """Joints in the world, the keypoints counted from the root, and how dofs move them."""
+def _pose(form: Form, params, offsets):
+    """Joints and hinges in the world, and the keypoints counted from the root."""
     joints, hinges = walk(form.tree, equations.amounts_of(params, form.drives), offsets)
     origin = joints[0].place  # moments about a far point would lose digits
-    places = [vector_difference(joints[j].place, origin) for j in form.tree.keypoints]
-    screws = equations.screws_of(hinges, form.tree, form.drives, origin)
-    return joints, places, equations.scaled(screws, _units(form, size))
+    return joints, hinges, [vector_difference(joints[j].place, origin) for j in form.tree.keypoints]
+
+
+def _screws(form: Form, joints, hinges, size):
+    """How dofs move the joints, for places counted from the root."""
+    screws = equations.screws_of(hinges, form.tree, form.drives, joints[0].place)
+    return equations.scaled(screws, _units(form, size))
+
+
+def _world_axes(form: Form, joints, hinges) -> list:
+    """The hinges, those of balls turned to the axes of the world."""
+    hinges, first = list(hinges), np.cumsum([0, *map(len, form.tree.motions)])
+    for ball in form.balls:
+        for i, axis in enumerate(_AXES):
+            m = first[ball.joint + 1] - 3 + i
+            hinges[m] = hinges[m]._replace(axis=axis, pivot=joints[ball.joint].place)
+    return hinges
+
+
+def _stiffen(normal: dict, dofs, axes, pressed) -> None:
+    """Lets a ball turn only such that angles at their limits stay: those that are pressed."""
+    trace = normal[dofs[0], dofs[0]] + normal[dofs[1], dofs[1]] + normal[dofs[2], dofs[2]] + OPEN
+    for d, way in zip(dofs, normals_of(axes), strict=True):
+        stiff = STIFF * trace * pressed[d]
+        for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):
+            pair = min(dofs[i], dofs[j]), max(dofs[i], dofs[j])
+            normal[pair] = plus(normal[pair], stiff * times(way[i], way[j]))
+
+
+def normals_of(axes) -> tuple:
+    """For each angle of a ball the unit vector across which turns leave it as it is.
+
+    Args:
+      axes: of the three rotations in the world.
+    """
+    first, middle, last = axes
+    return cross(middle, last), middle, cross(first, middle)
+
+
+def combined(factors, vectors) -> tuple:
+    """A sum of vectors times factors."""
+    return functools.reduce(vector_sum, map(scale, factors, vectors))
 
 
 def _misses(form: Form, joints, points) -> list[tuple]:
@@ -125,10 +209,6 @@ def _misses(form: Form, joints, points) -> list[tuple]:
 
 def _units(form: Form, size) -> list:
     return [1.0 if angle else size for angle in form.is_angle]
-
-
-def _pulls(params, anchor, hold, units) -> list:
-    return [(x - a) * (hold / unit) for x, a, unit in zip(params, anchor, units, strict=True)]
 
 
 def _factor(normal: dict, damping, free) -> tuple:

@@ -6,8 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.euler import limbs_of, other_triple
-from kinpose.fitting import Fit, checked_points, checked_shape, fit_batch, report, seen_points
+from kinpose.angles import balls_of, orientation_of, side_by_side, triple_of
+from kinpose.fitting import (
+    Fit,
+    checked_points,
+    checked_shape,
+    checked_softness,
+    fit_batch,
+    report,
+    seen_points,
+)
 from kinpose.minimise import Problem, cost_of, first_state, minimise
 from kinpose.skeleton import Skeleton
 
@@ -21,6 +29,7 @@ def fit_sequence(
     *,
     weights: jax.Array | None = None,
     init: jax.Array | None = None,
+    robust: float | None = None,
     hold: float = 0.03,
     max_iterations: int = 60,
     tolerance: float = 1e-5,
@@ -36,6 +45,7 @@ def fit_sequence(
       skeleton: the tree.
       weights: (K,) or (T, K).
       init: (D,) the frame before the first, to continue a recording piece by piece.
+      robust: as in `fit_params`.
       hold: observability, in sizes per rad, at which the points and the frame before count
         the same.
       max_iterations: steps to try per frame.
@@ -53,56 +63,71 @@ def fit_sequence(
     if init is not None:
         init = checked_shape(init, (skeleton.num_dofs,), "init").astype(joints.dtype)
     with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
-        return _fit_frames(joints, weights, skeleton, init, hold, max_iterations, tolerance)
+        softness = checked_softness(robust, joints.dtype)
+        return _fit_frames(
+            joints, weights, softness, skeleton, init, hold, max_iterations, tolerance
+        )
 
 
 @functools.partial(jax.jit, static_argnames="max_iterations")
-def _fit_frames(joints, weights, skeleton, init, hold, max_iterations, tolerance) -> Fit:
+def _fit_frames(joints, weights, softness, skeleton, init, hold, max_iterations, tolerance) -> Fit:
     points, weights = jax.vmap(seen_points)(joints, weights)
-    *frozen, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
+    points, used, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
     fresh = fit_batch(
-        *frozen, None, still, method="least_squares", max_iterations=20, tolerance=tolerance
+        points,
+        used,
+        None,
+        softness,
+        still,
+        method="least_squares",
+        max_iterations=20,
+        tolerance=tolerance,
     )
+    neutral = jnp.asarray(_relaxed(still), joints.dtype)
 
     def follow(before, frame):
         points, weights, other = frame
-        problem = Problem(points, weights, before, jnp.asarray(hold, points.dtype))
-        state = minimise(
-            problem,
-            first_state(problem, before, still),
-            still,
-            "least_squares",
-            max_iterations,
-            tolerance,
-        )
-        free = problem._replace(hold=jnp.zeros_like(problem.hold))
-        other, own = (_nearest_turn(x, before, still) for x in (other, state.params))
+        anchor = before + neutral * (jnp.clip(0.0, *still_limits) - before)
+        problem = Problem(points, weights, softness, anchor, jnp.asarray(hold, points.dtype))
+        start = first_state(problem, before, still)
+        state = minimise(problem, start, still, "least_squares", max_iterations, tolerance)
+        free = Problem(points, weights, softness)
+        other, own = (_nearest_triples(x, before, still) for x in (other, state.params))
         lost = cost_of(free, state.params, still) > 1.05 * cost_of(free, other, still) + _CLEARLY
         state = state._replace(params=jnp.where(lost, other, own))
         return state.params, state
 
+    still_limits = jnp.asarray(still.limits, joints.dtype).T
     before = fresh.params[0] if init is None else init
-    _, states = jax.lax.scan(follow, before, (*frozen, fresh.params))
-    return report(joints, points, weights, skeleton, states)
+    _, states = jax.lax.scan(follow, before, (points, used, fresh.params))
+    return report(joints, points, weights, softness, skeleton, states)
 
 
-def _nearest_turn(params, before, skeleton: Skeleton) -> jax.Array:
+def _relaxed(skeleton: Skeleton) -> np.ndarray:
+    """(D,) how fast what the points leave open goes back to its neutral angle, per frame."""
+    relaxed = np.zeros(skeleton.num_dofs)
+    return relaxed
+
+
+def _nearest_triples(params, before, skeleton: Skeleton) -> jax.Array:
     """The same pose by the angles nearest to the frame before.
 
-    An angle may gain full turns, and three about orthogonal axes have a second way.
+    An angle without limits may gain full turns, and three about orthogonal axes have a second
+    way.
     """
     low, high = jnp.asarray(skeleton.limits, params.dtype).T
     free = jnp.isinf(low) & jnp.isinf(high)
     period = jnp.asarray(_periods(skeleton), params.dtype)
     rounds = jnp.where(jnp.isfinite(period) & free, jnp.round((before - params) / period), 0.0)
     params = params + jnp.where(rounds != 0, rounds * period, 0.0)
-    for limb in limbs_of(skeleton):
-        dofs = np.array(limb.triple)
-        other = other_triple(params[dofs], near=before[dofs])
-        nearer = jnp.sum(jnp.abs(other - before[dofs])) < jnp.sum(jnp.abs(params - before)[dofs])
-        allowed = jnp.all((low[dofs] <= other) & (other <= high[dofs]))
-        params = params.at[dofs].set(jnp.where(nearer & allowed, other, params[dofs]))
-    return params
+    balls = side_by_side(balls_of(skeleton))
+    if not len(balls.joints):
+        return params
+    hand = balls.hand.astype(params.dtype)
+    here, near, *ends = (list(hand * x[balls.dofs]) for x in (params, before, low, high))
+    low, high = (list(map(f, *ends)) for f in (jnp.minimum, jnp.maximum))
+    found, _ = triple_of(orientation_of(here), near, low, high)
+    return params.at[balls.dofs].set(hand * jnp.stack(found))
 
 
 def _periods(skeleton: Skeleton) -> np.ndarray:

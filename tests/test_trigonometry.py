@@ -1,11 +1,11 @@
-"""Sine and cosine by polynomials, against NumPy's in float64."""
+"""Sines, cosines and arc tangents by polynomials, against NumPy's in float64."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kinpose.trigonometry import sine_and_cosine, with_polynomials
+from kinpose.trigonometry import arc_tangent, sine_and_cosine, with_polynomials
 
 
 @pytest.mark.parametrize("largest", [1e-30, 1.0, 3.2, 100.0, 1e4])
@@ -41,3 +41,13 @@ def test_a_program_is_the_same_function_without_sine_and_cosine(x64):
     assert ("sin", np.float32) not in names
     assert ("cos", np.float32) not in names
     assert ("sin", np.float64) in names
+
+
+@pytest.mark.parametrize("length", [1e-30, 1.0, 1e30])
+def test_arc_tangents_are_those_of_numpy(length):
+    angles = np.linspace(-3.14159, 3.14159, 100_001)
+    y, x = (np.float32(length * f(angles)) for f in (np.sin, np.cos))
+    expected = np.arctan2(y, x, dtype=float)
+    np.testing.assert_allclose(jax.jit(arc_tangent)(y, x), expected, rtol=3e-7, atol=0)
+    assert arc_tangent(np.float32(0), np.float32(0)) == 0
+    assert np.isnan(arc_tangent(np.float32(np.nan), np.float32(1)))

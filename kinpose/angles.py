@@ -1,0 +1,247 @@
+"""Angles: full turns, the two triples that write one orientation, and joints that turn freely.
+
+Three rotations about orthogonal axes (Cardan's angles) write each orientation twice: as
+(a, b, c) and as (a + pi, pi - b, c + pi). They are singular where the middle angle is a right
+one: there a and c turn about the same line. So a fit steps on the orientation of such a joint,
+a ball, and reads its angles off afterwards.
+
+In a ball's own axes, the order of its three rotations, it is Rx(a) Ry(b) Rz(c), with all three
+angles negated where these axes are left-handed. What works on numbers serves one pose, written
+out, and arrays of poses alike.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from kinpose.arithmetic import dot, minus, plus, scale, times
+from kinpose.skeleton import Motion, Skeleton
+
+_SINGULAR = 1e-5
+"""Cosine of the middle angle below which the first angle stays where it was: rounding makes it."""
+
+_OUTSIDE = 1e3
+"""How much more it costs a triple to be outside its limits than far from the one before."""
+
+_RIGHT = 1e-3
+"""A limit of a middle angle so near a right angle is none: beyond it the other triple begins."""
+
+
+class Ball(NamedTuple):
+    """A joint that turns freely.
+
+    Attributes:
+      joint: its index.
+      dofs: of its three rotations, in their order.
+      axes: their axes, orthonormal, as rows.
+      hinges: dofs of joints right below that only bend, across the third axis.
+    """
+
+    joint: int
+    dofs: tuple[int, int, int]
+    axes: tuple[tuple[float, float, float], ...]
+    hinges: tuple[int, ...]
+
+    @property
+    def hand(self) -> float:
+        """1 where the axes are right-handed, else -1."""
+        return float(np.sign(np.linalg.det(self.axes)))
+
+
+def balls_of(skeleton: Skeleton) -> tuple[Ball, ...]:
+    """The joints whose last motions are three rotations about orthogonal axes, each by a dof
+    of its own."""
+    return _balls(skeleton.motions, skeleton.parents, skeleton.dof_names)
+
+
+class Balls(NamedTuple):
+    """All balls of a skeleton, side by side; b of them.
+
+    Attributes:
+      joints: (b,) indices.
+      dofs: (3, b) of the first, second and last rotations.
+      axes: (3, 3, b) the axes: which rotation, which coordinate.
+      hand: (b,) 1 or -1.
+    """
+
+    joints: np.ndarray
+    dofs: np.ndarray
+    axes: np.ndarray
+    hand: np.ndarray
+
+
+def side_by_side(balls: Sequence[Ball]) -> Balls:
+    """The balls as arrays."""
+    return Balls(
+        np.array([ball.joint for ball in balls], np.int32),
+        np.array([ball.dofs for ball in balls], np.int32).reshape(-1, 3).T,
+        np.moveaxis(np.array([ball.axes for ball in balls]).reshape(-1, 3, 3), 0, -1),
+        np.array([ball.hand for ball in balls]),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _balls(motions: tuple[tuple[Motion, ...], ...], parents, dof_names) -> tuple[Ball, ...]:
+    dofs = [motion.dof for joint in motions for motion in joint]
+    balls = []
+    for joint, own in enumerate(motions):
+        turns = own[-3:]
+        axes = np.array([motion.axis for motion in turns])
+        plain = all(
+            (m.kind, m.multiplier, m.bias) == ("r", 1, 0) and dofs.count(m.dof) == 1 for m in turns
+        )
+        if len(turns) == 3 and plain and np.allclose(axes @ axes.T, np.eye(3), atol=1e-6):
+            below = [ms[0] for ms, parent in zip(motions, parents, strict=True)
+                     if parent == joint and len(ms) == 1]
+            bends = [m for m in below if m.kind == "r" and abs(np.dot(m.axis, axes[2])) < 1e-6]
+            triple, hinges = (
+                tuple(dof_names.index(m.dof) for m in ms) for ms in (turns, bends)
+            )
+            balls.append(Ball(joint, triple, tuple(map(tuple, axes.tolist())), hinges))
+    return tuple(balls)
+
+
+def real_limits(skeleton: Skeleton, dtype) -> tuple[jax.Array, jax.Array]:
+    """Lowest and highest angles, each (D,), at which motion can stop."""
+    low, high = jnp.asarray(skeleton.limits, dtype).T
+    middle = np.zeros(skeleton.num_dofs, bool)
+    middle[[ball.dofs[1] for ball in balls_of(skeleton)]] = True
+    return tuple(
+        jnp.where(middle & (jnp.abs(jnp.abs(limit) - math.pi / 2) < _RIGHT), none, limit)
+        for limit, none in ((low, -np.inf), (high, np.inf))
+    )
+
+
+def nearest_turn(angle, near):
+    """The angle plus the full turns that bring it within pi of another."""
+    return angle + 2 * math.pi * jnp.round((near - angle) / (2 * math.pi))
+
+
+def other_triple(angles: Sequence) -> list:
+    """The second triple of angles that gives the same orientation."""
+    a, b, c = angles
+    return [a + math.pi, math.pi - b, c + math.pi]
+
+
+def orientation_of(angles: Sequence) -> list[list]:
+    """Rx(a) Ry(b) Rz(c), rows of numbers."""
+    (sa, ca), (sb, cb), (sc, cc) = ((lax.sin(x), lax.cos(x)) for x in angles)
+    sasb, casb = times(sa, sb), times(ca, sb)
+    return [
+        [times(cb, cc), times(-1.0, times(cb, sc)), sb],
+        [plus(times(ca, sc), times(sasb, cc)), minus(times(ca, cc), times(sasb, sc)),
+         times(-1.0, times(sa, cb))],
+        [minus(times(sa, sc), times(casb, cc)), plus(times(sa, cc), times(casb, sc)),
+         times(ca, cb)],
+    ]
+
+
+def small_turn(spin: Sequence) -> list[list]:
+    """The rotation by 2 atan(|spin| / 2) about a vector, Cayley's: like exp without sines."""
+    x, y, z = (times(0.5, s) for s in spin)
+    square = dot((x, y, z), (x, y, z))
+    factor = 2.0 / (1.0 + square)
+    return [
+        [1.0 + factor * (x * x - square), factor * (x * y - z), factor * (x * z + y)],
+        [factor * (x * y + z), 1.0 + factor * (y * y - square), factor * (y * z - x)],
+        [factor * (x * z - y), factor * (y * z + x), 1.0 + factor * (z * z - square)],
+    ]  # fmt: skip
+
+
+def product(first: Sequence, second: Sequence) -> list[list]:
+    """Of two matrices, rows of numbers."""
+    columns = list(zip(*second, strict=True))
+    return [[dot(row, column) for column in columns] for row in first]
+
+
+def turned(hand, angles: Sequence, spin: Sequence, low: Sequence, high: Sequence) -> tuple:
+    """The angles of a ball after a turn, within limits.
+
+    Args:
+      hand: 1 where its axes are right-handed, else -1.
+      angles: its three angles, rad.
+      spin: about what it turns, by its own axes; see `small_turn`.
+      low: lowest angles.
+      high: highest angles.
+
+    Returns:
+      The three angles, nearest to those before, and by how much (rad) all together had to be
+      clipped.
+    """
+    near, *ends = (scale(hand, values) for values in (angles, low, high))
+    after = product(orientation_of(near), small_turn(scale(hand, spin)))
+    found, outside = triple_of(after, near, *(list(map(f, *ends)) for f in (lax.min, lax.max)))
+    return scale(hand, found), outside
+
+
+def triple_of(rotation: Sequence, near: Sequence, low: Sequence, high: Sequence) -> tuple:
+    """The angles of an orientation within limits.
+
+    Of the two triples it is the one that is less outside the limits or, where both are within,
+    nearer to another. What is outside is clipped, and the last angle follows.
+
+    Args:
+      rotation: Rx(a) Ry(b) Rz(c), rows of numbers.
+      near: three angles, to which those without limits are found within pi.
+      low: lowest angles.
+      high: highest angles.
+
+    Returns:
+      The three angles, and by how much (rad) all together were clipped.
+    """
+    (_, _, r02), (r10, r11, r12), (r20, r21, r22) = rotation
+    first = lax.atan2(
+        -r12 + _SINGULAR * lax.sin(near[0]),
+        r22 + _SINGULAR * lax.cos(near[0]),
+    )
+    sine, cosine = lax.sin(first), lax.cos(first)
+    one = [
+        first,
+        lax.atan2(r02, cosine * r22 - sine * r12),
+        lax.atan2(cosine * r10 + sine * r20, cosine * r11 + sine * r21),
+    ]
+    bounds = list(zip(near, low, high, strict=True))
+    one, two = (
+        [_towards(x, *bound) for x, bound in zip(triple, bounds, strict=True)]
+        for triple in (one, other_triple(one))
+    )
+    further = _cost(two, bounds) < _cost(one, bounds)
+    found = [lax.select(further, y, x) for x, y in zip(one, two, strict=True)]
+    clipped = [lax.min(lax.max(x, lo), hi) for x, (_, lo, hi) in zip(found, bounds, strict=True)]
+    a, b, _ = clipped
+    last = _towards(_last_angle(rotation, a, b), *bounds[2])
+    last = lax.min(lax.max(last, low[2]), high[2])
+    outside = sum(lax.abs(x - y) for x, y in zip(found, clipped, strict=True))
+    return [a, b, last], outside
+
+
+def _last_angle(rotation, a, b):
+    """The best third angle for two given ones."""
+    (r00, r01, _), (r10, r11, _), (r20, r21, _) = rotation
+    sa, ca, sb, cb = lax.sin(a), lax.cos(a), lax.sin(b), lax.cos(b)
+    n00 = cb * r00 - sb * (ca * r20 - sa * r10)
+    n01 = cb * r01 - sb * (ca * r21 - sa * r11)
+    return lax.atan2(ca * r10 + sa * r20 - n01, n00 + ca * r11 + sa * r21)
+
+
+def _towards(angle, near, low, high):
+    """With full turns to the middle of its limits, or to another angle where it has none."""
+    bounded = high - low < 4 * math.pi
+    middle = lax.select(bounded, 0.5 * (low + high), near)
+    return angle + 2 * math.pi * lax.round(
+        (middle - angle) * (0.5 / math.pi), lax.RoundingMethod.TO_NEAREST_EVEN
+    )
+
+
+def _cost(triple, bounds):
+    cost = 0.0
+    for x, (near, low, high) in zip(triple, bounds, strict=True):
+        outside = lax.max(low - x, lax.max(x - high, x - x))
+        cost = cost + _OUTSIDE * outside + lax.abs(x - near)
+    return cost
