@@ -128,7 +128,11 @@ def _turn(params, limits, turns: "Sequence[_Row]", flips, bends, covariance) -> 
             chosen = jnp.stack([triple[i] for triple, _ in ways])[best]
             other = motion.set(other, chosen)
         params = jnp.where(flips, other, params)
-    return sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits.T))
+        bent = flips & (best >= 2)  # to which the model, bent along the hinge, does not compare
+    else:
+        bent = False
+    params = jnp.clip(params, *limits.T)
+    return jnp.where(bent, params, sweeps(_SWEEPS_WITHIN, limits, params))
 
 
 def _within(turns, limits, angles) -> tuple[list, jax.Array]:

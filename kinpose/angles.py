@@ -118,6 +118,40 @@ def real_limits(skeleton: Skeleton, dtype) -> tuple[jax.Array, jax.Array]:
     )
 
 
+def into_limits(params: jax.Array, skeleton: Skeleton) -> jax.Array:
+    """The same pose by the angles that are least outside the limits.
+
+    Angles gain full turns; of each ball the better triple is taken, and if that is not enough
+    it turns by half a turn about its last axis while the hinges below bend the other way, which
+    is the same where a limb has one hinge.
+
+    Args:
+      params: (D,) one value per dof.
+      skeleton: the tree.
+
+    Returns:
+      (D,) parameters, perhaps beyond the limits.
+    """
+    low, high = jnp.asarray(skeleton.limits, params.dtype).T
+    angle = np.array(skeleton.is_angle, bool)
+    middle = jnp.where(jnp.isfinite(high - low), 0.5 * (low + high), params)
+
+    def towards(values):
+        return jnp.where(angle, nearest_turn(values, middle), values)
+
+    found = towards(params)
+    for ball in balls_of(skeleton):
+        own, hinges = np.array(ball.dofs), np.array(ball.hinges, int)
+        group = np.array([*own, *hinges])
+        ways = [found, found.at[own].set(jnp.stack(other_triple(found[own])))]
+        if len(hinges):
+            ways += [way.at[own[2]].add(math.pi).at[hinges].multiply(-1) for way in ways]
+        ways = jnp.stack([towards(way) for way in ways])
+        outside = jnp.sum(jnp.abs(ways - jnp.clip(ways, low, high))[:, group], axis=1)
+        found = ways[jnp.argmin(outside)]
+    return found
+
+
 def nearest_turn(angle, near):
     """The angle plus the full turns that bring it within pi of another."""
     return angle + 2 * math.pi * jnp.round((near - angle) / (2 * math.pi))
@@ -139,6 +173,22 @@ def orientation_of(angles: Sequence) -> list[list]:
          times(-1.0, times(sa, cb))],
         [minus(times(sa, sc), times(casb, cc)), plus(times(sa, cc), times(casb, sc)),
          times(ca, cb)],
+    ]
+
+
+def axes_of(angles: Sequence) -> list[list]:
+    """The axes of the three rotations in the ball's own frame, after them: rows of numbers."""
+    _, (sb, cb), (sc, cc) = ((lax.sin(x), lax.cos(x)) for x in angles)
+    return [[times(cb, cc), times(-1.0, times(cb, sc)), sb], [sc, cc, 0.0], [0.0, 0.0, 1.0]]
+
+
+def normals_of(angles: Sequence) -> list[list]:
+    """For each angle the unit vector, in the same frame, across which turns leave it as it is."""
+    _, (sb, cb), (sc, cc) = ((lax.sin(x), lax.cos(x)) for x in angles)
+    return [
+        [cc, times(-1.0, sc), 0.0],
+        [sc, cc, 0.0],
+        [times(-1.0, times(sb, cc)), times(sb, sc), cb],
     ]
 
 

@@ -5,6 +5,7 @@ are counted in the skeleton's size, so that lengths and angles compare and no to
 depends on the unit.
 """
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose.alignment import align_params, plausible
+from kinpose.angles import balls_of, into_limits
 from kinpose.dtypes import at_least_float32
 from kinpose.kinematics import forward_kinematics
 from kinpose.minimise import (
@@ -156,10 +158,13 @@ def fit_batch(
     else:
         starts = init
     problems = Problem(points, used, jnp.broadcast_to(softness, (len(points),)))
-    states = jax.vmap(first_state, in_axes=(0, 0, None))(problems, starts, still)
-    solve_one = functools.partial(minimise, skeleton=still, method=method, tolerance=tolerance)
-    solve = functools.partial(_in_groups, solve_one, problems, max_iterations=max_iterations)
-    states = _with_restarts(solve, problems, states, still)
+
+    def solve(states, limits):
+        within = dataclasses.replace(still, limits=limits)
+        one = functools.partial(minimise, skeleton=within, method=method, tolerance=tolerance)
+        return _in_groups(one, problems, states, max_iterations)
+
+    states = _with_restarts(solve, problems, starts, still, init is None)
     return report(joints, points, weights, softness, skeleton, states)
 
 
@@ -188,38 +193,54 @@ def _in_groups(solve, problems, states, max_iterations: int):
     return jax.lax.while_loop(lambda states: jnp.any(todo(states)), advance, states)
 
 
-def _with_restarts(solve, problems, states, skeleton: Skeleton):
-    """Minimises, and again from other starts the poses that came to rest without a solution."""
+def _with_restarts(solve, problems, starts, skeleton: Skeleton, free_first: bool) -> State:
+    """Minimises; from nothing first without limits of balls, which are in the way of their turns.
+
+    Poses that then come to rest without a solution are tried again from other starts.
+    """
     count = num_restarts(skeleton)
-    if not count:
-        return solve(states)
+    limits = jnp.asarray(skeleton.limits, starts.dtype)
+    limbs = [d for ball in balls_of(skeleton) for d in (*ball.dofs, *ball.hinges)]
+    free = limits.at[np.array(limbs, int)].set(jnp.array([-jnp.inf, jnp.inf], limits.dtype)[None])
 
-    def is_stuck(problem, state):
+    @jax.vmap
+    def state_at(problem, start):
+        return first_state(problem, start, skeleton)
+
+    @jax.vmap
+    def pressed_in(problem, state):
         slopes = slopes_of(problem, state.params, skeleton)
-        pressed = pressed_at_limit(state.params, slopes, skeleton) & (jnp.abs(slopes) > _PRESSED)
-        return (state.cost > _FOUND) & (jnp.any(pressed) | (count > FEW_RESTARTS))
-
-    def again(problem, state, number):
-        start = first_state(problem, start_of(number, state.params, skeleton), skeleton)
-        return start._replace(iterations=jnp.zeros_like(state.iterations))
+        return pressed_at_limit(state.params, slopes, skeleton) & (jnp.abs(slopes) > _PRESSED)
 
     @jax.vmap
     def choose(first, one, other):
         return jax.tree.map(functools.partial(jnp.where, first), one, other)
 
+    @functools.partial(jax.vmap, in_axes=(None, 0, 0))
+    def start_again(number, params, pressed):
+        other = start_of(number, params, pressed, skeleton)
+        return jnp.where(number < 0, into_limits(params, skeleton), other)
+
     def round_of(carry):
         number, best, trial, steps, stuck = carry
-        found = solve(trial)
+        found = solve(trial, jnp.where(number < 0, free, limits))
         steps += jnp.where(stuck, found.iterations, 0)
         best = choose(_SAME * found.cost < best.cost, found, best)
-        stuck &= jax.vmap(is_stuck)(problems, best)
-        trial = jax.vmap(again, in_axes=(0, 0, None))(problems, best, number)
+        pressed = pressed_in(problems, best)
+        limited = jnp.any(jnp.isfinite(limits))
+        held = jnp.any(pressed, axis=-1) | (count > FEW_RESTARTS)
+        stuck = jnp.where(number < 0, limited | held, stuck & held & (best.cost > _FOUND))
+        trial = state_at(problems, start_again(number, best.params, pressed))
         trial = choose(stuck, trial, best._replace(converged=jnp.ones_like(stuck)))
+        unknown = jnp.full_like(best.cost, jnp.inf)
+        best = best._replace(cost=jnp.where((number < 0) & limited, unknown, best.cost))
         return number + 1, best, trial, steps, stuck
 
-    nothing = states._replace(cost=jnp.full_like(states.cost, jnp.inf))
-    todo = jnp.ones_like(states.converged)
-    carry = jnp.int32(0), nothing, states, jnp.zeros_like(states.iterations), todo
+    first = state_at(problems, starts)
+    nothing = first._replace(cost=jnp.full_like(first.cost, jnp.inf))
+    todo = jnp.ones_like(first.converged)
+    number = jnp.int32(-1 if free_first else 0)
+    carry = number, nothing, first, jnp.zeros_like(first.iterations), todo
     _, best, _, steps, _ = jax.lax.while_loop(
         lambda carry: (carry[0] <= count) & jnp.any(carry[-1]), round_of, carry
     )

@@ -2,16 +2,25 @@
 
 A layout maps each keypoint of `human_17` to the names of one or more points, whose mean it
 is. A keypoint that the data set does not have is left out and counts as missing. Where the
-data set's joint lies elsewhere on the body, the entry is an approximation of ours.
+data set's joint lies elsewhere on the body, the entry is an approximation of ours. Nose and head
+come from a face where the data set has one (`kinpose.face`).
+
+Names are the same that differ only in case, in spaces and punctuation, or in what stands before
+the last colon or before all names alike: "mixamorig:LeftLeg" is "LeftLeg". Where that leaves two
+points for one name, the exact one is meant.
 """
 
+import itertools
 import json
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from kinpose.face import FACE, head_keypoints
 from kinpose.skeletons import HUMAN36M_KEYPOINTS
 
 
@@ -22,10 +31,13 @@ class Layout(NamedTuple):
       sources: keypoint of the model -> points whose mean it is.
       order: names of the points of an array without names, in order; () where the file
         carries the names.
+      face: names of the points that are nose, left eye, right eye, left ear and right ear, from
+        which the keypoints "nose" and "head" are derived; () where there are none.
     """
 
     sources: Mapping[str, tuple[str, ...]]
     order: tuple[str, ...] = ()
+    face: tuple[str, ...] = ()
 
 
 def _limbs(**words: str) -> dict[str, tuple[str, ...]]:
@@ -52,7 +64,6 @@ _COCO_LIMBS = _limbs(
 _COCO_HUMAN = {
     "pelvis": ("left_hip", "right_hip"),
     "neck": ("left_shoulder", "right_shoulder"),
-    "head": ("left_ear", "right_ear"),
     **_COCO_LIMBS,
 }
 _PAIRED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -85,8 +96,8 @@ _HIPS = ("LeftUpLeg", "RightUpLeg")
 
 LAYOUTS = {
     "human36m_17": Layout({name: (name,) for name in HUMAN36M_KEYPOINTS}, HUMAN36M_KEYPOINTS),
-    "coco_17": Layout(_COCO_HUMAN, _COCO_ORDER),
-    "mediapipe_33": Layout(_COCO_HUMAN, _MEDIAPIPE_ORDER),
+    "coco_17": Layout(_COCO_HUMAN, _COCO_ORDER, FACE),
+    "mediapipe_33": Layout(_COCO_HUMAN, _MEDIAPIPE_ORDER, FACE),
     "cmu": Layout(
         {
             "pelvis": ("lfemur", "rfemur"),
@@ -129,19 +140,24 @@ LAYOUTS = {
 """Known layouts.
 
 human36m_17: the 17 joints in the order of the Human3.6M protocol. coco_17: COCO keypoints;
-mediapipe_33: MediaPipe Pose landmarks; both have neither torso nor the nose joint (the base
-of the skull), and the ears stand for the head. cmu: BVH with the bone names of the CMU
+mediapipe_33: MediaPipe Pose landmarks; both have no torso, and nose, eyes and ears tell how the
+head is turned. cmu: BVH with the bone names of the CMU
 database's ASF files (lfemur, lhumerus, ...). cgspeed: BVH with the names of B. Hahne's
 conversion of that database (Hips, LeftUpLeg, LeftArm, ...). humanoid3d: the recordings under
 data/motions, whose Head is the top of the head.
 """
 
 
-def find_layout(names: Sequence[str]) -> str:
+DISPLAY_NAMES = {"nose": "nose (base of the skull)"}
+"""What keypoints are that data sets call otherwise: Human3.6M's nose lies within the head."""
+
+
+def find_layout(names: Sequence[str], positions: np.ndarray | None = None) -> str:
     """Name of the known layout whose points are all among `names`.
 
     Args:
       names: names of a recording's points.
+      positions: (T, N, 3) the points; if given, they must have the proportions of a person.
 
     Returns:
       A key of `LAYOUTS`, the one with the most keypoints.
@@ -149,25 +165,37 @@ def find_layout(names: Sequence[str]) -> str:
     Raises:
       ValueError: when there is none.
     """
-    known = set(names)
     fitting = {
-        key: len(layout.sources)
+        key: len(layout.sources) + 2 * bool(layout.face)
         for key, layout in LAYOUTS.items()
-        if known.issuperset(point for points in layout.sources.values() for point in points)
+        if not _absent(layout, _match(names, _wanted(layout)))
     }
     if not fitting:
         raise ValueError(
             f"no known layout ({', '.join(LAYOUTS)}) has all its points among the names "
             f"{list(names)}; give a name map."
         )
-    return max(fitting, key=fitting.get)
+    faults = {}
+    for key in sorted(fitting, key=fitting.get, reverse=True):
+        if positions is None:
+            return key
+        picked = pick_keypoints(positions, names, LAYOUTS[key], HUMAN36M_KEYPOINTS)
+        faults[key] = check_proportions(picked, HUMAN36M_KEYPOINTS)
+        if not faults[key]:
+            return key
+    key, found = next(iter(faults.items()))
+    raise ValueError(
+        f"the names are those of layout {key}, but the body is not a person's: {'; '.join(found)}; "
+        "give a name map."
+    )
 
 
 def load_layout(path: str | os.PathLike) -> Layout:
     """Reads a layout from a JSON file.
 
     The file holds an object: keypoint of the model -> name of a point, or a list of names
-    whose mean it is. The key "order" is optional: the list of the points' names, for arrays.
+    whose mean it is. Optional keys are "order", the list of the points' names, for arrays, and
+    "face", five names as of `Layout.face`.
 
     Args:
       path: the file.
@@ -192,8 +220,10 @@ def load_layout(path: str | os.PathLike) -> Layout:
             f"{os.fspath(path)}: a layout maps keypoints to a name or a list of names, but got "
             f"{json.dumps(content)[:200]}."
         )
-    order = tuple(lists.pop("order", ()))
-    return Layout({key: tuple(names) for key, names in lists.items()}, order)
+    order, face = (tuple(lists.pop(key, ())) for key in ("order", "face"))
+    if len(face) not in (0, len(FACE)):
+        raise ValueError(f"{os.fspath(path)}: a face is the names of {FACE}, but got {face}.")
+    return Layout({key: tuple(names) for key, names in lists.items()}, order, face)
 
 
 def pick_keypoints(
@@ -214,16 +244,158 @@ def pick_keypoints(
       ValueError: when the layout names a keypoint or a point that does not exist, or gives the
         model no keypoint at all.
     """
-    index = {name: i for i, name in enumerate(names)}
+    keypoints = list(keypoints)
+    sources, face = _indices(names, layout, keypoints)
     picked = np.full((len(points), len(keypoints), points.shape[-1]), np.nan)
-    unknown = [key for key in layout.sources if key not in keypoints]
-    absent = [s for source in layout.sources.values() for s in source if s not in index]
+    for key, source in sources.items():
+        picked[:, keypoints.index(key)] = np.mean(points[:, source], axis=1)
+    if face:
+        head = head_keypoints(points[:, face], picked[:, keypoints.index("neck")])
+        picked[:, [keypoints.index(key) for key in _HEAD]] = head
+    return picked
+
+
+def pick_confidence(
+    confidence: np.ndarray, names: Sequence[str], layout: Layout, keypoints: Sequence[str]
+) -> np.ndarray:
+    """Confidences of a model's keypoints: the least of their points'.
+
+    Args:
+      confidence: (T, N) of all points of the recording, 0 where a point is missing.
+      names: N names.
+      layout: which points stand for which keypoint.
+      keypoints: K names of the model's keypoints.
+
+    Returns:
+      (T, K) float64; 0 for keypoints that the layout does not have.
+
+    Raises:
+      ValueError: as `pick_keypoints`.
+    """
+    keypoints = list(keypoints)
+    sources, face = _indices(names, layout, keypoints)
+    picked = np.zeros((len(confidence), len(keypoints)))
+    for key, source in sources.items():
+        picked[:, keypoints.index(key)] = np.min(confidence[:, source], axis=1)
+    if face:  # missing points of the face are not used
+        seen = np.where(confidence[:, face] > 0, confidence[:, face], np.inf).min(axis=1)
+        picked[:, [keypoints.index(key) for key in _HEAD]] = np.where(seen < np.inf, seen, 0)[
+            :, None
+        ]
+    return picked
+
+
+def check_proportions(joints: np.ndarray, keypoints: Sequence[str]) -> list[str]:
+    """What about a body is unlike any person's: medians of bone lengths against each other.
+
+    The bounds leave room for children, for other definitions of the joints and for noise; what
+    they find is exchanged or foreign points.
+
+    Args:
+      joints: (T, K, 3) in any unit; NaN where missing.
+      keypoints: K names, of which those of `human_17` are looked at.
+
+    Returns:
+      A sentence for each ratio out of its bounds; none for a person, or where too little is there.
+    """
+    lengths = {}
+    for bone, (start, end) in _BONES.items():
+        if start in keypoints and end in keypoints:
+            ends = [joints[:, list(keypoints).index(name)] for name in (start, end)]
+            length = np.linalg.norm(ends[1] - ends[0], axis=-1)
+            if np.isfinite(length).any():
+                lengths[bone] = float(np.nanmedian(length))
+    faults = []
+    for (bone, other), (low, high) in _RATIOS.items():
+        if bone in lengths and other in lengths:
+            ratio = lengths[bone] / lengths[other] if lengths[other] > 0 else math.inf
+            if not low <= ratio <= high:
+                faults.append(f"{bone} / {other} is {ratio:.2f}, of people {low:g} to {high:g}")
+    return faults
+
+
+_BONES = {
+    f"{side} {bone}": (f"{side}_{start}", f"{side}_{end}")
+    for side in ("left", "right")
+    for bone, start, end in (
+        ("thigh", "hip", "knee"),
+        ("shank", "knee", "ankle"),
+        ("upper arm", "shoulder", "elbow"),
+        ("forearm", "elbow", "wrist"),
+    )
+} | {
+    "trunk": ("pelvis", "neck"),
+    "hips": ("left_hip", "right_hip"),
+    "shoulders": ("left_shoulder", "right_shoulder"),
+}
+_RATIOS = {
+    (f"{side} {bone}", f"{side} {other}"): bounds
+    for side in ("left", "right")
+    for bone, other, bounds in (
+        ("thigh", "shank", (0.6, 1.7)),
+        ("upper arm", "forearm", (0.6, 2.0)),
+        ("upper arm", "thigh", (0.35, 1.3)),
+    )
+} | {
+    **{
+        (f"left {bone}", f"right {bone}"): (0.7, 1.4)
+        for bone in ("thigh", "shank", "upper arm", "forearm")
+    },
+    ("trunk", "left thigh"): (0.7, 2.2),
+    ("trunk", "left upper arm"): (1.0, 3.2),
+    ("hips", "left thigh"): (0.1, 1.2),
+    ("shoulders", "trunk"): (0.2, 1.3),
+}
+"""Bounds of ratios; those of Human3.6M's mean person are near the geometric middle of most."""
+
+_HEAD = ("nose", "head")
+"""Keypoints that a face tells."""
+
+
+def _indices(names, layout: Layout, keypoints: list[str]) -> tuple[dict[str, list[int]], list[int]]:
+    """Indices of the points of each keypoint and of the face; the gate of layouts."""
+    derived = _HEAD if layout.face else ()
+    unknown = [key for key in (*layout.sources, *derived) if key not in keypoints]
+    found = _match(names, _wanted(layout))
+    absent = _absent(layout, found)
     if unknown or absent or not layout.sources:
         what = f"keypoints {unknown}" if unknown else f"points {absent}"
-        known = list(keypoints) if unknown else list(names)
+        known = keypoints if unknown else list(names)
         raise ValueError(f"the layout names {what}, which are not among {known}.")
-    for key, source in layout.sources.items():
-        picked[:, list(keypoints).index(key)] = np.mean(
-            [points[:, index[name]] for name in source], axis=0
-        )
-    return picked
+    if layout.face and ("neck" not in layout.sources or set(_HEAD) & set(layout.sources)):
+        raise ValueError("a layout with a face needs 'neck' and leaves out 'nose' and 'head'.")
+    sources = {key: [found[name] for name in source] for key, source in layout.sources.items()}
+    return sources, [found[name] for name in layout.face]
+
+
+def _wanted(layout: Layout) -> list[str]:
+    return [*itertools.chain(*layout.sources.values()), *layout.face]
+
+
+def _absent(layout: Layout, found: Mapping[str, int]) -> list[str]:
+    return [name for name in _wanted(layout) if name not in found]
+
+
+def _match(names: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
+    """Index of each wanted name that is there."""
+    exact = {name: i for i, name in enumerate(names)}
+    plain: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        plain.setdefault(_plain(name), []).append(i)
+    longest = max(map(_plain, wanted), key=len, default="")
+    prefixes = {name.removesuffix(longest) for name in plain if name.endswith(longest)} | {""}
+
+    def matched(prefix: str) -> dict[str, int]:
+        found = {}
+        for name in wanted:
+            alike = plain.get(prefix + _plain(name), [])
+            if name in exact or len(alike) == 1:
+                found[name] = exact[name] if name in exact else alike[0]
+        return found
+
+    return max(map(matched, sorted(prefixes, key=len)), key=len)
+
+
+def _plain(name: str) -> str:
+    """A name without what stands before the colon, without case, spaces and punctuation."""
+    return re.sub(r"[\W_]", "", name.rpartition(":")[2]).lower()

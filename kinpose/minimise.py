@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.angles import real_limits
+from kinpose.angles import balls_of, real_limits, side_by_side
 from kinpose.fused import fused
 from kinpose.kinematics import forward_kinematics, joint_jacobian
 from kinpose.skeleton import Skeleton
 from kinpose.steps import OPEN, STRIDE, blunt, form_of, solution_program, step_program, trust
-from kinpose.turning import after_turns, away_from, by_turns, stiffened, turning_of
+from kinpose.turning import after_turns, away_from, by_turns, on_angles, stiffened, turning_of
 
 _BLOCK = 256
 """Poses whose matrices a CPU inverts together: so many fit its cache."""
@@ -170,9 +170,9 @@ def _propose(problem: Problem, params, damping, skeleton: Skeleton) -> list:
         pull_on_angles = pull
         if turning is not None:
             dofs = turning.balls.dofs
-            turns = away_from(params, problem.anchor, turning)[0] * stiffness[0]
+            turns = away_from(params, problem.anchor, turning.balls)[0] * stiffness[0]
             pull = pull.at[dofs].set(turns)
-            pull_on_angles = pull.at[dofs].set(jnp.einsum("rcb,cb->rb", turning.axes, turns))
+            pull_on_angles = pull.at[dofs].set(on_angles(turns, turning))
     pressed = pressed_at_limit(params, slopes + pull_on_angles, skeleton)
     fixed = pressed
     if turning is not None:
@@ -283,8 +283,7 @@ def _jacobian(params, weights, skeleton: Skeleton) -> jax.Array:
 def linearise(problem: Problem, params, skeleton: Skeleton, turning=None) -> tuple:
     """Weighted residuals (K * n,) and Jacobians (K * n, D), in sizes.
 
-    The first Jacobian is by the dofs; in the second a ball's dofs are turns about the axes of
-    the world.
+    The first Jacobian is by the dofs; in the second a ball's dofs are turns about its own axes.
     """
     size, unit = units(skeleton, params.dtype)
     positions, jacobian = joint_jacobian(params, skeleton)
@@ -310,10 +309,10 @@ def cost_of(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
     cost = jnp.dot(problem.weights, squares) / size**2
     if problem.hold is not None:
         square = jnp.square((params - problem.anchor) / unit)
-        turning = turning_of(params, skeleton)
-        if turning is not None:
-            _, turns = away_from(params, problem.anchor, turning)
-            square = square.at[turning.balls.dofs].set(turns[None, :] / 3)
+        balls = side_by_side(balls_of(skeleton))
+        if len(balls.joints):
+            _, turns = away_from(params, problem.anchor, balls)
+            square = square.at[balls.dofs].set(turns[None, :] / 3)
         cost += jnp.square(problem.hold) * jnp.sum(square)
     return 0.5 * cost
 

@@ -5,6 +5,7 @@ large skeletons and platforms that are made for matrices.
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,16 +14,14 @@ import numpy as np
 from jax import lax
 
 import kinpose.normal_equations as equations
-from kinpose.angles import Ball, balls_of, turned
+from kinpose.angles import Ball, axes_of, balls_of, normals_of, turned
 from kinpose.arithmetic import (
-    cross,
     dot,
     matrix_times,
     plus,
     scale,
     times,
     vector_difference,
-    vector_sum,
 )
 from kinpose.normal_equations import Drive
 from kinpose.skeleton import Skeleton
@@ -40,9 +39,6 @@ STIFF = 1e3
 
 _MOST = 3000
 """Products of a solution, about; a program of more takes long to compile."""
-
-_AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-
 
 class Form(NamedTuple):
     """What is known when tracing."""
@@ -75,7 +71,7 @@ def step_program(form: Form) -> Callable:
         units, masses = _units(form, size), scale(1.0 / (size * size), weights)
         joints, hinges, places = _pose(form, params, offsets)
         angles = _screws(form, joints, hinges, size)
-        turns = _screws(form, joints, _world_axes(form, joints, hinges), size)
+        turns = _screws(form, joints, _own_axes(form, joints, hinges), size)
         misses = _misses(form, joints, points)
         masses = [times(m, trust(dot(miss, miss), softness)) for m, miss in zip(masses, misses, strict=True)]
         bodies = equations.bodies_of(form.tree, places, masses, list(map(scale, masses, misses)))
@@ -85,9 +81,8 @@ def step_program(form: Form) -> Callable:
             for x, g, a, b in zip(params, slopes, lowest, highest, strict=True)
         ]
         normal = equations.normal_of(form.tree, bodies, turns)
-        spins = {screw.dof: screw.spin for screw in angles}
         for ball in form.balls:
-            _stiffen(normal, ball.dofs, [spins[d] for d in ball.dofs], pressed)
+            _stiffen(normal, ball, params, pressed)
         balled = {d for ball in form.balls for d in ball.dofs}
         free = [1.0 if d in balled else 1.0 - p for d, p in enumerate(pressed)]
         gradient = equations.gradient_of(form.tree, bodies, turns, len(params))
@@ -100,12 +95,13 @@ def step_program(form: Form) -> Callable:
         ]
         change = [(y - x) / unit for x, y, unit in zip(params, moved, units, strict=True)]
         for ball in form.balls:
-            own, rotation = ball.dofs, joints[ball.joint].rotation
-            here, least, most, turn = ([row[d] for d in own] for row in (params, low, high, moves))
-            spin = matrix_times(ball.axes, matrix_times(zip(*rotation, strict=True), turn))
-            there, outside = turned(ball.hand, here, spin, least, most)
-            crept = combined([y - x for x, y in zip(here, there, strict=True)], [spins[d] for d in own])
-            for d, x, way, held in zip(own, there, turn, crept, strict=True):
+            rows = (params, low, high, moves)
+            here, least, most, turn = ([row[d] for d in ball.dofs] for row in rows)
+            there, outside = turned(ball.hand, here, turn, least, most)
+            steps = [y - x for x, y in zip(here, there, strict=True)]
+            axes = axes_of(scale(ball.hand, here))
+            crept = matrix_times(zip(*axes, strict=True), steps)
+            for d, x, way, held in zip(ball.dofs, there, turn, crept, strict=True):
                 moved[d], change[d] = x, lax.select(outside > 0, held, way)
         ways = equations.velocities_of(form.tree, turns, change, places)
         promised = dot(masses, [dot(way, way) for way in ways])
@@ -162,39 +158,30 @@ def _screws(form: Form, joints, hinges, size):
     return equations.scaled(screws, _units(form, size))
 
 
-def _world_axes(form: Form, joints, hinges) -> list:
-    """The hinges, those of balls turned to the axes of the world."""
+def _own_axes(form: Form, joints, hinges) -> list:
+    """The hinges; those of balls turn about the ball's own axes, as they are after its angles.
+
+    Their last is the axis of the limb: so the twist of a straight limb, hardly seen, is damped
+    by itself.
+    """
     hinges, first = list(hinges), np.cumsum([0, *map(len, form.tree.motions)])
     for ball in form.balls:
-        for i, axis in enumerate(_AXES):
-            m = first[ball.joint + 1] - 3 + i
-            hinges[m] = hinges[m]._replace(axis=axis, pivot=joints[ball.joint].place)
+        frame, last = joints[ball.joint], first[ball.joint + 1]
+        for m, axis in zip(range(last - 3, last), ball.axes, strict=True):
+            axis = matrix_times(frame.rotation, axis)
+            hinges[m] = hinges[m]._replace(axis=axis, pivot=frame.place)
     return hinges
 
 
-def _stiffen(normal: dict, dofs, axes, pressed) -> None:
-    """Lets a ball turn only such that angles at their limits stay: those that are pressed."""
-    trace = normal[dofs[0], dofs[0]] + normal[dofs[1], dofs[1]] + normal[dofs[2], dofs[2]] + OPEN
-    for d, way in zip(dofs, normals_of(axes), strict=True):
+def _stiffen(normal: dict, ball: Ball, params, pressed) -> None:
+    """Lets a ball turn only such that the angles that are pressed against limits stay."""
+    own = [params[d] for d in ball.dofs]
+    trace = sum(normal[d, d] for d in ball.dofs) + OPEN
+    for d, across in zip(ball.dofs, normals_of(scale(ball.hand, own)), strict=True):
         stiff = STIFF * trace * pressed[d]
-        for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):
-            pair = min(dofs[i], dofs[j]), max(dofs[i], dofs[j])
-            normal[pair] = plus(normal[pair], stiff * times(way[i], way[j]))
-
-
-def normals_of(axes) -> tuple:
-    """For each angle of a ball the unit vector across which turns leave it as it is.
-
-    Args:
-      axes: of the three rotations in the world.
-    """
-    first, middle, last = axes
-    return cross(middle, last), middle, cross(first, middle)
-
-
-def combined(factors, vectors) -> tuple:
-    """A sum of vectors times factors."""
-    return functools.reduce(vector_sum, map(scale, factors, vectors))
+        for i, j in itertools.combinations_with_replacement(range(3), 2):
+            pair = min(ball.dofs[i], ball.dofs[j]), max(ball.dofs[i], ball.dofs[j])
+            normal[pair] = plus(normal[pair], times(stiff, times(across[i], across[j])))
 
 
 def _misses(form: Form, joints, points) -> list[tuple]:

@@ -9,10 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.angles import Balls, balls_of, orientation_of, product, side_by_side, turned
+from kinpose.angles import (
+    Balls,
+    axes_of,
+    balls_of,
+    normals_of,
+    orientation_of,
+    product,
+    side_by_side,
+    turned,
+)
 from kinpose.kinematics import joint_transforms
 from kinpose.skeleton import Skeleton
-from kinpose.steps import OPEN, STIFF, normals_of
+from kinpose.steps import OPEN, STIFF
 
 
 class Turning(NamedTuple):
@@ -22,13 +31,13 @@ class Turning(NamedTuple):
       balls: which joints they are.
       frames: (b, 3, 3) their own axes in the world, as columns, after their rotations.
       places: (b, 3) of the joints.
-      axes: (3, 3, b) in the world, of the three rotations: which one, which coordinate.
+      angles: (3, b) rad, negated where the axes are left-handed.
     """
 
     balls: Balls
     frames: jax.Array
     places: jax.Array
-    axes: jax.Array
+    angles: jax.Array
 
 
 def turning_of(params, skeleton: Skeleton) -> Turning | None:
@@ -39,35 +48,33 @@ def turning_of(params, skeleton: Skeleton) -> Turning | None:
     rotations, places = joint_transforms(params, skeleton)
     own = np.moveaxis(balls.axes, -1, 0).astype(params.dtype)
     frames = jnp.matmul(rotations[balls.joints], own.swapaxes(1, 2), precision="highest")
-    angles = params[balls.dofs] * balls.hand.astype(params.dtype)[None, :]
-    _, (sb, sc), (cb, cc) = 0, jnp.sin(angles[1:]), jnp.cos(angles[1:])
-    zero, one = jnp.zeros_like(sb), jnp.ones_like(sb)
-    axes = jnp.array([[cb * cc, -cb * sc, sb], [sc, cc, zero], [zero, zero, one]])
-    axes = jnp.einsum("bci,rib->rcb", frames, axes, precision="highest")
-    return Turning(balls, frames, places[balls.joints], axes)
+    return Turning(balls, frames, places[balls.joints], _handed(params, balls))
 
 
 def by_turns(jacobian, positions, turning: Turning, skeleton: Skeleton) -> jax.Array:
-    """The Jacobian (K, 3, D) in which a ball's dofs are turns about the axes of the world."""
+    """The Jacobian (K, 3, D) in which a ball's dofs are turns about its own axes."""
     below = _below(turning.balls.joints, skeleton)
     arms = jnp.where(below[:, :, None], positions[None] - turning.places[:, None], 0.0)
-    x, y, z = jnp.moveaxis(arms, -1, 0)
-    zero = jnp.zeros_like(x)
-    turns = jnp.array([[zero, z, -y], [-z, zero, x], [y, -x, zero]])  # coordinate, axis, b, K
-    return jacobian.at[:, :, turning.balls.dofs].set(turns.transpose(3, 0, 1, 2))
+    axes = turning.frames.swapaxes(1, 2)
+    turns = jnp.cross(axes[:, None], arms[:, :, None, :] + 0 * axes[:, None])
+    return jacobian.at[:, :, turning.balls.dofs].set(turns.transpose(1, 3, 2, 0))
 
 
-def away_from(params, anchor, turning: Turning) -> tuple[jax.Array, jax.Array]:
-    """From an anchor to the pose: turns in the world (3, b), and their squares (b,).
+def on_angles(pull, turning: Turning) -> jax.Array:
+    """(3, b) what a pull (3, b) on the turns of balls is on their angles."""
+    return jnp.einsum("rcb,cb->rb", _stacked(axes_of, turning), pull, precision="highest")
+
+
+def away_from(params, anchor, balls: Balls) -> tuple[jax.Array, jax.Array]:
+    """From an anchor to the pose: turns about own axes (3, b), and their squares (b,).
 
     Turns by t are long sin(t), their squares are 2 - 2 cos(t): those of t while that is small,
     and the derivative of half the one is the other.
     """
-    hand = turning.balls.hand.astype(params.dtype)[None, :]
-    now, was = (orientation_of(list(hand * x[turning.balls.dofs])) for x in (params, anchor))
+    now, was = (orientation_of(list(_handed(x, balls))) for x in (params, anchor))
     (a, b, c), (d, e, f), (g, h, i) = product(list(zip(*was, strict=True)), now)
-    turn = 0.5 * hand * jnp.stack([h - f, c - g, d - b])
-    return jnp.einsum("bci,ib->cb", turning.frames, turn, precision="highest"), 3.0 - a - e - i
+    hand = balls.hand.astype(params.dtype)[None, :]
+    return 0.5 * hand * jnp.stack([h - f, c - g, d - b]), 3.0 - a - e - i
 
 
 def stiffened(matrix, pressed, turning: Turning) -> jax.Array:
@@ -75,13 +82,13 @@ def stiffened(matrix, pressed, turning: Turning) -> jax.Array:
     dofs = turning.balls.dofs
     stiff = STIFF * (jnp.sum(jnp.diagonal(matrix)[dofs], axis=0) + OPEN)
     stiff = stiff[None, :] * pressed[dofs].astype(matrix.dtype)
-    across = jnp.array(normals_of([list(axis) for axis in turning.axes]))
+    across = _stacked(normals_of, turning)
     block = jnp.einsum("rb,rcb,rdb->cdb", stiff, across, across, precision="highest")
     return matrix.at[dofs[:, None, :], dofs[None, :, :]].add(block)
 
 
 def after_turns(params, moves, low, high, turning: Turning) -> tuple[jax.Array, jax.Array]:
-    """Angles (3, b) of the balls after turns about the axes of the world, within limits.
+    """Angles (3, b) of the balls after turns about their own axes, within limits.
 
     Args:
       params: (D,) before.
@@ -93,14 +100,25 @@ def after_turns(params, moves, low, high, turning: Turning) -> tuple[jax.Array, 
     Returns:
       (3, b) angles, and (3, b) the turns that led there: less where limits stopped them.
     """
-    dofs, turns = turning.balls.dofs, moves[turning.balls.dofs]
-    own = jnp.einsum("bci,cb->ib", turning.frames, turns, precision="highest")
+    dofs = turning.balls.dofs
     hand = turning.balls.hand.astype(params.dtype)
-    here, least, most = (list(x[dofs]) for x in (params, low, high))
-    there, outside = turned(hand, here, list(own), least, most)
+    here, turns, least, most = (list(x[dofs]) for x in (params, moves, low, high))
+    there, outside = turned(hand, here, turns, least, most)
     change = jnp.stack(there) - params[dofs]
-    crept = jnp.einsum("rcb,rb->cb", turning.axes, change, precision="highest")
-    return jnp.stack(there), jnp.where(outside > 0, crept, turns)
+    axes = _stacked(axes_of, turning)
+    crept = jnp.einsum("rcb,rb->cb", axes, change, precision="highest")
+    return jnp.stack(there), jnp.where(outside > 0, crept, moves[dofs])
+
+
+def _handed(params, balls: Balls) -> jax.Array:
+    return params[balls.dofs] * balls.hand.astype(params.dtype)[None, :]
+
+
+def _stacked(vectors_of, turning: Turning) -> jax.Array:
+    """(3, 3, b) vectors of numbers."""
+    like = turning.angles[0]
+    rows = vectors_of(list(turning.angles))
+    return jnp.stack([jnp.stack([x + jnp.zeros_like(like) for x in row]) for row in rows])
 
 
 def _below(joints, skeleton: Skeleton) -> np.ndarray:

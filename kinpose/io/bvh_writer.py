@@ -76,7 +76,7 @@ def _track(skeleton: Skeleton, joint: int, offset, params, scale: float) -> _Tra
     motions = skeleton.motions[joint]
     dofs = [skeleton.dof_names.index(m.dof) for m in motions]
     amounts = [m.multiplier * params[:, d] + m.bias for m, d in zip(motions, dofs, strict=True)]
-    rotations, shifts = _local_frames(motions, amounts, len(params))
+    rotations, shifts = local_frames(motions, amounts, len(params))
     turns = [(m.axis, a) for m, a in zip(motions, amounts, strict=True) if m.kind == "r"]
     order, angles = _own_angles(turns, len(params)) or ("ZXY", _euler_zxy(rotations))
     channels = [f"{axis}rotation" for axis in order]
@@ -88,7 +88,7 @@ def _track(skeleton: Skeleton, joint: int, offset, params, scale: float) -> _Tra
     return _Track(scale * offset, channels, values)
 
 
-def _local_frames(motions, amounts, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+def local_frames(motions, amounts, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Rotations (T, 3, 3) and shifts (T, 3) by a joint's motions, along its parent's axes.
 
     In float64: near x = 90 degrees, Euler angles of float32 matrices err by 0.03 degrees.

@@ -1,41 +1,51 @@
 """Recordings of 3D points: BVH files, and NumPy arrays of keypoints."""
 
+import math
 import os
-import zipfile
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from kinpose.io.bvh import load_bvh
-from kinpose.kinematics import forward_kinematics
+from kinpose.io.bvh import Recording, load_bvh
+from kinpose.io.bvh_writer import local_frames
+from kinpose.io.missing import mark_missing
+
+__all__ = ["Points", "load_points", "mark_missing"]
 
 
 class Points(NamedTuple):
     """Points over time.
 
     Attributes:
-      positions: (T, N, 3) float64 in the file's unit; NaN where a point is missing.
+      positions: (T, N, 3) float64 in the file's unit; NaN where a coordinate is not finite or
+        the confidence is 0.
       names: N names, or () where the file has none.
       frame_time_s: seconds between frames, or None where the file does not say.
+      confidence: (T, N) how sure each point is, from 0 to 1, or None where the file does not
+        say.
     """
 
     positions: np.ndarray
     names: tuple[str, ...]
     frame_time_s: float | None
+    confidence: np.ndarray | None = None
 
 
-def load_points(path: str | os.PathLike) -> Points:
+def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
     """Reads a recording of points.
 
     Args:
-      path: a `.bvh` file, whose joints are the points; a `.npy` array (T, N, 3); or a `.npz`
-        file with such an array as `joints` or as its only array of three dimensions, and
-        optionally `names` (N strings) and `fps`.
+      path: a `.bvh` file, whose joints are the points; a `.npy` array; or a `.npz` file with
+        an array `joints`, or one array of three dimensions, and optionally `names` (N strings),
+        `fps` and `confidence` (T, N). An array has the shape (T, N, 3) or (T, N, 4), whose
+        fourth column is the confidence; with one person's axis of length 1 before N or before
+        T; or, where the number of points is known from names, (T, 3 N), (T, 4 N), (N, T, 3) or
+        (N, T, 4).
+      order: names of the points of an array without names, which tell N.
 
     Returns:
-      The points.
+      The points. Confidences above 1 are divided by the greatest.
 
     Raises:
       ValueError: naming the file, for another suffix or other contents.
@@ -43,22 +53,18 @@ def load_points(path: str | os.PathLike) -> Points:
     name = os.fspath(path)
     suffix = os.path.splitext(name)[1].lower()
     if suffix == ".bvh":
-        skeleton, params, frame_time_s = load_bvh(path)
-        place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
-        positions = place(jnp.asarray(params, jnp.float32), skeleton)
-        return _checked(name, positions, skeleton.keypoint_names, frame_time_s)
+        recording = load_bvh(path)
+        names = recording.skeleton.keypoint_names
+        return _checked(name, _joint_positions(recording), names, recording.frame_time_s, None)
     if suffix not in (".npy", ".npz"):
         raise ValueError(f"{name}: points are read from .bvh, .npy or .npz files.")
-    try:
-        with open(path, "rb") as file:
-            content = np.load(file, allow_pickle=False)
-            arrays = dict(content) if suffix == ".npz" else {"joints": content}
-    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise ValueError(f"{name}: not a readable NumPy file of numbers: {error}.") from None
-    names = tuple(map(str, arrays.pop("names", ())))
-    fps = arrays.pop("fps", None)
-    if fps is not None and not (np.size(fps) == 1 and np.isfinite(fps).all() and np.all(fps > 0)):
-        raise ValueError(f"{name}: fps must be one positive number, but is {fps}.")
+    arrays = _read_arrays(name)
+    names = tuple(
+        x.decode() if isinstance(x, bytes) else str(x)
+        for x in np.ravel(arrays.pop("names", ())).tolist()
+    )
+    frame_time_s = _frame_time(name, arrays.pop("fps", None))
+    confidence = arrays.pop("confidence", None)
     if "joints" not in arrays:
         arrays = {key: x for key, x in arrays.items() if x.ndim == 3}
         if len(arrays) != 1:
@@ -66,19 +72,119 @@ def load_points(path: str | os.PathLike) -> Points:
                 f"{name}: must hold an array 'joints' of shape (T, N, 3), or one array of three "
                 f"dimensions, but those of three dimensions are {sorted(arrays)}."
             )
-    positions = arrays.get("joints", next(iter(arrays.values())))
-    return _checked(name, positions, names, None if fps is None else 1.0 / float(np.squeeze(fps)))
+    (joints,) = (arrays["joints"],) if "joints" in arrays else arrays.values()
+    if not np.issubdtype(joints.dtype, np.number) or np.iscomplexobj(joints):
+        raise ValueError(f"{name}: points must be real numbers, but are {joints.dtype}.")
+    rows = _rows(name, joints.astype(np.float64), len(names or order))
+    if rows.shape[-1] == 4:
+        if confidence is not None:
+            raise ValueError(f"{name}: has 'confidence' and a fourth column too; give one.")
+        confidence = rows[..., 3]
+    return _checked(name, rows[..., :3], names, frame_time_s, confidence)
 
 
-def _checked(name: str, positions, names, frame_time_s) -> Points:
-    positions = np.asarray(positions)
-    if positions.ndim != 3 or positions.shape[-1] != 3 or not len(positions):
+def _read_arrays(name: str) -> dict[str, np.ndarray]:
+    """The arrays of a `.npz` file, or the one of a `.npy` file as 'joints'."""
+    with open(name, "rb") as file:
+        try:
+            content = np.load(file, allow_pickle=False)
+            return {"joints": content} if isinstance(content, np.ndarray) else dict(content)
+        except Exception as error:  # damaged files raise anything, from zlib's to MemoryError
+            raise ValueError(f"{name}: not a readable NumPy file of numbers: {error}.") from None
+
+
+def _frame_time(name: str, fps) -> float | None:
+    if fps is None:
+        return None
+    number = np.issubdtype(np.asarray(fps).dtype, np.number) and not np.iscomplexobj(fps)
+    if not (number and np.size(fps) == 1 and 0 < np.squeeze(fps) < math.inf):
+        raise ValueError(f"{name}: fps must be one positive number, but is {fps}.")
+    return 1.0 / float(np.squeeze(fps))
+
+
+def _rows(name: str, array: np.ndarray, count: int) -> np.ndarray:
+    """The array as (T, N, 3 or 4); `count` is N, or 0 where it is not known."""
+    shape = array.shape
+    if array.ndim == 4 and 1 in shape[:2]:
+        array = array.reshape(-1, *shape[2:])
+    if array.ndim == 2 and count and array.shape[1] in (3 * count, 4 * count):
+        return array.reshape(len(array), count, -1)
+    if array.ndim == 3 and array.shape[-1] in (3, 4):
+        frames_first = count in (0, array.shape[1])
+        points_first = count == array.shape[0]
+        if frames_first and points_first and len(array) > 1:
+            steps = [np.nanmedian(np.abs(np.diff(array[..., :3], axis=axis))) for axis in (0, 1)]
+            frames_first, points_first = steps[0] < steps[1] / 2, steps[1] < steps[0] / 2
+            if frames_first == points_first:
+                raise ValueError(
+                    f"{name}: the shape {shape} can be read as (T, N, 3) and as (N, T, 3), and "
+                    "the points move alike along both; bring it to another number of frames."
+                )
+        if frames_first or points_first:
+            return array if frames_first else array.swapaxes(0, 1)
+    n = count or "N"
+    wide = f"(T, {3 * count}), (T, {4 * count}), ({n}, T, 3), ({n}, T, 4)" if count else ""
+    known = f"; with the {n} names that are known: {wide}" if count else "; others need the names"
+    raise ValueError(
+        f"{name}: points must have shape (T, {n}, 3) or (T, {n}, 4){known}; but have {shape}."
+    )
+
+
+def _checked(name: str, positions, names, frame_time_s, confidence) -> Points:
+    if not positions.size:
         raise ValueError(
             f"{name}: points must have shape (T, N, 3) with T > 0, but have {positions.shape}."
         )
-    if not np.issubdtype(positions.dtype, np.number) or np.iscomplexobj(positions):
-        raise ValueError(f"{name}: points must be real numbers, but are {positions.dtype}.")
     if names and len(names) != positions.shape[1]:
         raise ValueError(f"{name}: {positions.shape[1]} points have {len(names)} names.")
-    positions = np.where(np.isfinite(positions), positions, np.nan).astype(np.float64)
-    return Points(positions, tuple(names), frame_time_s)
+    positions = np.where(np.isfinite(positions), positions, np.nan)
+    if confidence is not None:
+        confidence = _checked_confidence(name, positions, np.asarray(confidence))
+        positions = np.where(confidence[..., None] > 0, positions, np.nan)
+    if not np.isfinite(positions).all(axis=-1).any():
+        raise ValueError(f"{name}: no point is finite in all its coordinates.")
+    return Points(positions, tuple(names), frame_time_s, confidence)
+
+
+def _checked_confidence(name: str, positions, confidence) -> np.ndarray:
+    """(T, N) from 0 to 1; 0 where a point is missing."""
+    if confidence.shape == (*positions.shape[:2], 1):
+        confidence = confidence[..., 0]
+    if confidence.shape != positions.shape[:2] or not np.issubdtype(confidence.dtype, np.floating):
+        raise ValueError(
+            f"{name}: confidence must be real numbers of shape {positions.shape[:2]}, but is "
+            f"{confidence.dtype} of shape {confidence.shape}."
+        )
+    # A row of one value throughout, such as -1, is a mark of a missing point.
+    marked = (positions == confidence[..., None]).all(axis=-1)
+    seen = np.isfinite(positions).all(axis=-1) & ~marked
+    wrong = seen & ~((confidence >= 0) & (confidence < math.inf))
+    if wrong.any():
+        t, n = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"{name}: confidences must be finite and at least 0, but that of point {n} in frame "
+            f"{t} is {confidence[t, n]}."
+        )
+    confidence = np.where(seen, confidence, 0.0).astype(np.float64)
+    if not confidence.any() and seen.any():
+        raise ValueError(f"{name}: the confidence of every point is 0.")
+    return confidence / max(1.0, confidence.max())
+
+
+def _joint_positions(recording: Recording) -> np.ndarray:
+    """(T, J, 3) of all joints, in float64: far from the origin float32 loses millimetres."""
+    skeleton, params, _ = recording
+    offsets = np.asarray(skeleton.offsets, np.float64)
+    places, turns = [], []
+    for joint, parent in enumerate(skeleton.parents):
+        motions = skeleton.motions[joint]
+        dofs = [params[:, skeleton.dof_names.index(motion.dof)] for motion in motions]
+        turn, shift = local_frames(motions, dofs, len(params))
+        if parent >= 0:
+            shift = places[parent] + np.einsum("tij,tj->ti", turns[parent], offsets[joint] + shift)
+            turn = turns[parent] @ turn
+        else:
+            shift = offsets[joint] + shift
+        places.append(shift)
+        turns.append(turn)
+    return np.stack(places, axis=1)

@@ -1,0 +1,73 @@
+"""The orientation of the head, from the nose, eyes and ears that detectors of people report.
+
+Frame of the head: x to the left, y up, z forward; the plane of ears and lower rims of the
+orbits, the Frankfurt plane of anthropometry, is level in it. Shapes: T frames.
+"""
+
+import numpy as np
+
+from kinpose.skeletons import human_17
+
+FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+"""What is known of a face, in order."""
+
+FACE_MM = np.array([[0, -20, 108], [32, 16, 70], [-32, 16, 70], [75, 0, 0], [-75, 0, 0]], float)
+"""Nose, eyes and ears of a mean adult in the frame of the head, from the middle of the ears.
+
+Rounded from MediaPipe's canonical face (canonical_face_model.obj of its face_geometry module:
+tip of the nose, corners of the eyes, the face's edge before the ears), the ears' middle taken
+5 mm behind that edge.
+"""
+
+_SPREAD_MM = 25.0
+"""Second singular value of the mean face's points about their middle: of fewer, nearer to one line,
+the turn about that line would be noise. Nose, eye and ear of one side alone have 23."""
+
+
+def head_keypoints(face: np.ndarray, neck: np.ndarray) -> np.ndarray:
+    """Places the keypoints "nose" and "head" of `human_17` as the head is turned.
+
+    The mean face is turned onto the points that are there (Kabsch, 1976); on the neck stands
+    the model's head in that orientation, in the size of the face. So the angles of the neck
+    are those of the head against the trunk, zero where a person looks straight ahead, whatever
+    the shape of the neck.
+
+    Args:
+      face: (T, 5, 3) positions of `FACE`; NaN where missing.
+      neck: (T, 3) the keypoint "neck".
+
+    Returns:
+      (T, 2, 3) nose and head; NaN where fewer than three points, or only points near one line,
+      are there.
+    """
+    seen = np.isfinite(face).all(axis=-1)[..., None]
+    mean_face, points = _centred(FACE_MM, seen), _centred(face, seen)
+    left, values, right = np.linalg.svd(points.swapaxes(1, 2) @ mean_face)
+    sign = np.sign(np.linalg.det(left @ right))
+    left[..., 2] *= sign[:, None]
+    values[:, 2] *= sign
+    turn = left @ right
+    spread = np.linalg.svd(mean_face, compute_uv=False)
+    known = spread[:, 1] > _SPREAD_MM
+    if not known.any():
+        return np.full((len(face), 2, 3), np.nan)
+    sizes = values.sum(axis=1)[known] / np.square(mean_face[known]).sum(axis=(1, 2))
+    rest = np.median(sizes) * _HEAD_MM @ turn.swapaxes(1, 2)
+    return np.where(known[:, None, None], neck[:, None] + rest, np.nan)
+
+
+def _centred(points: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(T, 5, 3) about the middle of those seen; 0 where none is."""
+    points = np.where(seen, points, 0.0)
+    count = np.maximum(seen.sum(axis=1, keepdims=True), 1)
+    return np.where(seen, points - points.sum(axis=1, keepdims=True) / count, 0.0)
+
+
+def _rest_head() -> np.ndarray:
+    """(2, 3) nose and head from the neck in the rest pose of `human_17`, mm."""
+    human = human_17()
+    bones = [human.names.index(name) for name in ("nose", "head")]
+    return np.cumsum(np.asarray(human.offsets)[bones], axis=0)
+
+
+_HEAD_MM = _rest_head()
