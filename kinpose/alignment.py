@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.angles import balls_of, nearest_turn, other_triple
+from kinpose.angles import balls_of
 from kinpose.kinematics import joint_transforms
 from kinpose.rodrigues import rotation_parts
 from kinpose.skeleton import Motion, Skeleton
@@ -23,9 +23,6 @@ _DECAY = 0.03
 
 _BEND = 0.7
 """Where joints of one angle start (rad): a straight limb does not tell its own twist."""
-
-_OTHER_WAY = 0.3
-"""How much (rad) a limb must be outside its limits to be taken to bend against its hinge."""
 
 _TOO_FAR = 1.5
 """Distances of points in lengths of the bones between them: what no person can do."""
@@ -40,8 +37,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     A joint is placed on its own point where there is one. Its angles then maximise
     sum_k w_k t_k . R s_k over the points k below it: t_k is where the point lies, seen from
     the joint, and s_k where the model has it while the joints in between keep their start.
-    Two triples of angles about orthogonal axes turn a joint alike; the one taken is within
-    the limits, or closer to them.
+    Joints that turn freely do so without limits: of their triples of angles one may be within.
     Dofs that drive several motions stay at their start.
 
     Args:
@@ -50,7 +46,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
       skeleton: the tree.
 
     Returns:
-      (D,) parameters within the limits.
+      (D,) parameters; those of joints with fewer than three rotations are within the limits.
     """
     dtype, flat = joints.dtype, 3 - skeleton.ndim
     tables = _tables(skeleton)
@@ -68,7 +64,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
 
     def place_joint(carry, row):
         params, frames, places = carry
-        joint, parent, point, influence, slides, turns, flips, bends, offset, rotation, position = row
+        joint, parent, point, influence, slides, turns, is_ball, offset, rotation, position = row
         frame, place = frames[parent], places[parent] + frames[parent] @ offset
         own = jnp.where(parent < 0, center, place)
         own = jnp.where((point >= 0) & (weights[point] > 0), joints[point], own)
@@ -80,7 +76,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
         model = (ends - position[None]) @ rotation
         data = (joints - place[None]) @ frame
         covariance = data.T @ (model * (weights * influence)[:, None])
-        params = _turn(params, limits, turns, flips, bends, covariance)
+        params = _turn(params, limits, turns, is_ball, covariance)
         for motion in turns:
             frame = frame @ motion.rotation(params)
         return (params, frames.at[joint].set(frame), places.at[joint].set(place)), None
@@ -92,10 +88,10 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     return params
 
 
-def _turn(params, limits, turns: "Sequence[_Row]", flips, bends, covariance) -> jax.Array:
+def _turn(params, limits, turns: "Sequence[_Row]", is_ball, covariance) -> jax.Array:
     """Angles that maximise trace(R^T covariance), R the product of the rotations, in turn.
 
-    First without limits; then within them, from the triple of angles that is closer to them.
+    First without limits; then, but for balls, within them.
     """
     identity = jnp.eye(3, dtype=covariance.dtype)
 
@@ -114,39 +110,9 @@ def _turn(params, limits, turns: "Sequence[_Row]", flips, bends, covariance) -> 
 
     if len(turns) < 2:
         return sweep(limits, params)
-    params = sweeps(_SWEEPS, None, params)
-    if len(turns) == 3:
-        angles = [motion.amount(params) for motion in turns]
-        triples = [angles, other_triple(angles)]
-        half = [[a, b, c + np.pi] for a, b, c in triples]  # the limb bends the other way
-        ways = [_within(turns, limits, triple) for triple in (*triples, *half)]
-        costs = jnp.stack([cost for _, cost in ways])
-        costs += jnp.array([0.0, 0.0, *[_OTHER_WAY + 1e9 * (1.0 - bends)] * 2], costs.dtype)
-        best = jnp.argmin(costs)
-        other = params
-        for i, motion in enumerate(turns):
-            chosen = jnp.stack([triple[i] for triple, _ in ways])[best]
-            other = motion.set(other, chosen)
-        params = jnp.where(flips, other, params)
-        bent = flips & (best >= 2)  # to which the model, bent along the hinge, does not compare
-    else:
-        bent = False
-    params = jnp.clip(params, *limits.T)
-    return jnp.where(bent, params, sweeps(_SWEEPS_WITHIN, limits, params))
-
-
-def _within(turns, limits, angles) -> tuple[list, jax.Array]:
-    """Angles with the full turns that bring them towards their limits, and what is outside."""
-    found, outside = [], 0.0
-    for motion, angle in zip(turns, angles, strict=True):
-        own = motion.dof > 0
-        low = jnp.max(jnp.where(own, limits[:, 0], -jnp.inf))
-        high = jnp.min(jnp.where(own, limits[:, 1], jnp.inf))
-        middle = jnp.where(jnp.isfinite(high - low), 0.5 * (low + high), 0.0)
-        angle = nearest_turn(angle, middle)
-        outside += jnp.abs(angle - jnp.clip(angle, low, high))
-        found.append(angle)
-    return found, outside
+    free = sweeps(_SWEEPS, None, params)
+    within = sweeps(_SWEEPS_WITHIN, limits, jnp.clip(free, *limits.T))
+    return jnp.where(is_ball, free, within)
 
 
 def plausible(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> jax.Array:
@@ -242,10 +208,8 @@ def _tables(skeleton: Skeleton) -> tuple:
     points = np.array([order.get(joint, -1) for joint in joints], np.int32)
     parents = np.array(skeleton.parents, np.int32)
     slides, turns = _rows(skeleton, "t"), _rows(skeleton, "r")
-    balls = balls_of(skeleton)
-    flips = np.isin(joints, [ball.joint for ball in balls])
-    bends = np.isin(joints, [ball.joint for ball in balls if ball.hinges]).astype(float)
-    return joints, parents, points, _influence(skeleton), slides, turns, flips, bends
+    is_ball = np.isin(joints, [ball.joint for ball in balls_of(skeleton)])
+    return joints, parents, points, _influence(skeleton), slides, turns, is_ball
 
 
 def _influence(skeleton: Skeleton) -> np.ndarray:

@@ -203,9 +203,9 @@ def _with_restarts(solve, problems, starts, skeleton: Skeleton, free_first: bool
     limbs = [d for ball in balls_of(skeleton) for d in (*ball.dofs, *ball.hinges)]
     free = limits.at[np.array(limbs, int)].set(jnp.array([-jnp.inf, jnp.inf], limits.dtype)[None])
 
-    @jax.vmap
-    def state_at(problem, start):
-        return first_state(problem, start, skeleton)
+    def state_at(starts, limits):
+        within = dataclasses.replace(skeleton, limits=limits)
+        return jax.vmap(first_state, in_axes=(0, 0, None))(problems, starts, within)
 
     @jax.vmap
     def pressed_in(problem, state):
@@ -230,13 +230,13 @@ def _with_restarts(solve, problems, starts, skeleton: Skeleton, free_first: bool
         limited = jnp.any(jnp.isfinite(limits))
         held = jnp.any(pressed, axis=-1) | (count > FEW_RESTARTS)
         stuck = jnp.where(number < 0, limited | held, stuck & held & (best.cost > _FOUND))
-        trial = state_at(problems, start_again(number, best.params, pressed))
+        trial = state_at(start_again(number, best.params, pressed), limits)
         trial = choose(stuck, trial, best._replace(converged=jnp.ones_like(stuck)))
         unknown = jnp.full_like(best.cost, jnp.inf)
         best = best._replace(cost=jnp.where((number < 0) & limited, unknown, best.cost))
         return number + 1, best, trial, steps, stuck
 
-    first = state_at(problems, starts)
+    first = state_at(starts, free if free_first else limits)
     nothing = first._replace(cost=jnp.full_like(first.cost, jnp.inf))
     todo = jnp.ones_like(first.converged)
     number = jnp.int32(-1 if free_first else 0)

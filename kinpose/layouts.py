@@ -333,7 +333,7 @@ _RATIOS = {
     for side in ("left", "right")
     for bone, other, bounds in (
         ("thigh", "shank", (0.6, 1.7)),
-        ("upper arm", "forearm", (0.6, 2.0)),
+        ("upper arm", "forearm", (0.6, 2.8)),
         ("upper arm", "thigh", (0.35, 1.3)),
     )
 } | {

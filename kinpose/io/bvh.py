@@ -14,17 +14,20 @@ import math
 import os
 import pathlib
 import re
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from kinpose.io.bvh_writer import LARGEST, check_positive, save_bvh
-from kinpose.skeleton import Joint, Motion, Skeleton, build_skeleton
+from kinpose.skeleton import Joint, Motion, Skeleton, build_skeleton, remove_dofs
 
-__all__ = ["Recording", "load_bvh", "save_bvh"]
+__all__ = ["Recording", "hold_positions", "load_bvh", "save_bvh"]
 
 _CHANNELS = {(a + kind).lower(): a + kind for a in "XYZ" for kind in ("position", "rotation")}
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NAN = re.compile(r"[+-]?(nan.*|1\.#(ind|qnan).*)", re.ASCII | re.IGNORECASE)
+_CUT_NUMBER = re.compile(r"[+-]?(\d*(\.\d*)?)([eE][+-]?\d*)?", re.ASCII)
 
 
 class Recording(NamedTuple):
@@ -55,7 +58,8 @@ def load_bvh(path: str | os.PathLike, *, scale: float = 1.0) -> Recording:
       scale: multiplies all lengths; 0.01 reads a file in cm into a skeleton in m.
 
     Returns:
-      The recording; all joints are keypoints.
+      The recording; all joints are keypoints. Where one frame more or less is there than the
+      header says, or the last one is cut short, it has the whole ones that are there and warns.
 
     Raises:
       ValueError: for a malformed file, saying where, what was expected and what was found;
@@ -65,9 +69,48 @@ def load_bvh(path: str | os.PathLike, *, scale: float = 1.0) -> Recording:
     text = _Text(path)
     nodes = _read_hierarchy(text)
     num_frames, frame_time_s = _read_header(text)
-    values = _read_frames(text, num_frames, sum(len(node.channels) for node in nodes))
+    values = _read_frames(text, num_frames, _idle_channels(nodes))
     skeleton, params = _to_dofs(nodes, values, scale)
     return Recording(skeleton, params, frame_time_s)
+
+
+def hold_positions(skeleton: Skeleton, params: np.ndarray | None = None) -> Skeleton:
+    """Leaves only the root its position: bones keep their lengths.
+
+    Many exporters write position channels for every joint. As a model such a skeleton could
+    stretch to anything, so positions of other joints are held where the recording has them.
+
+    Args:
+      skeleton: of a BVH file.
+      params: (T, D) its recording: bones get the median of what they are there, and the root is
+        the first joint on the way from the skeleton's root whose position changes. Without it
+        bones are the file's OFFSETs.
+
+    Returns:
+      The skeleton without the dofs that move other joints than the root.
+    """
+    slides = [[m for m in motions if m.kind == "t"] for motions in skeleton.motions]
+    values = np.zeros((1, skeleton.num_dofs)) if params is None or not len(params) else params
+    moves = np.ptp(values, axis=0) > 0
+    dofs = {name: d for d, name in enumerate(skeleton.dof_names)}
+    carriers = [j for j, motions in enumerate(slides) if motions]
+    root = next((j for j in _trunk(skeleton) if any(moves[dofs[m.dof]] for m in slides[j])), None)
+    root = carriers[0] if root is None and carriers else root
+    offsets = np.array(skeleton.offsets, np.float64)
+    held = []
+    for joint in set(carriers) - {root}:
+        for motion in slides[joint]:
+            held.append(motion.dof)
+            offsets[joint] += np.median(values[:, dofs[motion.dof]]) * np.asarray(motion.axis)
+    return dataclasses.replace(remove_dofs(skeleton, held), offsets=offsets)
+
+
+def _trunk(skeleton: Skeleton) -> list[int]:
+    """Joints from the root to the first where the tree branches."""
+    joints = [0]
+    while skeleton.parents.count(joints[-1]) == 1:
+        joints.append(skeleton.parents.index(joints[-1]))
+    return joints
 
 
 @dataclasses.dataclass
@@ -92,7 +135,9 @@ class _Text:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             found, line = data[error.start : error.end], data.count(b"\n", 0, error.start) + 1
-            raise self.error("UTF-8 text", repr(found), line) from None
+            raise self.error("UTF-8 text", f"{found!r}; save the file as UTF-8", line) from None
+        if "\0" in text:
+            raise self.error("UTF-8 text", "bytes that are 0; save the file as UTF-8", 1)
         self.lines = text.replace("\r\n", "\n").replace("\r", "\n").rstrip().split("\n")
 
     def error(self, expected: str, found: str, line: int | None = None) -> ValueError:
@@ -136,8 +181,16 @@ class _Text:
         """Stricter than `float`, which takes "nan" and "1_000" for numbers."""
         value = float(word) if _NUMBER.fullmatch(word) else math.nan
         if not abs(value) <= LARGEST:
-            raise self.error(expected, repr(word[:40]), line)
+            raise self.error(expected, repr(word[:40]) + _cure(word), line)
         return value
+
+
+def _cure(word: str) -> str:
+    if "," in word:
+        return "; write decimals with points and spaces between numbers"
+    if _NAN.fullmatch(word):
+        return "; fill the gap in the program that wrote the file, or leave these frames out"
+    return ""
 
 
 def _read_hierarchy(text: _Text) -> list[_Node]:
@@ -209,29 +262,64 @@ def _read_header(text: _Text) -> tuple[int, float]:
     return num_frames, frame_time_s
 
 
-def _read_frames(text: _Text, num_frames: int, num_channels: int) -> np.ndarray:
+def _idle_channels(nodes: list[_Node]) -> list[bool]:
+    """For each channel, whether it moves nothing: it turns a joint below which there is none."""
+    parents = {id(node.parent) for node in nodes}
+    return [
+        channel.endswith("rotation") and id(node) not in parents
+        for node in nodes
+        for channel in node.channels
+    ]
+
+
+def _read_frames(text: _Text, num_frames: int, idle: list[bool]) -> np.ndarray:
     """Values (T, C): the lines below the header, one frame each."""
     frames = [n for n in range(text.line, len(text.lines)) if text.lines[n].strip()]
-    values = np.zeros((0, num_channels))
+    found = f"{len(frames)}"
+    if frames and _is_cut(text.lines[frames[-1]].split(), len(idle)):
+        found = f"{len(frames) - 1} and a line cut short"
+        del frames[-1]
+    if found != f"{num_frames}":
+        if not frames or abs(len(frames) - num_frames) > 1:
+            n = [*frames, len(text.lines) - 1][min(num_frames, len(frames))]
+            cure = f"{found} (if these are all, write Frames: {len(frames)} and whole lines only)"
+            raise text.error(f"{num_frames} frames", cure, n + 1)
+        warnings.warn(
+            f"{text.path}: the header says {num_frames} frames, but {found} follow; "
+            f"the {len(frames)} that are there are used.",
+            stacklevel=3,
+        )
+    values = np.zeros((0, len(idle)))
     if frames:
         try:
             values = np.loadtxt([text.lines[n] for n in frames], comments=None, ndmin=2)
         except ValueError:
             values = np.full((1, 1), np.nan)
-        if values.shape[1] != num_channels or not (np.abs(values) <= LARGEST).all():
-            values = np.array([_read_frame(text, n, num_channels) for n in frames])
-    if len(frames) != num_frames:
-        n = [*frames, len(text.lines) - 1][min(num_frames, len(frames))]
-        raise text.error(f"{num_frames} frames", f"{len(frames)}", n + 1)
+        if values.shape[1] != len(idle) or not (np.abs(values) <= LARGEST).all():
+            values = np.array([_read_frame(text, n, idle) for n in frames])
     return values
 
 
-def _read_frame(text: _Text, n: int, num_channels: int) -> list[float]:
-    """One frame, slowly: says what is wrong with it."""
+def _is_cut(words: list[str], num_channels: int) -> bool:
+    """Whether a line may be the beginning of a frame, as a killed recorder leaves it."""
+    *whole, last = words
+    return (
+        all(_NUMBER.fullmatch(word) for word in whole)
+        and _CUT_NUMBER.fullmatch(last) is not None
+        and (len(words) < num_channels or _NUMBER.fullmatch(last) is None)
+        and len(words) <= num_channels
+    )
+
+
+def _read_frame(text: _Text, n: int, idle: list[bool]) -> list[float]:
+    """One frame, slowly: says what is wrong with it; NaN that moves nothing is 0."""
     words = text.lines[n].split()
-    if len(words) != num_channels:
-        raise text.error(f"{num_channels} values, one per channel", f"{len(words)}", n + 1)
-    return [text.parse(word, "a number", n + 1) for word in words]
+    if len(words) != len(idle):
+        raise text.error(f"{len(idle)} values, one per channel", f"{len(words)}", n + 1)
+    return [
+        0.0 if still and _NAN.fullmatch(word) else text.parse(word, "a number", n + 1)
+        for word, still in zip(words, idle, strict=True)
+    ]
 
 
 def _to_dofs(nodes: list[_Node], values, scale: float) -> tuple[Skeleton, np.ndarray]:

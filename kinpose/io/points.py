@@ -122,11 +122,11 @@ def _rows(name: str, array: np.ndarray, count: int) -> np.ndarray:
                 )
         if frames_first or points_first:
             return array if frames_first else array.swapaxes(0, 1)
-    n = count or "N"
-    wide = f"(T, {3 * count}), (T, {4 * count}), ({n}, T, 3), ({n}, T, 4)" if count else ""
-    known = f"; with the {n} names that are known: {wide}" if count else "; others need the names"
+    if count and array.ndim == 3 and array.shape[-1] in (3, 4):
+        raise ValueError(f"{name}: {shape[-2]} points have {count} names; the shape is {shape}.")
+    flat = f"(T, {3 * count}) or (T, {4 * count})" if count else "flat if names tell N"
     raise ValueError(
-        f"{name}: points must have shape (T, {n}, 3) or (T, {n}, 4){known}; but have {shape}."
+        f"{name}: points must have shape (T, N, 3) or (T, N, 4), or be {flat}, but have {shape}."
     )
 
 
