@@ -210,8 +210,14 @@ MALFORMED = {
     "blank": (SMALL, " \n\n", 1, "expected HIERARCHY, but found the end"),
     "no hierarchy": ("HIERARCHY\n", "", 1, "expected HIERARCHY, but found 'ROOT'"),
     "binary": (SMALL, b"HIERARCHY\nROOT \xff\xfe{", 2, r"expected UTF-8 text, but found b'\\xff'"),
-    "UTF-16": (SMALL, SMALL.encode("utf-16"), 1, "expected UTF-8"),
-    "NUL": ("HIER", "\0", 1, "expected HIERARCHY"),
+    "UTF-16": (SMALL, SMALL.encode("utf-16"), 1, "expected UTF-8.*; save .* as UTF-8"),
+    "NUL": ("HIER", "\0", 1, "expected UTF-8 text, but found bytes that are 0; save .* as UTF-8"),
+    "UTF-16 without mark": (
+        SMALL,
+        SMALL.encode("utf-16-le"),
+        1,
+        "expected UTF-8.*; save .* as UTF-8",
+    ),
     "no root": ("ROOT", "JOINT", 2, "expected ROOT, but found 'JOINT'"),
     "no name": ("ROOT Hips", "ROOT", 2, "expected the name of a joint"),
     "no brace": ("Hips\n{", "Hips\n", 4, "expected {, but found 'OFFSET'"),
@@ -243,9 +249,9 @@ MALFORMED = {
     "no frame count": ("Frames: 2", "Frames:", 18, "expected a number of frames, but"),
     "half a frame": ("Frames: 2", "Frames: 1.5", 17, "number of frames, but found 1.5"),
     "minus one frame": ("Frames: 2", "Frames: -1", 17, "number of frames, but found -1"),
-    "more said": ("Frames: 2", "Frames: 3", 20, "expected 3 frames, but found 2"),
-    "fewer said": ("Frames: 2", "Frames: 1", 20, "expected 1 frames, but found 2"),
+    "more said": ("Frames: 2", "Frames: 4", 20, "expected 4 frames, but found 2; .*Frames: 2"),
     "none said": ("Frames: 2", "Frames: 0", 19, "expected 0 frames, but found 2"),
+    "only a cut frame": (SMALL[SMALL.index("1 2 3") :], "1 2", 19, "found 0 and a line cut short"),
     "many said": ("Frames: 2", "Frames: 9e29", 20, "frames, but found 2"),
     "no frame time": ("0.05", "\n", 20, "expected the end|positive|frame time"),
     "zero frame time": ("0.05", "0", 18, "expected a positive frame time in seconds"),
@@ -256,12 +262,12 @@ MALFORMED = {
     "long frame": ("3 90 0", "3 90 0 0", 20, "expected 9 values, one per channel, but found 10"),
     "torn frame": ("3 90 0", "3 90\n0", 20, "expected 9 values, one per channel, but found 4"),
     "words after the frames": ("90 0 0\n", "90 0 0\n\nEND\n", 21, "expected 9 values.*found 1"),
-    "NaN": ("3 90", "3 nan", 20, "expected a number, but found 'nan'"),
+    "NaN": ("3 90", "3 nan", 20, "expected a number, but found 'nan'; fill the gap"),
     "infinity": ("3 90", "3 -inf", 20, "expected a number, but found '-inf'"),
     "overflow": ("3 90", "3 1e999", 20, "expected a number, but found '1e999'"),
     "huge": ("3 90", "3 1e31", 20, "expected a number, but found '1e31'"),
     "word": ("3 90", "3 ninety", 20, "expected a number, but found 'ninety'"),
-    "decimal comma": ("3 90", "3 90,0", 20, "expected a number, but found '90,0'"),
+    "decimal comma": ("3 90", "3 90,0", 20, "expected a number, but found '90,0'; .*points"),
     "underscore": ("3 90", "3 9_0", 20, "expected a number, but found '9_0'"),
     "hexadecimal": ("3 90", "3 0x5a", 20, "expected a number, but found '0x5a'"),
     "other digits": ("3 90", "3 ９０", 20, "expected a number, but found '９０'"),
@@ -308,7 +314,7 @@ def mutate(rng, text):
 
 
 def test_any_damaged_file_loads_or_is_named(tmp_path):
-    rng, outcomes = random.Random(0), {"loaded": 0, "rejected": 0}
+    rng, outcomes = random.Random(0), {"loaded": 0, "rejected": 0, "warned": 0}
     named = re.compile(r"small\.bvh, line \d+: expected .+, but found .+")
     for _ in range(3000):
         text = SMALL.encode()
@@ -316,6 +322,8 @@ def test_any_damaged_file_loads_or_is_named(tmp_path):
             text = mutate(rng, text)
         try:
             skeleton, params, frame_time_s = load_bvh(write(tmp_path, text))
+        except UserWarning as warning:
+            outcomes["warned"] += bool(re.search(r"small\.bvh: .*that are there", str(warning)))
         except ValueError as error:
             outcomes["rejected"] += bool(named.search(str(error)))
         else:
@@ -325,7 +333,7 @@ def test_any_damaged_file_loads_or_is_named(tmp_path):
             assert frame_time_s > 0
             outcomes["loaded"] += 1
     assert sum(outcomes.values()) == 3000
-    assert min(outcomes.values()) > 150
+    assert min(outcomes.values()) > 50
 
 
 # --- Parity with two other readers, and with a data set ---

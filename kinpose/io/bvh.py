@@ -91,7 +91,8 @@ def hold_positions(skeleton: Skeleton, params: np.ndarray | None = None) -> Skel
     """
     slides = [[m for m in motions if m.kind == "t"] for motions in skeleton.motions]
     values = np.zeros((1, skeleton.num_dofs)) if params is None or not len(params) else params
-    moves = np.ptp(values, axis=0) > 0
+    smallest = 1e-3 * np.abs(skeleton.offsets).max()  # below it is rounding
+    moves = np.ptp(values, axis=0) > smallest
     dofs = {name: d for d, name in enumerate(skeleton.dof_names)}
     carriers = [j for j, motions in enumerate(slides) if motions]
     root = next((j for j in _trunk(skeleton) if any(moves[dofs[m.dof]] for m in slides[j])), None)
@@ -279,16 +280,6 @@ def _read_frames(text: _Text, num_frames: int, idle: list[bool]) -> np.ndarray:
     if frames and _is_cut(text.lines[frames[-1]].split(), len(idle)):
         found = f"{len(frames) - 1} and a line cut short"
         del frames[-1]
-    if found != f"{num_frames}":
-        if not frames or abs(len(frames) - num_frames) > 1:
-            n = [*frames, len(text.lines) - 1][min(num_frames, len(frames))]
-            cure = f"{found} (if these are all, write Frames: {len(frames)} and whole lines only)"
-            raise text.error(f"{num_frames} frames", cure, n + 1)
-        warnings.warn(
-            f"{text.path}: the header says {num_frames} frames, but {found} follow; "
-            f"the {len(frames)} that are there are used.",
-            stacklevel=3,
-        )
     values = np.zeros((0, len(idle)))
     if frames:
         try:
@@ -297,6 +288,16 @@ def _read_frames(text: _Text, num_frames: int, idle: list[bool]) -> np.ndarray:
             values = np.full((1, 1), np.nan)
         if values.shape[1] != len(idle) or not (np.abs(values) <= LARGEST).all():
             values = np.array([_read_frame(text, n, idle) for n in frames])
+    if found != f"{num_frames}":
+        if not frames or abs(len(frames) - num_frames) > 1:
+            n = [*frames, len(text.lines) - 1][min(num_frames, len(frames))]
+            cure = f"{found}; if these are all, write Frames: {len(frames)} and whole lines only"
+            raise text.error(f"{num_frames} frames", cure, n + 1)
+        warnings.warn(
+            f"{text.path}: the header says {num_frames} frames, but {found} follow; "
+            f"the {len(frames)} that are there are used.",
+            stacklevel=3,
+        )
     return values
 
 
