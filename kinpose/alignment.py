@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.angles import balls_of
+from kinpose.angles import balls_of, triple_of
 from kinpose.kinematics import joint_transforms
 from kinpose.rodrigues import rotation_parts
 from kinpose.skeleton import Motion, Skeleton
@@ -23,6 +23,9 @@ _DECAY = 0.03
 
 _BEND = 0.7
 """Where joints of one angle start (rad): a straight limb does not tell its own twist."""
+
+_SQUARINGS = 10
+"""Of a matrix, to find its first eigenvector: the 1024th power."""
 
 _TOO_FAR = 1.5
 """Distances of points in lengths of the bones between them: what no person can do."""
@@ -110,9 +113,49 @@ def _turn(params, limits, turns: "Sequence[_Row]", is_ball, covariance) -> jax.A
 
     if len(turns) < 2:
         return sweep(limits, params)
-    free = sweeps(_SWEEPS, None, params)
-    within = sweeps(_SWEEPS_WITHIN, limits, jnp.clip(free, *limits.T))
+    params = sweeps(_SWEEPS, None, params)
+    within = sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits.T))
+    if len(turns) < 3:
+        return within
+    axes = jnp.stack([motion.axis.astype(identity.dtype) for motion in turns])
+    seen = jnp.matmul(axes, jnp.matmul(covariance, axes.T))
+    angles, _ = triple_of(_best_rotation(seen), *(jnp.full(3, x, seen.dtype) for x in (0.0, -jnp.inf, jnp.inf)))
+    free = params
+    hand = jnp.sign(jnp.linalg.det(axes))
+    for motion, angle in zip(turns, angles, strict=True):
+        free = motion.set(free, hand * angle)
     return jnp.where(is_ball, free, within)
+
+
+def _best_rotation(covariance) -> jax.Array:
+    """The rotation R that maximises trace(R^T covariance), near the identity where many do.
+
+    Davenport's q-method: its quaternion is the first eigenvector of a matrix, found by
+    squaring that.
+    """
+    b = covariance / jnp.maximum(jnp.max(jnp.abs(covariance)), 1e-30)
+    skew = jnp.stack([b[2, 1] - b[1, 2], b[0, 2] - b[2, 0], b[1, 0] - b[0, 1]])
+    trace = jnp.trace(b)
+    matrix = jnp.zeros((4, 4), b.dtype).at[0, 0].set(trace).at[0, 1:].set(skew)
+    matrix = matrix.at[1:, 0].set(skew).at[1:, 1:].set(b + b.T - trace * jnp.eye(3, dtype=b.dtype))
+    matrix += 2.0 * jnp.sqrt(jnp.sum(b * b)) * jnp.eye(4, dtype=b.dtype)
+
+    def square(_, matrix):
+        matrix = jnp.matmul(matrix, matrix)
+        return matrix / jnp.maximum(jnp.max(jnp.abs(matrix)), 1e-30)
+
+    matrix = jax.lax.fori_loop(0, _SQUARINGS, square, matrix)
+    largest = jnp.argmax(jnp.diagonal(matrix))
+    near = matrix[0, 0] > 1e-3 * matrix[largest, largest]
+    q = jnp.where(near, matrix[0], matrix[largest])
+    w, x, y, z = q / jnp.maximum(jnp.linalg.norm(q), 1e-30)
+    return jnp.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def plausible(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> jax.Array:
