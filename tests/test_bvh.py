@@ -13,7 +13,7 @@ import pytest
 
 import kinpose
 from kinpose import Joint, Motion, build_skeleton
-from kinpose.io.bvh import load_bvh, save_bvh
+from kinpose.io.bvh import hold_positions, load_bvh, save_bvh
 from kinpose.skeletons import human_17, toy
 
 with warnings.catch_warnings():
@@ -283,6 +283,85 @@ def test_a_malformed_file_is_named_with_line_and_expectation(tmp_path, case):
         load_bvh(write(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message", "count"),
+    [
+        ("Frames: 2", "Frames: 3", "says 3 frames, but 2 follow", 2),
+        ("Frames: 2", "Frames: 1", "says 1 frames, but 2 follow", 2),
+        ("90 0 0 0 0 0\n", "90 0 0", "says 2 frames, but 1 and a line cut short follow", 1),
+        ("90 0 0 0 0 0\n", "90 0 0 0 0 -", "says 2 frames, but 1 and a line cut short follow", 1),
+        ("90 0 0 0 0 0\n", "90 0 0 0 0 0\n1", "says 2 frames, but 2 and a line cut short", 2),
+    ],
+)
+def test_one_frame_more_or_less_than_said_is_a_warning(tmp_path, old, new, message, count):
+    path = write(tmp_path, SMALL.replace(old, new))
+    with pytest.warns(UserWarning, match=rf"small\.bvh: the header {message}.*the {count} that"):
+        params = load_bvh(path).params
+    expected = load_bvh(write(tmp_path, SMALL)).params[:count]
+    np.testing.assert_array_equal(params, expected)
+
+
+def test_nan_that_moves_nothing_is_zero(tmp_path):
+    leaf = re.sub(r"(?s)\t\tEnd Site.*?}\n", "", SMALL)
+    params = load_bvh(write(tmp_path, leaf.replace("90 0 0\n", "90 NaN -1.#IND\n"))).params
+    assert params[0, -2:].tolist() == [0, 0]
+    with pytest.raises(ValueError, match="line 16: expected a number, but found 'nan'; fill"):
+        load_bvh(write(tmp_path, leaf.replace("3 90", "3 nan")))
+
+
+SLIDING = """HIERARCHY
+ROOT Reference { OFFSET 0 0 0 CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+JOINT Hips { OFFSET 0 1 0 CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+JOINT Leg { OFFSET 0 0 0 CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+End Site { OFFSET 0 -3 0 } }
+JOINT Spine { OFFSET 0 5 0 CHANNELS 3 Zrotation Xrotation Yrotation } } }
+MOTION
+Frames: 3
+Frame Time: 1
+"""
+
+
+def sliding_recording(tmp_path, reference="0 0 0"):
+    rows = [
+        f"{reference} 0 0 0 {k} 90 0 0 0 0 0.1 -{length} 0 {10 * k} 0 0 0 0 0"
+        for k, length in enumerate((4, 4, 4.5))
+    ]
+    return load_bvh(write(tmp_path, SLIDING + "\n".join(rows)))
+
+
+def test_held_positions_leave_the_root_its_own_and_the_bones_those_recorded(tmp_path):
+    skeleton, params, _ = sliding_recording(tmp_path, "7 8 9")
+    held = hold_positions(skeleton, params)
+    slides = [name for name in held.dof_names if "position" in name]
+    assert slides == ["Hips_Xposition", "Hips_Yposition", "Hips_Zposition"]
+    assert held.num_dofs == skeleton.num_dofs - 6
+    expected = {"Reference": (7, 8, 9), "Hips": (0, 1, 0), "Leg": (0.1, -4, 0), "Spine": (0, 5, 0)}
+    for name, offset in expected.items():
+        np.testing.assert_allclose(held.offsets[held.names.index(name)], offset, atol=EXACT)
+
+
+def test_held_positions_keep_the_poses_of_constant_bones(tmp_path, x64):
+    skeleton, params, _ = sliding_recording(tmp_path)
+    held = hold_positions(skeleton, params)
+    kept = [skeleton.dof_names.index(name) for name in held.dof_names]
+    expected = positions(skeleton, params)[:2]
+    np.testing.assert_allclose(positions(held, params[:2, kept]), expected, atol=EXACT)
+
+
+def test_without_a_recording_held_bones_are_the_offsets(tmp_path):
+    skeleton = sliding_recording(tmp_path).skeleton
+    held = hold_positions(skeleton)
+    np.testing.assert_array_equal(held.offsets, skeleton.offsets)
+    assert held.dof_names[0] == "Reference_Xposition"
+
+
+def test_a_skeleton_that_only_its_root_moves_is_held_as_it_is(tmp_path):
+    skeleton, params, _ = load_bvh(write(tmp_path, SMALL))
+    held = hold_positions(skeleton, params)
+    assert held.dof_names == skeleton.dof_names
+    np.testing.assert_array_equal(held.offsets, skeleton.offsets)
+
+
 def test_a_missing_file_is_reported_as_usual(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_bvh(tmp_path / "missing.bvh")
@@ -333,7 +412,8 @@ def test_any_damaged_file_loads_or_is_named(tmp_path):
             assert frame_time_s > 0
             outcomes["loaded"] += 1
     assert sum(outcomes.values()) == 3000
-    assert min(outcomes.values()) > 50
+    assert min(outcomes["loaded"], outcomes["rejected"]) > 150
+    assert outcomes["warned"] > 0
 
 
 # --- Parity with two other readers, and with a data set ---

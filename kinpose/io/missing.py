@@ -13,8 +13,9 @@ _HUGE = 1e12
 _COMMON = (-1.0, *(s * (10.0**n - 1) for n in (3, 4, 5, 6) for s in (1, -1)))
 """-1 and +-999, 9999, 99999, 999999 in all three coordinates: marks wherever they are."""
 
-_JUMP = 0.1
-"""Of the body's size: a point that comes to a place from farther away was put there."""
+_NEAR, _FAR = 0.1, 0.3
+"""Of the body's size (`_body_size`): a point that comes to the origin from nearer passes through;
+one that comes to a place it shares with others from farther away was put there."""
 
 
 def mark_missing(positions: np.ndarray, missing: str = "auto") -> tuple[np.ndarray, dict]:
@@ -88,19 +89,21 @@ def _find_marks(positions: np.ndarray, equal: np.ndarray) -> dict[str, np.ndarra
     """Where which mark is, (T, N) each."""
     huge = (np.abs(positions) > _HUGE).any(axis=-1)
     zero = (positions == 0).all(axis=-1)
-    plain = np.where((huge | equal)[..., None], np.nan, positions)
-    size = _body_size(plain)
+    common = equal & np.isin(positions[..., 0], _COMMON)
+    absent = np.isnan(positions).any(axis=-1)
     jumps = _jumps(positions)
+    plain = np.where((huge | equal)[..., None], np.nan, positions)
+    far = jumps > _FAR * _body_size(plain)
+    repeated = _repeated(positions, ~(huge | zero | common | absent), equal, jumps, far)
+    plain[repeated] = np.nan
+    size = _body_size(plain)
     # A point may pass through the origin, and the root may stay there.
-    root = _root(zero, np.isnan(positions).any(axis=-1), plain, size)
-    found = {"huge": huge, "zeros": zero & ~(jumps <= _JUMP * size) & ~root}
-    marked = equal & np.isin(positions[..., 0], _COMMON)
-    rest = ~huge & ~zero & ~marked & np.isfinite(positions).all(axis=-1)
-    repeated = _repeated(positions, rest, equal, jumps / size)
-    marked |= repeated & equal
+    zeros = zero & ~(jumps <= _NEAR * size) & ~_root(zero, absent, plain, size)
+    found = {"huge": huge, "zeros": zeros, "repeated": repeated & ~equal}
+    marked = equal & (common | repeated)
     for value in np.unique(positions[..., 0][marked]):
         found[f"{value:g}"] = marked & (positions[..., 0] == value)
-    return found | {"repeated": repeated & ~equal}
+    return found
 
 
 def _body_size(plain: np.ndarray) -> float:
@@ -149,8 +152,8 @@ def _root(zero: np.ndarray, absent: np.ndarray, plain: np.ndarray, size: float) 
     return root
 
 
-def _repeated(positions, rest, equal, jumps) -> np.ndarray:
-    """(T, N) where points were put to a place that is not theirs; `jumps` in body sizes."""
+def _repeated(positions, rest, equal, jumps, far) -> np.ndarray:
+    """(T, N) where points were put to a place that is not theirs, among `rest`."""
     where = np.zeros_like(rest)
     if not rest.any():
         return where
@@ -168,8 +171,7 @@ def _repeated(positions, rest, equal, jumps) -> np.ndarray:
 
     owners, times = distinct(twin.ravel()[points]), distinct(frames)
     equal = np.bincount(place, equal[rest]) == count
-    jumped = np.bincount(place, jumps[rest] > _JUMP)
-    put = jumped > np.bincount(place, ~np.isnan(jumps[rest])) / 2
+    put = np.bincount(place, far[rest]) > np.bincount(place, ~np.isnan(jumps[rest])) / 2
     several = (owners > 1) & ((count > 2) | (times == 1))
     never = equal & (distinct(points) > 1)
     where[rest] = ((count > 1) & ((put & (several | equal)) | never))[place]
