@@ -81,7 +81,7 @@ def _marks(missing: str) -> dict[str, float] | None:
                 "missing must be 'auto', 'none', or a list of 'nan', 'zeros' and numbers such as "
                 f"'zeros,-1', but got {missing!r}."
             )
-        marks["zeros" if value == 0 else f"{value:g}"] = value
+        marks["zeros" if value == 0 else f"{value:.12g}"] = value
     return marks
 
 
@@ -91,18 +91,18 @@ def _find_marks(positions: np.ndarray, equal: np.ndarray) -> dict[str, np.ndarra
     zero = (positions == 0).all(axis=-1)
     common = equal & np.isin(positions[..., 0], _COMMON)
     absent = np.isnan(positions).any(axis=-1)
-    jumps = _jumps(positions)
+    nearer, farther = _jumps(positions)
     plain = np.where((huge | equal)[..., None], np.nan, positions)
-    far = jumps > _FAR * _body_size(plain)
-    repeated = _repeated(positions, ~(huge | zero | common | absent), equal, jumps, far)
+    far = np.where(np.isnan(farther), np.nan, farther > _FAR * _body_size(plain))
+    repeated = _repeated(positions, ~(huge | zero | common | absent), equal, far)
     plain[repeated] = np.nan
     size = _body_size(plain)
     # A point may pass through the origin, and the root may stay there.
-    zeros = zero & ~(jumps <= _NEAR * size) & ~_root(zero, absent, plain, size)
+    zeros = zero & ~(nearer <= _NEAR * size) & ~_root(zero, absent, plain, size)
     found = {"huge": huge, "zeros": zeros, "repeated": repeated & ~equal}
     marked = equal & (common | repeated)
     for value in np.unique(positions[..., 0][marked]):
-        found[f"{value:g}"] = marked & (positions[..., 0] == value)
+        found[f"{value:.12g}"] = marked & (positions[..., 0] == value)
     return found
 
 
@@ -115,12 +115,12 @@ def _body_size(plain: np.ndarray) -> float:
     return float(np.nanmedian(np.linalg.norm(seen - middle, axis=-1)))
 
 
-def _jumps(positions: np.ndarray) -> np.ndarray:
-    """(T, N) distances of a point from the nearer of the places where it was before and after.
+def _jumps(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (T, N) of a point from where it was before and where it was after.
 
-    NaN where it was at one place only.
+    The lesser and the greater of the two; NaN where it was at one place only.
     """
-    jumps = np.full(positions.shape[:2], np.nan)
+    jumps = np.full((2, *positions.shape[:2]), np.nan)
     for n in range(positions.shape[1]):
         frames = np.flatnonzero(np.isfinite(positions[:, n]).all(axis=-1))
         track = positions[frames, n]
@@ -130,16 +130,17 @@ def _jumps(positions: np.ndarray) -> np.ndarray:
         run = np.concatenate([[0], np.cumsum(moved)])  # frames at the same place
         places = track[np.flatnonzero(np.concatenate([[True], moved]))]
         steps = np.linalg.norm(np.diff(places, axis=0), axis=-1)
-        steps = np.concatenate([[math.inf], steps, [math.inf]])
-        jumps[frames, n] = np.minimum(steps[:-1], steps[1:])[run]
-    return jumps
+        before, after = np.insert(steps, 0, steps[0])[run], np.append(steps, steps[-1])[run]
+        jumps[:, frames, n] = np.minimum(before, after), np.maximum(before, after)
+    return jumps[0], jumps[1]
 
 
 def _root(zero: np.ndarray, absent: np.ndarray, plain: np.ndarray, size: float) -> np.ndarray:
     """(T, N) where the root of root-relative data is: a point at the origin in every frame.
 
     Of several it is the first point, if that is one of them. The origin of the world is no root:
-    it does not lie within the body in every frame.
+    it does not lie within the body in every frame. The first point, the root of most data sets,
+    may be farther from the middle: of half a body it is at the edge.
     """
     root = np.zeros_like(zero)
     seen = np.isfinite(plain).all(axis=-1)
@@ -147,13 +148,16 @@ def _root(zero: np.ndarray, absent: np.ndarray, plain: np.ndarray, size: float) 
     always = np.flatnonzero((zero | absent)[used].all(axis=0) & zero[used].any(axis=0))
     if used.any() and (len(always) == 1 or 0 in always[:1]):
         middles = np.nanmedian(plain[used], axis=1)
-        near = np.linalg.norm(middles, axis=-1) < 1.5 * size
+        near = np.linalg.norm(middles, axis=-1) < (1.5 if always[0] else 3.0) * size
         root[:, always[0]] = zero[:, always[0]] & used & (near.mean() > 0.9)
     return root
 
 
-def _repeated(positions, rest, equal, jumps, far) -> np.ndarray:
-    """(T, N) where points were put to a place that is not theirs, among `rest`."""
+def _repeated(positions, rest, equal, far) -> np.ndarray:
+    """(T, N) where points were put to a place that is not theirs, among `rest`.
+
+    `far` is 1 where they came by a jump, 0 where not, NaN where they never came.
+    """
     where = np.zeros_like(rest)
     if not rest.any():
         return where
@@ -171,7 +175,7 @@ def _repeated(positions, rest, equal, jumps, far) -> np.ndarray:
 
     owners, times = distinct(twin.ravel()[points]), distinct(frames)
     equal = np.bincount(place, equal[rest]) == count
-    put = np.bincount(place, far[rest]) > np.bincount(place, ~np.isnan(jumps[rest])) / 2
+    put = np.bincount(place, far[rest] == 1) > np.bincount(place, far[rest] == 0)
     several = (owners > 1) & ((count > 2) | (times == 1))
     never = equal & (distinct(points) > 1)
     where[rest] = ((count > 1) & ((put & (several | equal)) | never))[place]
