@@ -29,6 +29,9 @@ _SINGULAR = 1e-5
 _OUTSIDE = 1e3
 """How much more it costs a triple to be outside its limits than far from the one before."""
 
+_NEUTRAL = 1.1
+"""How much more it costs an angle to be far from zero than from the one before."""
+
 _RIGHT = 1e-3
 """A limit of a middle angle so near a right angle is none: beyond it the other triple begins."""
 
@@ -147,8 +150,9 @@ def into_limits(params: jax.Array, skeleton: Skeleton) -> jax.Array:
         if len(hinges):
             ways += [way.at[own[2]].add(math.pi).at[hinges].multiply(-1) for way in ways]
         ways = jnp.stack([towards(way) for way in ways])
-        outside = jnp.sum(jnp.abs(ways - jnp.clip(ways, low, high))[:, group], axis=1)
-        found = ways[jnp.argmin(outside)]
+        outside = jnp.abs(ways - jnp.clip(ways, low, high))
+        far = _OUTSIDE * outside + jnp.where(jnp.isfinite(high - low), jnp.abs(ways), 0.0)
+        found = ways[jnp.argmin(jnp.sum(far[:, group], axis=1))]
     return found
 
 
@@ -281,17 +285,25 @@ def _last_angle(rotation, a, b):
 
 
 def _towards(angle, near, low, high):
-    """With full turns to the middle of its limits, or to another angle where it has none."""
-    bounded = high - low < 4 * math.pi
-    middle = lax.select(bounded, 0.5 * (low + high), near)
-    return angle + 2 * math.pi * lax.round(
-        (middle - angle) * (0.5 / math.pi), lax.RoundingMethod.TO_NEAREST_EVEN
-    )
+    """With full turns to another angle or, where that is outside the limits, to their middle."""
+
+    def turn_to(middle):
+        return angle + 2 * math.pi * lax.round(
+            (middle - angle) * (0.5 / math.pi), lax.RoundingMethod.TO_NEAREST_EVEN
+        )
+
+    found = turn_to(near)
+    inside = (found >= low) & (found <= high)
+    return lax.select(inside, found, turn_to(lax.select(high - low < 4 * math.pi, 0.5 * (low + high), near)))
 
 
 def _cost(triple, bounds):
+    """What speaks against a triple: how far it is outside its limits, then from the one before,
+    then, where it has limits, from zero: a little more, so that a detour is given up when the
+    direct way lies between."""
     cost = 0.0
     for x, (near, low, high) in zip(triple, bounds, strict=True):
         outside = lax.max(low - x, lax.max(x - high, x - x))
-        cost = cost + _OUTSIDE * outside + lax.abs(x - near)
+        neutral = lax.select(high - low < 4 * math.pi, _NEUTRAL * lax.abs(x), x - x)
+        cost = cost + _OUTSIDE * outside + lax.abs(x - near) + neutral
     return cost

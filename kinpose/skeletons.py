@@ -44,19 +44,19 @@ _LIMITS_DEG = {
     "spine_roll": (-60, 60),
     "spine_yaw": (-90, 90),
     "neck_yaw": (-100, 100),
-    "neck_pitch": (-90, 90),
+    "neck_pitch": (-85, 85),
     "neck_roll": (-75, 75),
     **{
         f"{side}_{dof}": bounds
         for side in ("left", "right")
         for dof, bounds in (
             ("hip_flexion", (-60, 150)),
-            ("hip_abduction", (-60, 90)),
+            ("hip_abduction", (-60, 85)),
             ("hip_rotation", (-90, 90)),
             ("knee_flexion", (-15, 160)),
             ("shoulder_flexion", (-90, 210)),
-            ("shoulder_abduction", (-90, 90)),
-            ("shoulder_rotation", (-120, 210)),
+            ("shoulder_abduction", (-90, 180)),
+            ("shoulder_rotation", (-180, 180)),
             ("elbow_flexion", (-15, 160)),
         )
     },

@@ -133,10 +133,14 @@ def _rows(name: str, array: np.ndarray, count: int) -> np.ndarray:
 def _checked(name: str, positions, names, frame_time_s, confidence) -> Points:
     if not positions.size:
         raise ValueError(
-            f"{name}: points must have shape (T, N, 3) with T > 0, but have {positions.shape}."
+            f"{name}: points must have shape (T, N, 3), T > 0 and N > 0, but have "
+            f"{positions.shape}."
         )
     if names and len(names) != positions.shape[1]:
         raise ValueError(f"{name}: {positions.shape[1]} points have {len(names)} names.")
+    twice = [x for x in names if names.count(x) > 1]
+    if twice:
+        raise ValueError(f"{name}: names must differ, but {twice[0]!r} is there twice.")
     positions = np.where(np.isfinite(positions), positions, np.nan)
     if confidence is not None:
         confidence = _checked_confidence(name, positions, np.asarray(confidence))
