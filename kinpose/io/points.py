@@ -113,7 +113,8 @@ def _rows(name: str, array: np.ndarray, count: int) -> np.ndarray:
         frames_first = count in (0, array.shape[1])
         points_first = count == array.shape[0]
         if frames_first and points_first and len(array) > 1:
-            steps = [np.nanmedian(np.abs(np.diff(array[..., :3], axis=axis))) for axis in (0, 1)]
+            seen = np.where(np.isfinite(array), array, 0.0)
+            steps = [np.median(np.abs(np.diff(seen[..., :3], axis=axis))) for axis in (0, 1)]
             frames_first, points_first = steps[0] < steps[1] / 2, steps[1] < steps[0] / 2
             if frames_first == points_first:
                 raise ValueError(
@@ -143,7 +144,7 @@ def _checked(name: str, positions, names, frame_time_s, confidence) -> Points:
         raise ValueError(f"{name}: names must differ, but {twice[0]!r} is there twice.")
     positions = np.where(np.isfinite(positions), positions, np.nan)
     if confidence is not None:
-        confidence = _checked_confidence(name, positions, np.asarray(confidence))
+        confidence = _checked_confidence(name, positions, confidence)
         positions = np.where(confidence[..., None] > 0, positions, np.nan)
     if not np.isfinite(positions).all(axis=-1).any():
         raise ValueError(f"{name}: no point is finite in all its coordinates.")
@@ -154,7 +155,7 @@ def _checked_confidence(name: str, positions, confidence) -> np.ndarray:
     """(T, N) from 0 to 1; 0 where a point is missing."""
     if confidence.shape == (*positions.shape[:2], 1):
         confidence = confidence[..., 0]
-    if confidence.shape != positions.shape[:2] or not np.issubdtype(confidence.dtype, np.floating):
+    if confidence.shape != positions.shape[:2] or confidence.dtype.kind not in "buif":
         raise ValueError(
             f"{name}: confidence must be real numbers of shape {positions.shape[:2]}, but is "
             f"{confidence.dtype} of shape {confidence.shape}."
