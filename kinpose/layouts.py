@@ -389,8 +389,10 @@ def _match(names: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
         found = {}
         for name in wanted:
             alike = plain.get(prefix + _plain(name), [])
-            if name in exact or len(alike) == 1:
-                found[name] = exact[name] if name in exact else alike[0]
+            if name in exact and not prefix:
+                found[name] = exact[name]
+            elif len(alike) == 1:
+                found[name] = alike[0]
         return found
 
     return max(map(matched, sorted(prefixes, key=len)), key=len)
