@@ -30,7 +30,8 @@ def head_keypoints(face: np.ndarray, neck: np.ndarray) -> np.ndarray:
     The mean face is turned onto the points that are there (Kabsch, 1976); on the neck stands
     the model's head in that orientation, in the size of the face. So the angles of the neck
     are those of the head against the trunk, zero where a person looks straight ahead, whatever
-    the shape of the neck.
+    the shape of the neck. The face is above the neck; where that asks for a mirror image, axes
+    are left-handed or left and right exchanged, and nose and head are right for these.
 
     Args:
       face: (T, 5, 3) positions of `FACE`; NaN where missing.
@@ -42,17 +43,21 @@ def head_keypoints(face: np.ndarray, neck: np.ndarray) -> np.ndarray:
     """
     seen = np.isfinite(face).all(axis=-1)[..., None]
     mean_face, points = _centred(FACE_MM, seen), _centred(face, seen)
-    left, values, right = np.linalg.svd(points.swapaxes(1, 2) @ mean_face)
-    sign = np.sign(np.linalg.det(left @ right))
-    left[..., 2] *= sign[:, None]
-    values[:, 2] *= sign
-    turn = left @ right
-    spread = np.linalg.svd(mean_face, compute_uv=False)
-    known = spread[:, 1] > _SPREAD_MM
+    spread = np.linalg.svd(mean_face, compute_uv=False)[:, 1]
+    known = (spread > _SPREAD_MM) & np.isfinite(neck).all(axis=-1)
     if not known.any():
         return np.full((len(face), 2, 3), np.nan)
-    sizes = values.sum(axis=1)[known] / np.square(mean_face[known]).sum(axis=(1, 2))
-    rest = np.median(sizes) * _HEAD_MM @ turn.swapaxes(1, 2)
+    covariance = points.swapaxes(1, 2) @ mean_face
+    left, _, right = np.linalg.svd(covariance)
+    left[..., 2] *= np.sign(np.linalg.det(left @ right))[:, None]
+    middle = np.mean(face, axis=1, where=seen | ~known[:, None, None])
+    rise = np.sum((left @ right)[..., 1] * (middle - neck), axis=1)
+    left[..., 2] *= np.where(rise < 0, -1.0, 1.0)[:, None]
+    turn = left @ right
+    sizes = np.sum(turn * covariance, axis=(1, 2)) / np.maximum(
+        np.sum(mean_face**2, axis=(1, 2)), 1
+    )
+    rest = np.median(sizes[known]) * _HEAD_MM @ turn.swapaxes(1, 2)
     return np.where(known[:, None, None], neck[:, None] + rest, np.nan)
 
 

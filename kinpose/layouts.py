@@ -278,10 +278,9 @@ def pick_confidence(
     for key, source in sources.items():
         picked[:, keypoints.index(key)] = np.min(confidence[:, source], axis=1)
     if face:  # missing points of the face are not used
-        seen = np.where(confidence[:, face] > 0, confidence[:, face], np.inf).min(axis=1)
-        picked[:, [keypoints.index(key) for key in _HEAD]] = np.where(seen < np.inf, seen, 0)[
-            :, None
-        ]
+        seen = confidence[:, face] > 0
+        least = np.min(confidence[:, face], axis=1, where=seen, initial=1.0) * seen.any(axis=1)
+        picked[:, [keypoints.index(key) for key in _HEAD]] = least[:, None]
     return picked
 
 

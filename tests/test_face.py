@@ -17,6 +17,8 @@ OTHER_FACE = np.array(
     [[0, -24, 100], [30, 18, 64], [-30, 18, 64], [68, 2, -1], [-68, 2, -1]], float
 )
 
+ABOVE = (0, 100, 40)  # the ears, from the neck
+
 TURNS = {  # yaw, pitch, roll in degrees: y first, then x, then z, as the model's neck
     "ahead": (0, 0, 0),
     "left": (30, 0, 0),
@@ -64,7 +66,7 @@ def test_a_turned_face_turns_nose_and_head(face, error, turn):
 )
 def test_three_points_of_a_face_are_enough(there):
     points = np.full((1, 5, 3), np.nan)
-    points[0, there] = (FACE_MM @ rotation(*TURNS["all"]).T)[list(there)]
+    points[0, there] = ((FACE_MM + ABOVE) @ rotation(*TURNS["all"]).T)[list(there)]
     nose, head = head_keypoints(points, np.zeros((1, 3)))[0]
     np.testing.assert_allclose(head_angles(nose, head, np.zeros(3)), TURNS["all"], atol=1e-6)
 
@@ -72,24 +74,36 @@ def test_three_points_of_a_face_are_enough(there):
 @pytest.mark.parametrize("there", [(), (0,), (3, 4), (1, 2), (0, 1, 3), (0, 2, 4)])
 def test_less_of_a_face_is_no_head(there):
     points = np.full((2, 5, 3), np.nan)
-    points[0] = FACE_MM
-    points[1, list(there)] = FACE_MM[list(there)]
+    points[0] = FACE_MM + ABOVE
+    points[1, list(there)] = points[0, list(there)]
     found = head_keypoints(points, np.zeros((2, 3)))
     assert np.isfinite(found[0]).all()
     assert np.isnan(found[1]).all()
 
 
 def test_the_head_has_the_size_of_the_face_in_any_unit():
-    rest = head_keypoints(FACE_MM[None], np.zeros((1, 3)))
+    rest = head_keypoints((FACE_MM + ABOVE)[None], np.zeros((1, 3)))
     offsets = dict(zip(HUMAN.names, HUMAN.offsets, strict=True))
     np.testing.assert_allclose(rest[0, 0], offsets["nose"], atol=EXACT)
     np.testing.assert_allclose(rest[0, 1], offsets["nose"] + offsets["head"], atol=EXACT)
-    metres = head_keypoints(0.001 * FACE_MM[None], np.zeros((1, 3)))
+    metres = head_keypoints(0.001 * (FACE_MM + ABOVE)[None], np.zeros((1, 3)))
     np.testing.assert_allclose(metres, 0.001 * rest, atol=EXACT)
 
 
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
+def test_exchanged_sides_and_mirrored_axes_do_not_turn_the_head_upside_down(turn):
+    neck = np.array([[100.0, 1400, 50]])
+    points = (FACE_MM + ABOVE) @ rotation(*turn).T + neck
+    expected = head_keypoints(points[None], neck)
+    exchanged = head_keypoints(points[None, [0, 2, 1, 4, 3]], neck)
+    np.testing.assert_allclose(exchanged, expected, atol=1e-6)
+    mirror = np.array([-1.0, 1, 1])
+    mirrored = head_keypoints(points[None] * mirror, neck * mirror)
+    np.testing.assert_allclose(mirrored, expected * mirror, atol=1e-6)
+
+
 def test_without_a_neck_there_is_no_head():
-    assert np.isnan(head_keypoints(FACE_MM[None], np.full((1, 3), np.nan))).all()
+    assert np.isnan(head_keypoints((FACE_MM + ABOVE)[None], np.full((1, 3), np.nan))).all()
 
 
 def detected(params, layout):
