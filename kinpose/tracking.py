@@ -22,6 +22,12 @@ from kinpose.skeleton import Skeleton
 _CLEARLY = 4e-4
 """Gain in Eq. 3 (squared sizes) that noise does not make: 2 % of the size, once."""
 
+_APART = 4.0
+"""Squared rad by which a start from nothing counts as apart from the frame before at most."""
+
+_AHEAD = 64
+"""Frames from which the first one is approached, backwards, so that it is not alone."""
+
 
 def fit_sequence(
     joints: jax.Array,
@@ -31,6 +37,7 @@ def fit_sequence(
     init: jax.Array | None = None,
     robust: float | None = None,
     hold: float = 0.03,
+    rest: float = 0.0,
     max_iterations: int = 60,
     tolerance: float = 1e-5,
 ) -> Fit:
@@ -48,6 +55,9 @@ def fit_sequence(
       robust: as in `fit_params`.
       hold: observability, in sizes per rad, at which the points and the frame before count
         the same.
+      rest: the same of the points and the neutral pose (all zero), which dofs of the root do not
+        have. Noise of s in the points and angles that are usually within a of zero ask for
+        s / a: then the twist of a limb that is almost straight does not follow the noise.
       max_iterations: steps to try per frame.
       tolerance: as in `fit_params`.
 
@@ -64,13 +74,14 @@ def fit_sequence(
         init = checked_shape(init, (skeleton.num_dofs,), "init").astype(joints.dtype)
     with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
         softness = checked_softness(robust, joints.dtype)
-        return _fit_frames(
-            joints, weights, softness, skeleton, init, hold, max_iterations, tolerance
-        )
+        holds = jnp.asarray([hold, rest], joints.dtype)
+        return _fit_frames(joints, weights, softness, skeleton, init, holds, max_iterations, tolerance)
 
 
 @functools.partial(jax.jit, static_argnames="max_iterations")
-def _fit_frames(joints, weights, softness, skeleton, init, hold, max_iterations, tolerance) -> Fit:
+def _fit_frames(
+    joints, weights, softness, skeleton, init, holds, max_iterations, tolerance
+) -> Fit:
     points, weights = jax.vmap(seen_points)(joints, weights)
     points, used, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
     fresh = fit_batch(
@@ -83,30 +94,39 @@ def _fit_frames(joints, weights, softness, skeleton, init, hold, max_iterations,
         max_iterations=20,
         tolerance=tolerance,
     )
-    neutral = jnp.asarray(_relaxed(still), joints.dtype)
+    low, high = jnp.asarray(still.limits, joints.dtype).T
+    hold = jnp.sqrt(jnp.sum(jnp.square(holds)))
+    back = jnp.square(holds[1] / jnp.maximum(hold, 1e-30)) * ~_root_dofs(still)
 
     def follow(before, frame):
         points, weights, other = frame
-        anchor = before + neutral * (jnp.clip(0.0, *still_limits) - before)
-        problem = Problem(points, weights, softness, anchor, jnp.asarray(hold, points.dtype))
+        anchor = before + back * (jnp.clip(jnp.zeros_like(before), low, high) - before)
+        problem = Problem(points, weights, softness, anchor, hold)
         start = first_state(problem, before, still)
         state = minimise(problem, start, still, "least_squares", max_iterations, tolerance)
         free = Problem(points, weights, softness)
         other, own = (_nearest_triples(x, before, still) for x in (other, state.params))
-        lost = cost_of(free, state.params, still) > 1.05 * cost_of(free, other, still) + _CLEARLY
+        apart = jnp.minimum(
+            cost_of(problem, other, still) - cost_of(free, other, still),
+            0.5 * _APART * jnp.square(hold),
+        )
+        start_anew = 1.05 * cost_of(free, other, still) + apart + _CLEARLY
+        lost = cost_of(problem, state.params, still) > start_anew
         state = state._replace(params=jnp.where(lost, other, own))
         return state.params, state
 
-    still_limits = jnp.asarray(still.limits, joints.dtype).T
-    before = fresh.params[0] if init is None else init
-    _, states = jax.lax.scan(follow, before, (points, used, fresh.params))
+    frames = points, used, fresh.params
+    if init is None:
+        ahead = jax.tree.map(lambda x: x[:_AHEAD], frames)
+        init, _ = jax.lax.scan(follow, ahead[2][-1], ahead, reverse=True)
+    _, states = jax.lax.scan(follow, init, frames)
     return report(joints, points, weights, softness, skeleton, states)
 
 
-def _relaxed(skeleton: Skeleton) -> np.ndarray:
-    """(D,) how fast what the points leave open goes back to its neutral angle, per frame."""
-    relaxed = np.zeros(skeleton.num_dofs)
-    return relaxed
+def _root_dofs(skeleton: Skeleton) -> np.ndarray:
+    """(D,) whether a dof moves the root."""
+    own = {motion.dof for motion in skeleton.motions[0]}
+    return np.array([dof in own for dof in skeleton.dof_names], bool)
 
 
 def _nearest_triples(params, before, skeleton: Skeleton) -> jax.Array:
