@@ -108,7 +108,7 @@ def _rows(name: str, array: np.ndarray, count: int) -> np.ndarray:
     if array.ndim == 4 and 1 in shape[:2]:
         array = array.reshape(-1, *shape[2:])
     if array.ndim == 2 and count and array.shape[1] in (3 * count, 4 * count):
-        return array.reshape(len(array), count, -1)
+        return array.reshape(len(array), count, array.shape[1] // count)
     if array.ndim == 3 and array.shape[-1] in (3, 4):
         frames_first = count in (0, array.shape[1])
         points_first = count == array.shape[0]
@@ -125,9 +125,10 @@ def _rows(name: str, array: np.ndarray, count: int) -> np.ndarray:
             return array if frames_first else array.swapaxes(0, 1)
     if count and array.ndim == 3 and array.shape[-1] in (3, 4):
         raise ValueError(f"{name}: {shape[-2]} points have {count} names; the shape is {shape}.")
-    flat = f"(T, {3 * count}) or (T, {4 * count})" if count else "flat if names tell N"
+    n = count or "N"
     raise ValueError(
-        f"{name}: points must have shape (T, N, 3) or (T, N, 4), or be {flat}, but have {shape}."
+        f"{name}: points must have shape (T, {n}, 3) or (T, {n}, 4) or, where names tell the "
+        f"number of points, (T, 3 N), (T, 4 N), (N, T, 3) or (N, T, 4), but have {shape}."
     )
 
 
