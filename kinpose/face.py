@@ -4,6 +4,8 @@ Frame of the head: x to the left, y up, z forward; the plane of ears and lower r
 orbits, the Frankfurt plane of anthropometry, is level in it. Shapes: T frames.
 """
 
+import math
+
 import numpy as np
 
 from kinpose.skeletons import human_17
@@ -24,18 +26,19 @@ _SPREAD_MM = 25.0
 the turn about that line would be noise. Nose, eye and ear of one side alone have 23."""
 
 
-def head_keypoints(face: np.ndarray, neck: np.ndarray) -> np.ndarray:
+def head_keypoints(face: np.ndarray, neck: np.ndarray, scale: float = math.nan) -> np.ndarray:
     """Places the keypoints "nose" and "head" of `human_17` as the head is turned.
 
     The mean face is turned onto the points that are there (Kabsch, 1976); on the neck stands
-    the model's head in that orientation, in the size of the face. So the angles of the neck
-    are those of the head against the trunk, zero where a person looks straight ahead, whatever
-    the shape of the neck. The face is above the neck; where that asks for a mirror image, axes
+    the model's head in that orientation. So the angles of the neck are those of the head
+    against the trunk, zero where a person looks straight ahead, whatever the shape of the neck.
+    The face is above the neck; where that asks for a mirror image, axes
     are left-handed or left and right exchanged, and nose and head are right for these.
 
     Args:
       face: (T, 5, 3) positions of `FACE`; NaN where missing.
       neck: (T, 3) the keypoint "neck".
+      scale: the unit of the points per mm, times the person's size; by default that of the face.
 
     Returns:
       (T, 2, 3) nose and head; NaN where fewer than three points, or only points near one line,
@@ -54,10 +57,10 @@ def head_keypoints(face: np.ndarray, neck: np.ndarray) -> np.ndarray:
     rise = np.sum((left @ right)[..., 1] * (middle - neck), axis=1)
     left[..., 2] *= np.where(rise < 0, -1.0, 1.0)[:, None]
     turn = left @ right
-    sizes = np.sum(turn * covariance, axis=(1, 2)) / np.maximum(
-        np.sum(mean_face**2, axis=(1, 2)), 1
-    )
-    rest = np.median(sizes[known]) * _HEAD_MM @ turn.swapaxes(1, 2)
+    if not np.isfinite(scale):
+        squares = np.sum(mean_face[known] ** 2, axis=(1, 2))
+        scale = np.median(np.sum((turn * covariance)[known], axis=(1, 2)) / squares)
+    rest = scale * _HEAD_MM @ turn.swapaxes(1, 2)
     return np.where(known[:, None, None], neck[:, None] + rest, np.nan)
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kinpose.face import FACE, head_keypoints
-from kinpose.skeletons import HUMAN36M_KEYPOINTS
+from kinpose.skeletons import HUMAN36M_KEYPOINTS, HUMAN36M_LENGTHS_MM
 
 
 class Layout(NamedTuple):
@@ -250,7 +250,8 @@ def pick_keypoints(
     for key, source in sources.items():
         picked[:, keypoints.index(key)] = np.mean(points[:, source], axis=1)
     if face:
-        head = head_keypoints(points[:, face], picked[:, keypoints.index("neck")])
+        neck = picked[:, keypoints.index("neck")]
+        head = head_keypoints(points[:, face], neck, _body_scale(picked, keypoints))
         picked[:, [keypoints.index(key) for key in _HEAD]] = head
     return picked
 
@@ -297,13 +298,7 @@ def check_proportions(joints: np.ndarray, keypoints: Sequence[str]) -> list[str]
     Returns:
       A sentence for each ratio out of its bounds; none for a person, or where too little is there.
     """
-    lengths = {}
-    for bone, (start, end) in _BONES.items():
-        if start in keypoints and end in keypoints:
-            ends = [joints[:, list(keypoints).index(name)] for name in (start, end)]
-            length = np.linalg.norm(ends[1] - ends[0], axis=-1)
-            if np.isfinite(length).any():
-                lengths[bone] = float(np.nanmedian(length))
+    lengths = _bone_lengths(joints, keypoints)
     faults = []
     for (bone, other), (low, high) in _RATIOS.items():
         if bone in lengths and other in lengths:
@@ -311,6 +306,26 @@ def check_proportions(joints: np.ndarray, keypoints: Sequence[str]) -> list[str]
             if not low <= ratio <= high:
                 faults.append(f"{bone} / {other} is {ratio:.2f}, of people {low:g} to {high:g}")
     return faults
+
+
+def _bone_lengths(joints: np.ndarray, keypoints: Sequence[str]) -> dict[str, float]:
+    """Medians over the frames, of the bones of `_BONES` whose ends are there."""
+    keypoints = list(keypoints)
+    lengths = {}
+    for bone, (start, end) in _BONES.items():
+        if start in keypoints and end in keypoints:
+            apart = joints[:, keypoints.index(end)] - joints[:, keypoints.index(start)]
+            apart = np.linalg.norm(apart, axis=-1)
+            if np.isfinite(apart).any():
+                lengths[bone] = float(np.nanmedian(apart))
+    return lengths
+
+
+def _body_scale(joints: np.ndarray, keypoints: Sequence[str]) -> float:
+    """Bones against those of Human3.6M's mean person, mm; NaN where there are none."""
+    lengths = _bone_lengths(joints, keypoints)
+    ratios = [lengths[bone] / _MEAN_MM[re.sub("left |right ", "", bone)] for bone in lengths]
+    return float(np.median(ratios)) if ratios else math.nan
 
 
 _BONES = {
@@ -326,6 +341,15 @@ _BONES = {
     "trunk": ("pelvis", "neck"),
     "hips": ("left_hip", "right_hip"),
     "shoulders": ("left_shoulder", "right_shoulder"),
+}
+_MEAN_MM = {
+    "thigh": HUMAN36M_LENGTHS_MM["hip-knee"],
+    "shank": HUMAN36M_LENGTHS_MM["knee-ankle"],
+    "upper arm": HUMAN36M_LENGTHS_MM["shoulder-elbow"],
+    "forearm": HUMAN36M_LENGTHS_MM["elbow-wrist"],
+    "trunk": HUMAN36M_LENGTHS_MM["pelvis-torso"] + HUMAN36M_LENGTHS_MM["torso-neck"],
+    "hips": 2 * HUMAN36M_LENGTHS_MM["pelvis-hip"],
+    "shoulders": 2 * HUMAN36M_LENGTHS_MM["neck-shoulder"],
 }
 _RATIOS = {
     (f"{side} {bone}", f"{side} {other}"): bounds

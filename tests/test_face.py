@@ -81,11 +81,13 @@ def test_less_of_a_face_is_no_head(there):
     assert np.isnan(found[1]).all()
 
 
-def test_the_head_has_the_size_of_the_face_in_any_unit():
+def test_the_head_has_the_size_of_the_face_or_the_one_given():
     rest = head_keypoints((FACE_MM + ABOVE)[None], np.zeros((1, 3)))
     offsets = dict(zip(HUMAN.names, HUMAN.offsets, strict=True))
     np.testing.assert_allclose(rest[0, 0], offsets["nose"], atol=EXACT)
     np.testing.assert_allclose(rest[0, 1], offsets["nose"] + offsets["head"], atol=EXACT)
+    doubled = head_keypoints((FACE_MM + ABOVE)[None], np.zeros((1, 3)), scale=2.0)
+    np.testing.assert_allclose(doubled, 2 * rest, atol=EXACT)
     metres = head_keypoints(0.001 * (FACE_MM + ABOVE)[None], np.zeros((1, 3)))
     np.testing.assert_allclose(metres, 0.001 * rest, atol=EXACT)
 
@@ -104,6 +106,17 @@ def test_exchanged_sides_and_mirrored_axes_do_not_turn_the_head_upside_down(turn
 
 def test_without_a_neck_there_is_no_head():
     assert np.isnan(head_keypoints((FACE_MM + ABOVE)[None], np.full((1, 3), np.nan))).all()
+
+
+@pytest.mark.parametrize("scale", [0.0006, 1.0])
+def test_the_head_has_the_size_of_the_body(scale):
+    layout = LAYOUTS["coco_17"]
+    points = scale * detected(np.zeros(HUMAN.num_dofs), layout)
+    small = points.copy()
+    small[:, :5] = points[:, [0]] + 0.6 * (points[:, :5] - points[:, [0]])
+    for seen in (points, small):
+        nose, head = pick_keypoints(seen, layout.order, layout, HUMAN36M_KEYPOINTS)[0, 9:11]
+        assert np.linalg.norm(head - nose) == pytest.approx(115.0 * scale, rel=1e-5)
 
 
 def detected(params, layout):
