@@ -172,7 +172,8 @@ def plausible(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> jax.
     reach = _reach(skeleton, joints.dtype)
     apart = jnp.linalg.norm(joints[..., :, None, :] - joints[..., None, :, :], axis=-1)
     seen = (weights > 0)[..., None, :]
-    far = jnp.sum(seen & (apart > _TOO_FAR * reach), axis=-1)
+    too_far = apart > jnp.broadcast_to(_TOO_FAR * reach, apart.shape)
+    far = jnp.sum(seen & too_far, axis=-1)
     return 2 * far <= jnp.sum(seen, axis=-1)
 
 

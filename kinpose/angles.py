@@ -23,8 +23,8 @@ from jax import lax
 from kinpose.arithmetic import dot, minus, plus, scale, times
 from kinpose.skeleton import Motion, Skeleton
 
-_SINGULAR = 1e-5
-"""Cosine of the middle angle below which the first angle stays where it was: rounding makes it."""
+_SINGULAR = 100
+"""Roundings in the cosine of the middle angle up to which the first angle stays where it was."""
 
 _OUTSIDE = 1e3
 """How much more it costs a triple to be outside its limits than far from the one before."""
@@ -150,8 +150,8 @@ def into_limits(params: jax.Array, skeleton: Skeleton) -> jax.Array:
         if len(hinges):
             ways += [way.at[own[2]].add(math.pi).at[hinges].multiply(-1) for way in ways]
         ways = jnp.stack([towards(way) for way in ways])
-        outside = jnp.abs(ways - jnp.clip(ways, low, high))
-        far = _OUTSIDE * outside + jnp.where(jnp.isfinite(high - low), jnp.abs(ways), 0.0)
+        outside = jnp.abs(ways - jnp.clip(ways, low[None], high[None]))
+        far = _OUTSIDE * outside + jnp.where(jnp.isfinite(high - low)[None], jnp.abs(ways), 0.0)
         found = ways[jnp.argmin(jnp.sum(far[:, group], axis=1))]
     return found
 
@@ -250,10 +250,8 @@ def triple_of(rotation: Sequence, near: Sequence, low: Sequence, high: Sequence)
       The three angles, and by how much (rad) all together were clipped.
     """
     (_, _, r02), (r10, r11, r12), (r20, r21, r22) = rotation
-    first = lax.atan2(
-        -r12 + _SINGULAR * lax.sin(near[0]),
-        r22 + _SINGULAR * lax.cos(near[0]),
-    )
+    rounding = _SINGULAR * float(jnp.finfo(r22.dtype).eps)
+    first = lax.atan2(rounding * lax.sin(near[0]) - r12, r22 + rounding * lax.cos(near[0]))
     sine, cosine = lax.sin(first), lax.cos(first)
     one = [
         first,

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import re
+import warnings
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +30,7 @@ def calibrate_skeleton(
     *,
     lengths: str = "scale",
     weights: jax.Array | None = None,
+    robust: float | None = None,
     max_frames: int = 128,
     tolerance: float = 1e-4,
 ) -> Skeleton:
@@ -40,8 +43,10 @@ def calibrate_skeleton(
       joints: (T, K, n) points in any length unit; NaN marks a missing one.
       skeleton: the tree, in any length unit: the result is in that of the points.
       lengths: what may change: "scale", one factor for all bones (the paper's); "symmetric",
-        every bone, left as right; or "bones", every bone by itself.
-      weights: (K,) factors of the squared distances.
+        every bone, left as right (names say which: "left_hip", "LeftLeg", "l_hip", "Hip.L",
+        "lfemur" and the like); or "bones", every bone by itself.
+      weights: (K,) or (T, K) factors of the squared distances.
+      robust: as in `fit_params`, in the unit of the points.
       max_frames: frames used, evenly spread over the recording.
       tolerance: stop when no length changes by more than this part.
 
@@ -56,23 +61,39 @@ def calibrate_skeleton(
         raise ValueError(f"lengths must be 'scale', 'symmetric' or 'bones', but got {lengths!r}.")
     if np.ndim(joints) != 3:
         raise ValueError(f"joints must have shape (T, K, n), but got {np.shape(joints)}.")
+    joints = np.asarray(joints)
     frames = np.linspace(0, len(joints) - 1, min(len(joints), max_frames)).round().astype(int)
-    joints = np.asarray(joints)[frames]
-    missing = np.full((max_frames - len(frames), *joints.shape[1:]), np.nan, joints.dtype)
-    joints = np.concatenate([joints, missing])  # one shape, one compilation
-    joints, weights = checked_points(joints, weights, skeleton)
+    joints, weights = checked_points(_centred(joints[frames]), _rows(weights, frames), skeleton)
     skeleton = scale_skeleton(skeleton, guess_scale(joints, skeleton))
+    missing = ((0, max_frames - len(frames)), (0, 0))  # one shape, one compilation
+    joints = jnp.pad(joints, (*missing, (0, 0)), constant_values=jnp.nan)
+    weights = jnp.pad(weights, missing)
     groups, count = _groups(skeleton, lengths)
     logs, found = np.zeros(count), skeleton
     for _ in range(_STEPS):
-        params = fit_params(joints, found, weights=weights).params
-        change = np.asarray(_step(joints, weights, params, found, logs, groups, count), np.float64)
+        fit = fit_params(joints, found, weights=weights, robust=robust)
+        trusted = weights * fit.trust
+        change = _step(joints, trusted, fit.params, found, logs, groups, count)
+        change = np.asarray(change, np.float64)
         logs = logs + np.clip(change, -_STRIDE, _STRIDE)
         offsets = skeleton.offsets * np.exp(logs)[groups][:, None]
         found = dataclasses.replace(skeleton, offsets=offsets)
         if np.abs(change).max() < tolerance:
             break
     return found
+
+
+def _centred(joints: np.ndarray) -> np.ndarray:
+    """(T, K, n) about the middle of each frame: far from the origin float32 has few digits."""
+    seen = np.isfinite(joints).all(axis=-1, keepdims=True)
+    count = np.maximum(seen.sum(axis=1, keepdims=True), 1)
+    middle = np.where(seen, joints, 0.0).sum(axis=1, keepdims=True) / count
+    return (joints - middle).astype(np.result_type(joints.dtype, np.float32))
+
+
+def _rows(weights, frames):
+    """The weights of some frames; those that all frames share stay as they are."""
+    return weights if np.ndim(weights) < 2 else np.asarray(weights)[frames]
 
 
 def guess_scale(joints, skeleton: Skeleton) -> float:
@@ -109,9 +130,39 @@ def _groups(skeleton: Skeleton, lengths: str) -> tuple[np.ndarray, int]:
     elif lengths == "bones":
         keys = list(skeleton.names)
     else:
-        keys = [re.sub("left|right", "", name, flags=re.IGNORECASE) for name in skeleton.names]
+        keys = [min(name, other_side(name, skeleton.names) or name) for name in skeleton.names]
+        if keys == list(skeleton.names):
+            warnings.warn(
+                "lengths='symmetric' finds no left and right among the joints "
+                f"{list(skeleton.names)}: every bone gets a length of its own.",
+                stacklevel=3,
+            )
     index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     return np.array([index[key] for key in keys]), len(index)
+
+
+_SIDES = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"), ("l", "r"), ("L", "R"))
+
+
+def other_side(name: str, names: Sequence[str]) -> str | None:
+    """The name of the same joint on the other side of the body.
+
+    Args:
+      name: of a joint.
+      names: of all joints.
+
+    Returns:
+      The name among them that differs by left and right, written out anywhere, or as one letter
+      at the beginning, at the end or between separators; None where there is none.
+    """
+    for pair in _SIDES:
+        for one, other in (pair, pair[::-1]):
+            anywhere = one if len(one) > 1 else rf"^{one}|(?<=[ _.:-]){one}(?=[ _.:-])|{one}$"
+            for match in re.finditer(anywhere, name):
+                swapped = name[: match.start()] + other + name[match.end() :]
+                if swapped in names:
+                    return swapped
+    return None
 
 
 @functools.partial(jax.jit, static_argnames="count")

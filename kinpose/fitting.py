@@ -150,14 +150,15 @@ def fit_batch(
 ) -> Fit:
     """Fits (B, K, n) points with (B, K) weights, from `init` (B, D) or from nothing."""
     points, weights = jax.vmap(seen_points)(joints, weights)
-    points, used, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
+    targets, used, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
     used = used / jnp.maximum(jnp.max(used, axis=-1, keepdims=True), jnp.finfo(used.dtype).tiny)
     if init is None:
-        sure = plausible(points, used, still) | (softness == 0)
-        starts = jax.vmap(align_params, in_axes=(0, 0, None))(points, used * sure, still)
+        sure = plausible(targets, used, still) | (softness == 0)
+        likely = jnp.where(sure, used, 0.0)
+        starts = jax.vmap(align_params, in_axes=(0, 0, None))(targets, likely, still)
     else:
         starts = init
-    problems = Problem(points, used, jnp.broadcast_to(softness, (len(points),)))
+    problems = Problem(targets, used, jnp.broadcast_to(softness, (len(targets),)))
 
     def solve(states, limits):
         within = dataclasses.replace(still, limits=limits)

@@ -180,10 +180,11 @@ def _propose(problem: Problem, params, damping, skeleton: Skeleton) -> list:
     by_dof = jnp.where(fixed[None, :], 0.0, by_dof)
     stiffness = jnp.where(fixed, 0.0, stiffness)
     gradient = residual @ by_dof + jnp.where(fixed, 0.0, pull)
-    matrix = normal_matrix(by_dof, damping, stiffness)
+    normal = _gram(by_dof) + jnp.diag(stiffness)
     if turning is not None:
-        matrix = stiffened(matrix, pressed, turning)
-    moves = jnp.clip(-_eliminate(matrix, gradient[:, None])[:, 0], -STRIDE, STRIDE)
+        normal = stiffened(normal, pressed, turning)
+    moves = -_eliminate(_damped(normal, damping), gradient[:, None])[:, 0]
+    moves = jnp.clip(moves, -STRIDE, STRIDE)
     moved = jnp.clip(params + moves * unit, low, high)
     change = (moved - params) / unit
     if turning is not None:
@@ -262,16 +263,18 @@ def dense_solution(form, params, weights, settings, offsets, free, right) -> lis
 
 
 def _inverse(jacobian) -> jax.Array:
-    normal = normal_matrix(jacobian)
+    normal = _damped(_gram(jacobian))
     return _eliminate(normal, jnp.eye(len(normal), dtype=normal.dtype))
 
 
-def normal_matrix(jacobian, damping=0.0, stiffness=0.0) -> jax.Array:
-    """J'J + damping diag(J'J), and enough more that it is never singular."""
-    normal = jnp.matmul(jacobian.T, jacobian, precision="highest")
-    diagonal = jnp.diagonal(normal) + stiffness
+def _gram(jacobian) -> jax.Array:
+    return jnp.matmul(jacobian.T, jacobian, precision="highest")
+
+
+def _damped(normal, damping=0.0) -> jax.Array:
+    """The matrix + damping its diagonal, and enough more that it is never singular."""
     damping += 100 * jnp.finfo(normal.dtype).eps
-    return normal + jnp.diag(stiffness + damping * diagonal + OPEN)
+    return normal + jnp.diag(damping * jnp.diagonal(normal) + OPEN)
 
 
 def _jacobian(params, weights, skeleton: Skeleton) -> jax.Array:

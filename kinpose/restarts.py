@@ -85,4 +85,4 @@ def _spread(number, count: int) -> jax.Array:
     for _ in range(50):
         ratio = (1 + ratio) ** (1 / (count + 1))
     steps = np.float32(ratio ** -np.arange(1.0, count + 1))
-    return (0.5 + number * steps) % 1.0
+    return (0.5 + jnp.asarray(number, jnp.float32) * steps) % 1.0

@@ -77,8 +77,8 @@ def step_program(form: Form) -> Callable:
         bodies = equations.bodies_of(form.tree, places, masses, list(map(scale, masses, misses)))
         slopes = equations.gradient_of(form.tree, bodies, angles, len(params))
         pressed = [
-            (((x <= a) & (g > 0)) | ((x >= b) & (g < 0))).astype(g.dtype)
-            for x, g, a, b in zip(params, slopes, lowest, highest, strict=True)
+            (((x <= a) & (g > 0)) | ((x >= b) & (g < 0))).astype(x.dtype)
+            for x, g, a, b in zip(params, map(jnp.asarray, slopes), lowest, highest, strict=True)
         ]
         normal = equations.normal_of(form.tree, bodies, turns)
         for ball in form.balls:
@@ -199,7 +199,7 @@ def _units(form: Form, size) -> list:
 
 
 def _factor(normal: dict, damping, free) -> tuple:
-    """Of the matrix that `kinpose.minimise.normal_matrix` describes."""
+    """Of the matrix that `kinpose.minimise` damps."""
     some = next(x for x in normal.values() if not isinstance(x, float))
     factor = 1.0 + (damping + 100 * float(jnp.finfo(some.dtype).eps))
     diagonal = {(d, d): times(factor, normal[d, d]) + OPEN for d in range(len(free))}

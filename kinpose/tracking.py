@@ -83,9 +83,10 @@ def _fit_frames(
     joints, weights, softness, skeleton, init, holds, max_iterations, tolerance
 ) -> Fit:
     points, weights = jax.vmap(seen_points)(joints, weights)
-    points, used, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
+    targets, used, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
+    used = used / jnp.maximum(jnp.max(used), jnp.finfo(used.dtype).tiny)
     fresh = fit_batch(
-        points,
+        targets,
         used,
         None,
         softness,
@@ -96,7 +97,8 @@ def _fit_frames(
     )
     low, high = jnp.asarray(still.limits, joints.dtype).T
     hold = jnp.sqrt(jnp.sum(jnp.square(holds)))
-    back = jnp.square(holds[1] / jnp.maximum(hold, 1e-30)) * ~_root_dofs(still)
+    back = jnp.square(holds[1] / jnp.maximum(hold, 1e-30))
+    back = jnp.where(_root_dofs(still), 0.0, back)
 
     def follow(before, frame):
         points, weights, other = frame
@@ -115,7 +117,7 @@ def _fit_frames(
         state = state._replace(params=jnp.where(lost, other, own))
         return state.params, state
 
-    frames = points, used, fresh.params
+    frames = targets, used, fresh.params
     if init is None:
         ahead = jax.tree.map(lambda x: x[:_AHEAD], frames)
         init, _ = jax.lax.scan(follow, ahead[2][-1], ahead, reverse=True)
@@ -144,10 +146,12 @@ def _nearest_triples(params, before, skeleton: Skeleton) -> jax.Array:
     if not len(balls.joints):
         return params
     hand = balls.hand.astype(params.dtype)
-    here, near, *ends = (list(hand * x[balls.dofs]) for x in (params, before, low, high))
+    here, near, *ends = (
+        [hand * row for row in x[balls.dofs]] for x in (params, before, low, high)
+    )
     low, high = (list(map(f, *ends)) for f in (jnp.minimum, jnp.maximum))
     found, _ = triple_of(orientation_of(here), near, low, high)
-    return params.at[balls.dofs].set(hand * jnp.stack(found))
+    return params.at[balls.dofs].set(jnp.stack([hand * x for x in found]))
 
 
 def _periods(skeleton: Skeleton) -> np.ndarray:

@@ -6,8 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from kinpose import calibrate_skeleton, forward_kinematics, scale_skeleton
-from kinpose.calibration import guess_scale
+from kinpose import (
+    Joint,
+    build_skeleton,
+    calibrate_skeleton,
+    forward_kinematics,
+    scale_skeleton,
+)
+from kinpose.calibration import guess_scale, other_side
 from kinpose.skeletons import human_17
 
 HUMAN = human_17()
@@ -77,3 +83,48 @@ def test_scale_is_the_median_ratio_of_bones():
 def test_what_cannot_be_calibrated_is_refused(points, lengths, message):
     with pytest.raises(ValueError, match=message):
         calibrate_skeleton(points, HUMAN, lengths=lengths)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("left_knee", "right_knee"),
+        ("LeftLeg", "RightLeg"),
+        ("mixamorig:LeftArm", "mixamorig:RightArm"),
+        ("lfemur", "rfemur"),
+        ("L_Hip", "R_Hip"),
+        ("LHipJoint", "RHipJoint"),
+        ("hip.L", "hip.R"),
+        ("Bip01 L Thigh", "Bip01 R Thigh"),
+        ("thigh_l", "thigh_r"),
+    ],
+)
+def test_sides_are_known_by_their_usual_spellings(left, right):
+    names = [left, right, "pelvis", "lowerback", "radius_ring"]
+    assert [other_side(name, names) for name in names] == [right, left, None, None, None]
+
+
+def test_no_sides_are_told():
+    middle = [Joint("a", None, (0, 0, 0), "tx ty tz rz rx ry"), Joint("b", "a", (0, 1, 0), "rz rx")]
+    skeleton = build_skeleton([*middle, Joint("c", "b", (0, 2, 0))])
+    points = np.random.default_rng(0).normal(size=(4, 3, 3)).astype(np.float32)
+    with pytest.warns(UserWarning, match="no left and right among"):
+        calibrate_skeleton(points, skeleton, lengths="symmetric")
+
+
+def test_points_far_off_change_no_length_of_a_robust_calibration():
+    person = with_longer(["knee", "elbow"], 1.2)
+    points = recording(person)
+    rng = np.random.default_rng(1)
+    points[rng.random(points.shape[:2]) < 0.03] += 2000.0
+    found = calibrate_skeleton(points, HUMAN, lengths="symmetric", robust=50.0)
+    np.testing.assert_allclose(found.offsets, person.offsets, rtol=0.01, atol=1e-9)
+
+
+def test_a_recording_far_from_the_origin_has_the_same_lengths():
+    points = recording(HUMAN).astype(float)
+    near, far = (
+        calibrate_skeleton(points + shift, HUMAN, lengths="symmetric").offsets
+        for shift in (0.0, 5.4e9)
+    )
+    np.testing.assert_allclose(near, far, rtol=1e-4, atol=1e-9)

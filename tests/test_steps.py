@@ -3,6 +3,7 @@
 The dense forms are tested with the fits that use them, tests/test_fitting.py.
 """
 
+import dataclasses
 import itertools
 
 import jax
@@ -18,6 +19,7 @@ from test_kinematics import (
 )
 
 from kinpose import Joint, build_skeleton, fit_params, forward_kinematics
+from kinpose.angles import real_limits
 from kinpose.fused import fused
 from kinpose.minimise import dense_solution, dense_step, units
 from kinpose.steps import form_of, solution_program, step_program
@@ -29,15 +31,15 @@ SOLVED = 1e-6
 
 
 def draw(skeleton, seed=0):
-    """Poses, points some way off, weights of which one is zero, anchors, and free dofs."""
+    """Poses, points some way off, weights of which one is zero, right sides, and free dofs."""
     random = np.random.default_rng(seed)
     params = random_params(skeleton, BATCH, seed=seed)
     points = jax.vmap(forward_kinematics, (0, None))(params + 0.3, skeleton)
     weights = random.uniform(0.5, 2.0, (BATCH, skeleton.num_keypoints))
     weights[:, 0] = 0.0
-    anchor = params + random.normal(size=params.shape)
+    right = random.normal(size=params.shape)
     free = random.uniform(size=params.shape) < 0.8
-    return params, np.array(points).reshape(BATCH, -1), weights, anchor, free.astype(float)
+    return params, np.array(points).reshape(BATCH, -1), weights, right, free.astype(float)
 
 
 def both(program, dense, skeleton):
@@ -57,17 +59,19 @@ def shared(value):
 
 @every_object
 def test_a_step(x64, skeleton):
-    params, points, weights, anchor, _ = draw(skeleton)
+    params, points, weights, _, _ = draw(skeleton)
     low, high = params[0] - 0.1, params[0] + 0.1
     inside = np.clip(params, low, high)
     inside[1] = low  # where descent may press on
     kernel, dense = both(step_program, dense_step, skeleton)
-    for hold, damping in itertools.product((0.0, 0.3), (1e-3, 10.0)):
-        settings = shared([hold, size_of(skeleton), damping])
-        rows = inside, points, weights, anchor, settings, shared(skeleton.offsets)
+    for softness, damping in itertools.product((0.0, 0.3), (1e-3, 10.0)):
+        settings = shared([size_of(skeleton), damping, softness])
+        rows = inside, points, weights, settings, shared(skeleton.offsets)
         for limits in ((low, high), (low - 1e3, high + 1e3)):
-            limits = tuple(map(shared, limits))
-            for a, b in zip(kernel(*rows, *limits), dense(*rows, *limits), strict=True):
+            limited = dataclasses.replace(skeleton, limits=np.stack(limits, axis=1))
+            stops = [*limits, *real_limits(limited, jnp.float64)]
+            stops = tuple(map(shared, stops))
+            for a, b in zip(kernel(*rows, *stops), dense(*rows, *stops), strict=True):
                 close(a, b, SOLVED)
 
 
@@ -96,17 +100,17 @@ def test_large_skeletons_have_no_written_out_form():
 
 def test_far_from_the_origin_a_step_keeps_its_digits():
     skeleton = OBJECTS["human_17"]
-    params, points, weights, anchor, _ = (x.astype(np.float32) for x in draw(skeleton))
+    params, points, weights, *_ = (x.astype(np.float32) for x in draw(skeleton))
     far = np.zeros_like(params)
     far[:, :3] = 100.0, 5000.0, -8000.0
     away = far[:, None, :3].repeat(skeleton.num_keypoints, axis=1).reshape(BATCH, -1)
     size, limits = 250.0, (np.full(27, -np.inf), np.full(27, np.inf))
-    settings = shared(np.float32([0.0, size, 1e-3]))
+    settings = shared(np.float32([size, 1e-3, 0.0]))
     rest = settings, shared(skeleton.offsets.astype(np.float32))
-    rest += tuple(shared(x.astype(np.float32)) for x in limits)
+    rest += tuple(shared(x.astype(np.float32)) for x in limits * 2)
     step = jax.jit(jax.vmap(lambda *r: fused(step_program(form_of(skeleton)), *r)[0]))
-    near = step(params, points, weights, anchor, *rest) - params
-    moved = step(params + far, points + away, weights, anchor + far, *rest) - (params + far)
+    near = step(params, points, weights, *rest) - params
+    moved = step(params + far, points + away, weights, *rest) - (params + far)
     # Coordinates of 1e4 mm have a grain of 1e-3 mm; limbs are some 100 mm long.
     close(moved[:, 3:], near[:, 3:], 1e-3)
 
