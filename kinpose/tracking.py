@@ -16,11 +16,17 @@ from kinpose.fitting import (
     report,
     seen_points,
 )
-from kinpose.minimise import Problem, cost_of, first_state, minimise
+from kinpose.minimise import Problem, cost_of, first_state, minimise, units
 from kinpose.skeleton import Skeleton
 
 _CLEARLY = 4e-4
 """Gain in Eq. 3 (squared sizes) that noise does not make: 2 % of the size, once."""
+
+_HOLD = 0.03
+"""Observability, in sizes per rad, at which points without noise count as the frame before."""
+
+_SPEED, _SPREAD = 6.0, 0.5
+"""How fast joints turn (rad/s), and how far from neutral they usually are (rad), about."""
 
 _APART = 4.0
 """Squared rad by which a start from nothing counts as apart from the frame before at most."""
@@ -36,7 +42,7 @@ def fit_sequence(
     weights: jax.Array | None = None,
     init: jax.Array | None = None,
     robust: float | None = None,
-    hold: float = 0.03,
+    hold: float = _HOLD,
     rest: float = 0.0,
     max_iterations: int = 60,
     tolerance: float = 1e-5,
@@ -76,6 +82,40 @@ def fit_sequence(
         softness = checked_softness(robust, joints.dtype)
         holds = jnp.asarray([hold, rest], joints.dtype)
         return _fit_frames(joints, weights, softness, skeleton, init, holds, max_iterations, tolerance)
+
+
+def estimate_noise(joints: np.ndarray) -> float:
+    """The noise of a recording: the standard deviation of a coordinate.
+
+    From fourth differences in time, in which what people do at 25 frames per second and more
+    hardly counts, by their median, to which points far off do nothing.
+
+    Args:
+      joints: (T, K, n) points; NaN marks a missing one.
+
+    Returns:
+      The noise in the unit of the points; 0 for fewer than five frames in a row.
+    """
+    change = np.diff(np.asarray(joints, np.float64), n=4, axis=0)
+    seen = np.abs(change[np.isfinite(change)])
+    if not seen.size:
+        return 0.0
+    return float(np.median(seen) / 0.6745 / np.sqrt(70))  # of a normal variable; 1, 4, 6, 4, 1
+
+
+def holds_of(noise: float, fps: float, skeleton: Skeleton) -> dict[str, float]:
+    """How firmly a recording with noise is best held.
+
+    Args:
+      noise: of a coordinate, in the skeleton's unit: see `estimate_noise`.
+      fps: frames per second.
+      skeleton: the tree.
+
+    Returns:
+      `hold` and `rest` for `fit_sequence`.
+    """
+    part = noise / float(units(skeleton, jnp.float32)[0])
+    return {"hold": max(_HOLD, part * fps / _SPEED), "rest": part / _SPREAD}
 
 
 @functools.partial(jax.jit, static_argnames="max_iterations")

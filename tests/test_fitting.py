@@ -12,18 +12,20 @@ import numpy as np
 import pytest
 import reference
 import scipy.optimize
+from scipy.spatial.transform import Rotation
 
 from kinpose import (
     Joint,
+    Motion,
     build_skeleton,
     forward_kinematics,
     joint_jacobian,
     limit_skeleton,
     scale_skeleton,
 )
-from kinpose.fitting import fit_params
+from kinpose.fitting import STATUS, fit_params
 from kinpose.skeletons import HUMAN_LIMITS, human_17, toy
-from kinpose.tracking import fit_sequence
+from kinpose.tracking import estimate_noise, fit_sequence, holds_of
 
 EXACT_MM = 0.1  # what counts as found: far below any measurement, far above float32's 1e-3
 FLOAT64 = 1e-9  # of the skeleton's unit, or rad
@@ -136,9 +138,16 @@ many_poses = pytest.mark.parametrize(
 )
 
 
+def turned_anywhere(params, seed=0):
+    """The poses with the pelvis in any orientation, upside down, too."""
+    params = params.copy()
+    params[:, 3:6] = Rotation.random(len(params), rng=seed).as_euler("YXZ")
+    return params
+
+
 @many_poses
-def test_poses_facing_anywhere_are_recovered_from_nothing(count, share):
-    fit = fit_params(points_of(draw_poses(count)), HUMAN)
+def test_poses_in_any_orientation_are_recovered_from_nothing(count, share):
+    fit = fit_params(points_of(turned_anywhere(draw_poses(count))), HUMAN)
     assert share_found(fit) >= share
     assert np.mean(fit.converged) >= share
 
@@ -304,16 +313,26 @@ def within(params, skeleton):
 
 @many_poses
 def test_poses_within_limits_are_recovered_from_nothing(count, share):
-    truth = draw_poses(count)
-    truth[:, HINGES] = np.abs(truth[:, HINGES])
+    truth = turned_anywhere(draw_poses(count))
     fit = fit_params(points_of(np.clip(truth, *LIMITED.limits.T)), LIMITED)
+    assert share_found(fit) >= share
+    assert within(np.asarray(fit.params), LIMITED)
+
+
+@many_poses
+def test_poses_anywhere_within_limits_are_recovered_from_nothing(count, share):
+    truth, (low, high) = turned_anywhere(draw_poses(count)), LIMITED.limits.T
+    bounded = np.isfinite(low)
+    drawn = np.random.default_rng(1).uniform(size=(count, bounded.sum()))
+    truth[:, bounded] = low[bounded] + drawn * (high - low)[bounded]
+    fit = fit_params(points_of(truth), LIMITED)
     assert share_found(fit) >= share
     assert within(np.asarray(fit.params), LIMITED)
 
 
 def test_a_limb_stopped_by_a_limit_goes_on_by_other_angles(x64):
     """It starts bent the wrong way, or beyond the quarter turn that a thigh may twist."""
-    truth = draw_bent(FEW)
+    truth = np.clip(draw_bent(FEW), *LIMITED.limits.T)
     truth[:, THIGH] = np.linspace(-1.5, 1.5, FEW)
     start = truth.copy()
     start[:, THIGH] -= np.sign(truth[:, THIGH]) * 2.5
@@ -321,6 +340,111 @@ def test_a_limb_stopped_by_a_limit_goes_on_by_other_angles(x64):
     fit = from_start(points_of(truth), start, LIMITED, max_iterations=300)
     assert np.all(fit.residuals < EXACT_MM)
     assert within(fit.params, LIMITED)
+
+
+@pytest.mark.parametrize("degrees", [-1, -4, -8, 3])
+def test_straight_knees_read_as_they_are(degrees):
+    """A leg a little beyond straight is no thigh turned by half a turn."""
+    truth = np.zeros((1, 27))
+    truth[:, [NAMES.index(f"{side}_knee_flexion") for side in ("left", "right")]] = degrees
+    truth[:, [NAMES.index(f"{side}_hip_abduction") for side in ("left", "right")]] = 5
+    fit = from_nothing(points_of(np.radians(truth)), LIMITED)
+    assert np.abs(np.degrees(fit.params) - truth)[:, 3:].max() < 0.5
+
+
+# What was reached
+
+
+def test_a_fit_says_what_it_reached():
+    truth = np.clip(draw_bent(FEW), *LIMITED.limits.T)
+    joints = points_of(truth)
+    solved = from_nothing(joints, LIMITED)
+    stopped = from_nothing(joints, TIGHT)
+    on_its_way = from_nothing(joints, LIMITED, max_iterations=1)
+    for fit, status in ((solved, 0), (stopped, 1), (on_its_way, 2)):
+        assert np.mean(fit.status == STATUS.index(STATUS[status])) > 0.9
+        np.testing.assert_array_equal(fit.converged, fit.status == 0)
+
+
+def panda():
+    """Franka Emika's Panda: Denavit-Hartenberg parameters and limits of its data sheet."""
+    rows = (  # metres and rad, in Craig's convention; then the limits (rad)
+        (0, 0.333, 0, -2.8973, 2.8973),
+        (0, 0, -0.5, -1.7628, 1.7628),
+        (0, 0.316, 0.5, -2.8973, 2.8973),
+        (0.0825, 0, 0.5, -3.0718, -0.0698),
+        (-0.0825, 0.384, -0.5, -2.8973, 2.8973),
+        (0, 0, 0.5, -0.0175, 3.7525),
+        (0.088, 0, 0.5, -2.8973, 2.8973),
+    )
+    joints, frame, limits = [Joint("base", None, (0, 0, 0))], np.eye(3), {}
+    for a, d, quarter_turns, low, high in rows:
+        name = f"joint{len(joints)}"
+        tilt = Rotation.from_euler("x", quarter_turns * np.pi).as_matrix()
+        offset = frame @ ([a, 0, 0] + tilt @ [0, 0, d])
+        frame = frame @ tilt
+        axis = Motion("r", tuple(frame[:, 2]), name)
+        joints.append(Joint(name, joints[-1].name, tuple(offset), [axis]))
+        limits[name] = (low, high)
+    tips = {"hand": (0, 0, 0.107), "one": (0.1, 0, 0.2), "two": (0, 0.1, 0.2)}
+    joints += [Joint(tip, "joint7", tuple(frame @ at)) for tip, at in tips.items()]
+    return build_skeleton(joints, keypoints=list(tips), limits=limits)
+
+
+def test_an_arm_reaches_hand_poses_within_its_limits():
+    arm = panda()
+    low, high = arm.limits.T
+    truth = np.random.default_rng(0).uniform(low, high, (500, 7))
+    fit = fit_params(points_of(truth, arm), arm)
+    assert np.mean(fit.residuals.max(axis=-1) < 1e-4) >= 0.98  # 0.1 mm
+    assert within(np.asarray(fit.params), arm)
+
+
+# Points far off
+
+
+def thrown(joints, share=0.03, seed=3):
+    rng = np.random.default_rng(seed)
+    hit = rng.random(joints.shape[:2]) < share
+    return np.where(hit[..., None], joints + rng.normal(0, 3000, joints.shape), joints), hit
+
+
+def test_points_far_off_do_not_move_a_robust_fit():
+    truth = draw_bent(MANY)
+    joints, hit = thrown(points_of(truth))
+    fit = from_nothing(joints, robust=50.0)
+    close = np.where(hit, 0.0, fit.residuals).max(axis=-1) < 1.0
+    assert np.mean(close) >= 0.95
+    assert np.mean(fit.trust[hit] < 0.01) > 0.95
+    assert np.mean(fit.trust[~hit] > 0.99) > 0.95
+
+
+def test_a_wide_robust_scale_is_none():
+    joints = points_of(draw_bent(MANY)) + noise((MANY, 17, 3), 10.0)
+    wide, none = from_nothing(joints, robust=1e6), from_nothing(joints)
+    np.testing.assert_allclose(wide.residuals, none.residuals, atol=0.1)
+    np.testing.assert_array_equal(none.trust, 1.0)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-8, 1e8, 1e20])
+def test_the_scale_of_the_weights_changes_nothing(scale):
+    joints = points_of(draw_bent(MANY))
+    fit = from_nothing(joints, weights=np.full(17, scale, np.float32))
+    np.testing.assert_allclose(fit.params, from_nothing(joints).params, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": -np.ones(17)}, "weights must be finite and at least 0, but got -1"),
+        ({"weights": np.full(17, np.nan)}, "weights must be finite and at least 0, but got nan"),
+        ({"robust": 0.0}, "robust must be a positive distance, or None, but got 0.0"),
+        ({"robust": np.nan}, "robust must be a positive distance"),
+    ],
+)
+def test_weights_and_distances_that_mean_nothing_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        fit_params(points_of(draw_bent(1)), HUMAN, **options)
 
 
 def test_a_limb_that_rests_at_its_limit_keeps_its_angles(x64):
@@ -677,6 +801,29 @@ def test_the_twist_of_a_straight_arm_stays_still():
     joints = points_of(truth) + noise((FRAMES, 17, 3), 1.0)
     held, free = (np.diff(fit.params[:, TWIST]) for fit in (follow(joints), from_nothing(joints)))
     assert np.std(held) < 0.1 * np.std(free)
+
+
+def test_noise_does_not_turn_straight_legs():
+    """Standing: noise alone would twist the thighs anywhere."""
+    truth = np.zeros((FRAMES, 27))
+    truth[:, HINGES] = np.radians(3)
+    sigma = 15.0
+    joints = points_of(truth) + noise((FRAMES, 17, 3), sigma)
+    fit = fit_sequence(np.float32(joints), LIMITED, **holds_of(sigma, 30.0, LIMITED))
+    error = np.degrees(np.abs(np.asarray(fit.params) - truth))[:, 3:]
+    assert error.mean() < 4
+    assert error.max() < 40
+
+
+def test_the_noise_of_moving_points_is_found():
+    joints = points_of(smooth_motion())
+    assert estimate_noise(joints) < 0.1
+    noisy = joints + noise(joints.shape, 7.0)
+    assert estimate_noise(noisy) == pytest.approx(7.0, rel=0.1)
+    noisy[::3, 4] = np.nan
+    noisy[5, 2] = 1e6
+    assert estimate_noise(noisy) == pytest.approx(7.0, rel=0.1)
+    assert estimate_noise(noisy[:3]) == 0.0
 
 
 def test_a_lone_point_is_fitted():
