@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose.alignment import align_params, plausible
-from kinpose.angles import balls_of, into_limits
+from kinpose.angles import balls_of, into_limits, real_limits
 from kinpose.dtypes import at_least_float32
 from kinpose.kinematics import forward_kinematics
 from kinpose.minimise import (
@@ -44,6 +44,9 @@ _FOUND = 1e-8
 
 _PRESSED = 1e-4
 """Slope of the cost (squared sizes per rad or size) that counts as pressing against a limit."""
+
+_NEAR = 0.02
+"""How near to a limit (rad) a dof may be that keeps a pose from coming to rest."""
 
 STATUS = ("solved", "at a limit", "out of steps")
 """What `Fit.status` says, by number: no step lowers the cost; none that the limits allow does,
@@ -211,7 +214,10 @@ def _with_restarts(solve, problems, starts, skeleton: Skeleton, free_first: bool
     @jax.vmap
     def pressed_in(problem, state):
         slopes = slopes_of(problem, state.params, skeleton)
-        return pressed_at_limit(state.params, slopes, skeleton) & (jnp.abs(slopes) > _PRESSED)
+        stopped = pressed_at_limit(state.params, slopes, skeleton) & (jnp.abs(slopes) > _PRESSED)
+        lowest, highest = real_limits(skeleton, state.params.dtype)
+        near = (state.params < lowest + _NEAR) | (state.params > highest - _NEAR)
+        return jnp.where(state.converged, stopped, near)  # or to and fro at a limit
 
     @jax.vmap
     def choose(first, one, other):
@@ -229,7 +235,7 @@ def _with_restarts(solve, problems, starts, skeleton: Skeleton, free_first: bool
         best = choose(_SAME * found.cost < best.cost, found, best)
         pressed = pressed_in(problems, best)
         limited = jnp.any(jnp.isfinite(limits))
-        held = jnp.any(pressed, axis=-1) | (count > FEW_RESTARTS)
+        held = jnp.any(pressed, axis=-1) | (limited & ~best.converged) | (count > FEW_RESTARTS)
         stuck = jnp.where(number < 0, limited | held, stuck & held & (best.cost > _FOUND))
         trial = state_at(start_again(number, best.params, pressed), limits)
         trial = choose(stuck, trial, best._replace(converged=jnp.ones_like(stuck)))
