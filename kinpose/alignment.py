@@ -119,7 +119,9 @@ def _turn(params, limits, turns: "Sequence[_Row]", is_ball, covariance) -> jax.A
         return within
     axes = jnp.stack([motion.axis.astype(identity.dtype) for motion in turns])
     seen = jnp.matmul(axes, jnp.matmul(covariance, axes.T))
-    angles, _ = triple_of(_best_rotation(seen), *(jnp.full(3, x, seen.dtype) for x in (0.0, -jnp.inf, jnp.inf)))
+    angles, _ = triple_of(
+        _best_rotation(seen), *(jnp.full(3, x, seen.dtype) for x in (0.0, -jnp.inf, jnp.inf))
+    )
     free = params
     hand = jnp.sign(jnp.linalg.det(axes))
     for motion, angle in zip(turns, angles, strict=True):

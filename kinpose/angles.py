@@ -100,12 +100,13 @@ def _balls(motions: tuple[tuple[Motion, ...], ...], parents, dof_names) -> tuple
             (m.kind, m.multiplier, m.bias) == ("r", 1, 0) and dofs.count(m.dof) == 1 for m in turns
         )
         if len(turns) == 3 and plain and np.allclose(axes @ axes.T, np.eye(3), atol=1e-6):
-            below = [ms[0] for ms, parent in zip(motions, parents, strict=True)
-                     if parent == joint and len(ms) == 1]
+            below = [
+                ms[0]
+                for ms, parent in zip(motions, parents, strict=True)
+                if parent == joint and len(ms) == 1
+            ]
             bends = [m for m in below if m.kind == "r" and abs(np.dot(m.axis, axes[2])) < 1e-6]
-            triple, hinges = (
-                tuple(dof_names.index(m.dof) for m in ms) for ms in (turns, bends)
-            )
+            triple, hinges = (tuple(dof_names.index(m.dof) for m in ms) for ms in (turns, bends))
             balls.append(Ball(joint, triple, tuple(map(tuple, axes.tolist())), hinges))
     return tuple(balls)
 
@@ -173,10 +174,16 @@ def orientation_of(angles: Sequence) -> list[list]:
     sasb, casb = times(sa, sb), times(ca, sb)
     return [
         [times(cb, cc), times(-1.0, times(cb, sc)), sb],
-        [plus(times(ca, sc), times(sasb, cc)), minus(times(ca, cc), times(sasb, sc)),
-         times(-1.0, times(sa, cb))],
-        [minus(times(sa, sc), times(casb, cc)), plus(times(sa, cc), times(casb, sc)),
-         times(ca, cb)],
+        [
+            plus(times(ca, sc), times(sasb, cc)),
+            minus(times(ca, cc), times(sasb, sc)),
+            times(-1.0, times(sa, cb)),
+        ],
+        [
+            minus(times(sa, sc), times(casb, cc)),
+            plus(times(sa, cc), times(casb, sc)),
+            times(ca, cb),
+        ],
     ]
 
 
@@ -292,7 +299,9 @@ def _towards(angle, near, low, high):
 
     found = turn_to(near)
     inside = (found >= low) & (found <= high)
-    return lax.select(inside, found, turn_to(lax.select(high - low < 4 * math.pi, 0.5 * (low + high), near)))
+    return lax.select(
+        inside, found, turn_to(lax.select(high - low < 4 * math.pi, 0.5 * (low + high), near))
+    )
 
 
 def _cost(triple, bounds):

@@ -345,7 +345,9 @@ def checked_softness(robust, dtype) -> jax.Array:
     """The inverse square of the distance `robust` of `fit_params`, zero for None."""
     if robust is None:
         return jnp.zeros((), dtype)
-    if not isinstance(robust, jax.core.Tracer) and not (np.ndim(robust) == 0 and 0 < robust < np.inf):
+    if not isinstance(robust, jax.core.Tracer) and not (
+        np.ndim(robust) == 0 and 0 < robust < np.inf
+    ):
         raise ValueError(f"robust must be a positive distance, or None, but got {robust!r}.")
     return 1.0 / jnp.square(jnp.asarray(robust, dtype))
 

@@ -103,7 +103,6 @@ LAYOUTS = {
             "pelvis": ("lfemur", "rfemur"),
             "torso": ("upperback",),
             "neck": ("lowerneck",),
-            "nose": ("upperneck", "head"),
             "head": ("head_end",),
             **_limbs(
                 left="l",
@@ -122,7 +121,7 @@ LAYOUTS = {
             "pelvis": _HIPS,
             "torso": ("Spine",),
             "neck": ("Neck1",),
-            "nose": ("Head",),
+            "head": ("Head",),
             **_HIPS_LIMBS,
         }
     ),
@@ -131,7 +130,6 @@ LAYOUTS = {
             "pelvis": _HIPS,
             "torso": ("Chest",),
             "neck": ("Neck",),
-            "nose": ("Neck", "Head"),
             "head": ("Head",),
             **_HIPS_LIMBS,
         }

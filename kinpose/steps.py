@@ -40,6 +40,7 @@ STIFF = 1e3
 _MOST = 3000
 """Products of a solution, about; a program of more takes long to compile."""
 
+
 class Form(NamedTuple):
     """What is known when tracing."""
 
@@ -73,7 +74,10 @@ def step_program(form: Form) -> Callable:
         angles = _screws(form, joints, hinges, size)
         turns = _screws(form, joints, _own_axes(form, joints, hinges), size)
         misses = _misses(form, joints, points)
-        masses = [times(m, trust(dot(miss, miss), softness)) for m, miss in zip(masses, misses, strict=True)]
+        masses = [
+            times(m, trust(dot(miss, miss), softness))
+            for m, miss in zip(masses, misses, strict=True)
+        ]
         bodies = equations.bodies_of(form.tree, places, masses, list(map(scale, masses, misses)))
         slopes = equations.gradient_of(form.tree, bodies, angles, len(params))
         pressed = [

@@ -81,7 +81,9 @@ def fit_sequence(
     with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
         softness = checked_softness(robust, joints.dtype)
         holds = jnp.asarray([hold, rest], joints.dtype)
-        return _fit_frames(joints, weights, softness, skeleton, init, holds, max_iterations, tolerance)
+        return _fit_frames(
+            joints, weights, softness, skeleton, init, holds, max_iterations, tolerance
+        )
 
 
 def estimate_noise(joints: np.ndarray) -> float:
@@ -119,9 +121,7 @@ def holds_of(noise: float, fps: float, skeleton: Skeleton) -> dict[str, float]:
 
 
 @functools.partial(jax.jit, static_argnames="max_iterations")
-def _fit_frames(
-    joints, weights, softness, skeleton, init, holds, max_iterations, tolerance
-) -> Fit:
+def _fit_frames(joints, weights, softness, skeleton, init, holds, max_iterations, tolerance) -> Fit:
     points, weights = jax.vmap(seen_points)(joints, weights)
     targets, used, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
     used = used / jnp.maximum(jnp.max(used), jnp.finfo(used.dtype).tiny)
@@ -186,9 +186,7 @@ def _nearest_triples(params, before, skeleton: Skeleton) -> jax.Array:
     if not len(balls.joints):
         return params
     hand = balls.hand.astype(params.dtype)
-    here, near, *ends = (
-        [hand * row for row in x[balls.dofs]] for x in (params, before, low, high)
-    )
+    here, near, *ends = ([hand * row for row in x[balls.dofs]] for x in (params, before, low, high))
     low, high = (list(map(f, *ends)) for f in (jnp.minimum, jnp.maximum))
     found, _ = triple_of(orientation_of(here), near, low, high)
     return params.at[balls.dofs].set(jnp.stack([hand * x for x in found]))

@@ -157,7 +157,9 @@ def test_raised_arms_are_read_by_the_way_they_came(x64):
 
 
 def test_nearest_turns():
-    np.testing.assert_allclose(nearest_turn(np.array([0.1, 6.2]), 12.5), [12.666, 12.483], atol=1e-3)
+    np.testing.assert_allclose(
+        nearest_turn(np.array([0.1, 6.2]), 12.5), [12.666, 12.483], atol=1e-3
+    )
 
 
 # Which joints are balls
