@@ -6,14 +6,14 @@ A + cos(t) B + sin(t) C (Rodrigues), the agreement of model and data is a cosine
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.angles import balls_of, triple_of
+from kinpose.angles import balls_of, product, triple_of
 from kinpose.kinematics import joint_transforms
 from kinpose.rodrigues import rotation_parts
 from kinpose.skeleton import Motion, Skeleton
@@ -53,7 +53,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     """
     dtype, flat = joints.dtype, 3 - skeleton.ndim
     tables = _tables(skeleton)
-    start = _start_params(skeleton, dtype)
+    start, num_loose = _start_params(skeleton, dtype), _num_loose(skeleton)
     rotations, positions = joint_transforms(start, skeleton)
     rotations = jnp.pad(rotations, ((0, 0), (0, flat), (0, flat)))
     rotations += np.diag([0.0, 0.0, flat]).astype(dtype)[None]
@@ -67,21 +67,34 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
 
     def place_joint(carry, row):
         params, frames, places = carry
-        joint, parent, point, influence, slides, turns, is_ball, offset, rotation, position = row
+        joint, parent, point, influence, slides, turns, kind, offset, rotation, position = row
         frame, place = frames[parent], places[parent] + frames[parent] @ offset
         own = jnp.where(parent < 0, center, place)
         own = jnp.where((point >= 0) & (weights[point] > 0), joints[point], own)
-        for motion in slides:
-            axis = frame @ motion.axis.astype(dtype)
-            params = motion.set(params, jnp.dot(axis, own - place), limits)
-            place = place + axis * motion.amount(params)
+
+        def slide(params, place):
+            for motion in slides:
+                axis = frame @ motion.axis.astype(dtype)
+                params = motion.set(params, jnp.dot(axis, own - place), limits)
+                place = place + axis * motion.amount(params)
+            return params, place
+
+        moves = jnp.any(jnp.stack([motion.free for motion in slides]))
+        params, place = jax.lax.cond(moves, slide, lambda *same: same, params, place)
         place = jnp.where(point >= 0, own, place)
-        model = (ends - position[None]) @ rotation
-        data = (joints - place[None]) @ frame
-        covariance = data.T @ (model * (weights * influence)[:, None])
-        params = _turn(params, limits, turns, is_ball, covariance)
-        for motion in turns:
-            frame = frame @ motion.rotation(params)
+
+        def turn(how, params, frame):
+            model = (ends - position[None]) @ rotation
+            data = (joints - place[None]) @ frame
+            covariance = data.T @ (model * (weights * influence)[:, None])
+            params = how(params, limits, turns, covariance)
+            for motion in turns:
+                frame = frame @ motion.rotation(params)
+            return params, frame
+
+        ways = _in_turn(num_loose), _at_once
+        ways = [lambda *same: same, *(functools.partial(turn, how) for how in ways)]
+        params, frame = jax.lax.switch(kind, ways, params, frame)
         return (params, frames.at[joint].set(frame), places.at[joint].set(place)), None
 
     frames = jnp.zeros((skeleton.num_joints + 1, 3, 3), dtype).at[-1].set(jnp.eye(3, dtype=dtype))
@@ -91,42 +104,46 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     return params
 
 
-def _turn(params, limits, turns: "Sequence[_Row]", is_ball, covariance) -> jax.Array:
-    """Angles that maximise trace(R^T covariance), R the product of the rotations, in turn.
+def _in_turn(num_turns: int) -> Callable:
+    """How joints with few angles turn: one after the other, without limits and then within."""
 
-    First without limits; then, but for balls, within them.
-    """
-    identity = jnp.eye(3, dtype=covariance.dtype)
+    def turn(params, limits, turns: "Sequence[_Row]", covariance) -> jax.Array:
+        identity, turns = jnp.eye(3, dtype=covariance.dtype), turns[:num_turns]
 
-    def sweep(limits, params):
-        for i, motion in enumerate(turns):
-            matrices = [other.rotation(params) for other in turns]
-            before = functools.reduce(jnp.matmul, matrices[:i], identity)
-            after = functools.reduce(jnp.matmul, matrices[i + 1 :], identity)
-            seen = before.T @ covariance @ after.T
-            sine, cosine = jnp.sum(motion.sine * seen), jnp.sum(motion.cosine * seen)
-            params = motion.set(params, jnp.arctan2(sine, cosine), limits)
-        return params
+        def sweep(limits, params):
+            for i, motion in enumerate(turns):
+                matrices = [other.rotation(params) for other in turns]
+                before = functools.reduce(jnp.matmul, matrices[:i], identity)
+                after = functools.reduce(jnp.matmul, matrices[i + 1 :], identity)
+                seen = before.T @ covariance @ after.T
+                sine, cosine = jnp.sum(motion.sine * seen), jnp.sum(motion.cosine * seen)
+                params = motion.set(params, jnp.arctan2(sine, cosine), limits)
+            return params
 
-    def sweeps(number, limits, params):
-        return jax.lax.fori_loop(0, number, lambda _, params: sweep(limits, params), params)
+        def sweeps(number, limits, params):
+            return jax.lax.fori_loop(0, number, lambda _, params: sweep(limits, params), params)
 
-    if len(turns) < 2:
-        return sweep(limits, params)
-    params = sweeps(_SWEEPS, None, params)
-    within = sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits.T))
+        if num_turns < 2:
+            return sweep(limits, params)
+        params = jnp.clip(sweeps(_SWEEPS, None, params), *limits.T)
+        return sweeps(_SWEEPS_WITHIN, limits, params)
+
+    return turn
+
+
+def _at_once(params, limits, turns: "Sequence[_Row]", covariance) -> jax.Array:
+    """How balls turn: to the rotation that maximises trace(R^T covariance), without limits."""
+    del limits
     if len(turns) < 3:
-        return within
-    axes = jnp.stack([motion.axis.astype(identity.dtype) for motion in turns])
+        return params
+    axes = jnp.stack([motion.axis.astype(covariance.dtype) for motion in turns[:3]])
     seen = jnp.matmul(axes, jnp.matmul(covariance, axes.T))
-    angles, _ = triple_of(
-        _best_rotation(seen), *(jnp.full(3, x, seen.dtype) for x in (0.0, -jnp.inf, jnp.inf))
-    )
-    free = params
-    hand = jnp.sign(jnp.linalg.det(axes))
-    for motion, angle in zip(turns, angles, strict=True):
-        free = motion.set(free, hand * angle)
-    return jnp.where(is_ball, free, within)
+    near, low, high = (jnp.full(3, x, seen.dtype) for x in (0.0, -jnp.inf, jnp.inf))
+    angles, _ = triple_of(_best_rotation(seen), near, low, high)
+    hand = jnp.sign(jnp.dot(axes[0], jnp.cross(axes[1], axes[2])))
+    for motion, angle in zip(turns[:3], angles, strict=True):
+        params = motion.set(params, hand * angle)
+    return params
 
 
 def _best_rotation(covariance) -> jax.Array:
@@ -135,18 +152,26 @@ def _best_rotation(covariance) -> jax.Array:
     Davenport's q-method: its quaternion is the first eigenvector of a matrix, found by
     squaring that.
     """
-    b = covariance / jnp.maximum(jnp.max(jnp.abs(covariance)), 1e-30)
-    skew = jnp.stack([b[2, 1] - b[1, 2], b[0, 2] - b[2, 0], b[1, 0] - b[0, 1]])
-    trace = jnp.trace(b)
-    matrix = jnp.zeros((4, 4), b.dtype).at[0, 0].set(trace).at[0, 1:].set(skew)
-    matrix = matrix.at[1:, 0].set(skew).at[1:, 1:].set(b + b.T - trace * jnp.eye(3, dtype=b.dtype))
-    matrix += 2.0 * jnp.sqrt(jnp.sum(b * b)) * jnp.eye(4, dtype=b.dtype)
+    (a, b, c), (d, e, f), (g, h, i) = covariance / jnp.maximum(jnp.max(jnp.abs(covariance)), 1e-30)
+    size = jnp.sqrt(sum(x * x for x in (a, b, c, d, e, f, g, h, i)))
+    z, y, x = d - b, c - g, h - f
+    matrix = [
+        [a + e + i, x, y, z],
+        [x, a - e - i, b + d, c + g],
+        [y, b + d, e - a - i, f + h],
+        [z, c + g, f + h, i - a - e],
+    ]
+    matrix = [
+        [entry + 2.0 * size if j == k else entry for k, entry in enumerate(row)]
+        for j, row in enumerate(matrix)
+    ]
 
     def square(_, matrix):
-        matrix = jnp.matmul(matrix, matrix)
-        return matrix / jnp.maximum(jnp.max(jnp.abs(matrix)), 1e-30)
+        trace = matrix[0][0] + matrix[1][1] + matrix[2][2] + matrix[3][3]
+        shrink = 1.0 / jnp.maximum(trace, 1e-30)
+        return product([[shrink * x for x in row] for row in matrix], matrix)
 
-    matrix = jax.lax.fori_loop(0, _SQUARINGS, square, matrix)
+    matrix = jnp.array(jax.lax.fori_loop(0, _SQUARINGS, square, matrix))
     largest = jnp.argmax(jnp.diagonal(matrix))
     near = matrix[0, 0] > 1e-3 * matrix[largest, largest]
     q = jnp.where(near, matrix[0], matrix[largest])
@@ -254,8 +279,16 @@ def _tables(skeleton: Skeleton) -> tuple:
     points = np.array([order.get(joint, -1) for joint in joints], np.int32)
     parents = np.array(skeleton.parents, np.int32)
     slides, turns = _rows(skeleton, "t"), _rows(skeleton, "r")
-    is_ball = np.isin(joints, [ball.joint for ball in balls_of(skeleton)])
-    return joints, parents, points, _influence(skeleton), slides, turns, is_ball
+    kinds = np.array([int(any(m.kind == "r" for m in own)) for own in skeleton.motions], np.int32)
+    kinds[[ball.joint for ball in balls_of(skeleton)]] = 2
+    return joints, parents, points, _influence(skeleton), slides, turns, kinds
+
+
+def _num_loose(skeleton: Skeleton) -> int:
+    """Most rotations of a joint that is no ball."""
+    balls = {ball.joint for ball in balls_of(skeleton)}
+    turns = [sum(m.kind == "r" for m in own) for own in skeleton.motions]
+    return max((n for joint, n in enumerate(turns) if joint not in balls), default=0)
 
 
 def _influence(skeleton: Skeleton) -> np.ndarray:

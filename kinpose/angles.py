@@ -58,8 +58,7 @@ class Ball(NamedTuple):
 
 
 def balls_of(skeleton: Skeleton) -> tuple[Ball, ...]:
-    """The joints whose last motions are three rotations about orthogonal axes, each by a dof
-    of its own."""
+    """The joints that turn about three orthogonal axes, last of all and each by its own dof."""
     return _balls(skeleton.motions, skeleton.parents, skeleton.dof_names)
 
 
@@ -99,7 +98,8 @@ def _balls(motions: tuple[tuple[Motion, ...], ...], parents, dof_names) -> tuple
         plain = all(
             (m.kind, m.multiplier, m.bias) == ("r", 1, 0) and dofs.count(m.dof) == 1 for m in turns
         )
-        if len(turns) == 3 and plain and np.allclose(axes @ axes.T, np.eye(3), atol=1e-6):
+        three = sum(motion.kind == "r" for motion in own) == 3
+        if three and plain and np.allclose(axes @ axes.T, np.eye(3), atol=1e-6):
             below = [
                 ms[0]
                 for ms, parent in zip(motions, parents, strict=True)
@@ -305,9 +305,11 @@ def _towards(angle, near, low, high):
 
 
 def _cost(triple, bounds):
-    """What speaks against a triple: how far it is outside its limits, then from the one before,
-    then, where it has limits, from zero: a little more, so that a detour is given up when the
-    direct way lies between."""
+    """What speaks against a triple.
+
+    How far it is outside its limits; then from the one before; then, where it has limits, from
+    zero: a little more, so that a detour is given up when the direct way lies between.
+    """
     cost = 0.0
     for x, (near, low, high) in zip(triple, bounds, strict=True):
         outside = lax.max(low - x, lax.max(x - high, x - x))

@@ -5,6 +5,7 @@ are counted in the skeleton's size, so that lengths and angles compare and no to
 depends on the unit.
 """
 
+import contextlib
 import dataclasses
 import functools
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 from kinpose.alignment import align_params, plausible
 from kinpose.angles import balls_of, into_limits, real_limits
 from kinpose.dtypes import at_least_float32
-from kinpose.kinematics import forward_kinematics
+from kinpose.kinematics import forward_kinematics, in_loops
 from kinpose.minimise import (
     Problem,
     State,
@@ -34,7 +35,7 @@ from kinpose.steps import trust
 _ITERATIONS = {"least_squares": 60, "gradient_descent": 3000}
 
 _GROUP = 512
-"""Fewest poses that are fitted apart from the others of their batch."""
+"""Fewest poses that are fitted apart from the others of their batch, or by kernels."""
 
 _SAME = 1.01
 """Costs that differ by no more than this factor are the same."""
@@ -152,6 +153,13 @@ def fit_batch(
     joints, weights, init, softness, skeleton, *, method, max_iterations, tolerance
 ) -> Fit:
     """Fits (B, K, n) points with (B, K) weights, from `init` (B, D) or from nothing."""
+    with in_loops() if len(joints) <= _GROUP else contextlib.nullcontext():
+        return _fit_batch(
+            joints, weights, init, softness, skeleton, method, max_iterations, tolerance
+        )
+
+
+def _fit_batch(joints, weights, init, softness, skeleton, method, max_iterations, tolerance) -> Fit:
     points, weights = jax.vmap(seen_points)(joints, weights)
     targets, used, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
     used = used / jnp.maximum(jnp.max(used, axis=-1, keepdims=True), jnp.finfo(used.dtype).tiny)
@@ -181,7 +189,7 @@ def _in_groups(solve, problems, states, max_iterations: int):
     size, few = len(states.cost), max(8, max_iterations // 8)
     if size <= _GROUP:
         return jax.vmap(functools.partial(solve, max_iterations=max_iterations))(problems, states)
-    group = max(size // 4, _GROUP)
+    group = max(size // 8, 2 * _GROUP)
 
     def todo(states):
         return ~states.converged & (states.iterations < max_iterations)

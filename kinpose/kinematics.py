@@ -4,8 +4,12 @@ Trees of tens of motions are written out and run as one kernel over a batch
 (`kinpose.unrolled`); larger ones go through a loop (`kinpose.looped`).
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +19,31 @@ from kinpose.dtypes import at_least_float32
 from kinpose.looped import path_table
 from kinpose.looped import places as looped_places
 from kinpose.skeleton import Skeleton
-from kinpose.tree import Tree, known_zeros, make_tree
+from kinpose.tree import known_zeros, make_tree
 from kinpose.unrolled import unrolled_places
 
 _UNROLLED = 100
 """Most motions of a tree that is written out: a kernel of more takes long to compile."""
+
+_IN_LOOPS = contextvars.ContextVar("in loops", default=False)
+
+
+@contextlib.contextmanager
+def in_loops() -> Iterator[None]:
+    """What is traced within runs as loops, which compile in a fifth of the time of kernels.
+
+    For few poses, which do not repay the compiler.
+    """
+    token = _IN_LOOPS.set(True)
+    try:
+        yield
+    finally:
+        _IN_LOOPS.reset(token)
+
+
+def are_in_loops() -> bool:
+    """Whether what is traced now runs as loops."""
+    return _IN_LOOPS.get()
 
 
 def forward_kinematics(params: jax.Array, skeleton: Skeleton) -> jax.Array:
@@ -50,7 +74,7 @@ def forward_kinematics(params: jax.Array, skeleton: Skeleton) -> jax.Array:
       >>> forward_kinematics(jnp.zeros(27), human_17()).shape
       (17, 3)
     """
-    return _positions(known_zeros(skeleton), *_checked(params, skeleton))
+    return _positions(_walk_of(skeleton), *_checked(params, skeleton))
 
 
 def joint_transforms(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
@@ -68,7 +92,7 @@ def joint_transforms(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, 
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _transforms(known_zeros(skeleton), *_checked(params, skeleton))
+    return _transforms(_walk_of(skeleton), *_checked(params, skeleton))
 
 
 def joint_jacobian(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
@@ -88,7 +112,7 @@ def joint_jacobian(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, ja
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _jacobian(known_zeros(skeleton), *_checked(params, skeleton))
+    return _jacobian(_walk_of(skeleton), *_checked(params, skeleton))
 
 
 def _checked(params, skeleton: Skeleton) -> tuple[jax.Array, Skeleton]:
@@ -105,15 +129,15 @@ def _checked(params, skeleton: Skeleton) -> tuple[jax.Array, Skeleton]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _positions(zeros, params, skeleton):
-    (positions,) = _places(params, skeleton, make_tree(skeleton, "positions", zeros))
+def _positions(walk, params, skeleton):
+    (positions,) = _places(params, skeleton, "positions", walk)
     return positions.reshape(-1, skeleton.ndim).astype(params.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _transforms(zeros, params, skeleton):
+def _transforms(walk, params, skeleton):
     n = skeleton.ndim
-    rotations, positions = _places(params, skeleton, make_tree(skeleton, "frames", zeros))
+    rotations, positions = _places(params, skeleton, "frames", walk)
     return (
         rotations.reshape(-1, n, n).astype(params.dtype),
         positions.reshape(-1, n).astype(params.dtype),
@@ -121,9 +145,9 @@ def _transforms(zeros, params, skeleton):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _jacobian(zeros, params, skeleton):
-    tree, n = make_tree(skeleton, "hinges", zeros), skeleton.ndim
-    positions, axes, pivots = _places(params, skeleton, tree)
+def _jacobian(walk, params, skeleton):
+    tree, n = make_tree(skeleton, "hinges"), skeleton.ndim
+    positions, axes, pivots = _places(params, skeleton, "hinges", walk)
     positions, axes, pivots = (
         x.reshape(-1, m) for x, m in ((positions, n), (axes, 3), (pivots, 3))
     )
@@ -138,17 +162,28 @@ def _jacobian(zeros, params, skeleton):
     return positions.astype(params.dtype), moved.astype(params.dtype)
 
 
-def _places(params, skeleton: Skeleton, tree: Tree) -> list[jax.Array]:
+class _Walk(NamedTuple):
+    """How a tree is walked: what of it is known to be zero, and whether by a loop."""
+
+    zeros: tuple[int, ...]
+    loop: bool
+
+
+def _walk_of(skeleton: Skeleton) -> _Walk:
+    loop = _IN_LOOPS.get() or sum(map(len, skeleton.motions)) not in range(1, _UNROLLED + 1)
+    return _Walk(() if loop else known_zeros(skeleton), loop)
+
+
+def _places(params, skeleton: Skeleton, details: str, walk: _Walk) -> list[jax.Array]:
     """See `kinpose.looped.places`."""
+    tree = make_tree(skeleton, details, walk.zeros)
     params, offsets = params.astype(skeleton.offsets.dtype), skeleton.offsets.ravel()
     dofs, bias = _drives(skeleton.motions, skeleton.dof_names)
     amounts = params
     if dofs is not None:
         amounts = jnp.matmul(dofs.astype(params.dtype), params, precision="highest")
         amounts += bias.astype(params.dtype)
-    if 0 < len(amounts) <= _UNROLLED:
-        return unrolled_places(tree, amounts, offsets)
-    return looped_places(tree, amounts, offsets)
+    return (looped_places if walk.loop else unrolled_places)(tree, amounts, offsets)
 
 
 @functools.lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ import numpy as np
 
 from kinpose.angles import balls_of, real_limits, side_by_side
 from kinpose.fused import fused
-from kinpose.kinematics import forward_kinematics, joint_jacobian
+from kinpose.kinematics import are_in_loops, forward_kinematics, joint_jacobian
 from kinpose.skeleton import Skeleton
 from kinpose.steps import OPEN, STRIDE, blunt, form_of, solution_program, step_program, trust
 from kinpose.turning import after_turns, away_from, by_turns, on_angles, stiffened, turning_of
@@ -106,7 +106,7 @@ def _newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> tuple
 def _run_either(program, dense, skeleton: Skeleton, *rows, linear: int = 0) -> list[jax.Array]:
     """A function of rows, written out over a batch where that is the faster form."""
     dense = _of_rows(dense, jax.tree.structure(skeleton))
-    form = form_of(skeleton)
+    form = None if are_in_loops() else form_of(skeleton)
     if form is None:
         return dense(*rows)
 
@@ -159,7 +159,7 @@ def dense_step(
 def _propose(problem: Problem, params, damping, skeleton: Skeleton) -> list:
     """`dense_step` of a problem that may hold its dofs."""
     low, high = jnp.asarray(skeleton.limits, params.dtype).T
-    size, unit = units(skeleton, params.dtype)
+    _, unit = units(skeleton, params.dtype)
     turning = turning_of(params, skeleton)
     residual, by_angle, by_dof = linearise(problem, params, skeleton, turning)
     slopes, stiffness = residual @ by_angle, jnp.zeros_like(params)

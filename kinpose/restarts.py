@@ -9,7 +9,7 @@ import numpy as np
 from kinpose.angles import balls_of, nearest_turn
 from kinpose.skeleton import Skeleton
 
-FEW_RESTARTS = 4
+FEW_RESTARTS = 3
 """Of a skeleton that turns freely as a whole: only limits can hold it up."""
 
 _MANY_RESTARTS = 24

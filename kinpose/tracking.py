@@ -16,6 +16,7 @@ from kinpose.fitting import (
     report,
     seen_points,
 )
+from kinpose.kinematics import in_loops
 from kinpose.minimise import Problem, cost_of, first_state, minimise, units
 from kinpose.skeleton import Skeleton
 
@@ -78,7 +79,7 @@ def fit_sequence(
         raise ValueError(f"a sequence of joints must have shape (T, K, n), but got {joints.shape}.")
     if init is not None:
         init = checked_shape(init, (skeleton.num_dofs,), "init").astype(joints.dtype)
-    with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
+    with jax.default_matmul_precision("highest"), in_loops():
         softness = checked_softness(robust, joints.dtype)
         holds = jnp.asarray([hold, rest], joints.dtype)
         return _fit_frames(
