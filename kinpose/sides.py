@@ -41,7 +41,7 @@ class Sides(NamedTuple):
     Attributes:
       exchanged: (T, 2) bool, where legs and arms have their labels exchanged against the rest of
         the recording.
-      wrong: (T,) how much a frame, its exchanged limbs put back, speaks for right-handed axes
+      evidence: (T,) how much a frame, its exchanged limbs put back, speaks for right-handed axes
         and right labels: from 1 to -1, 0 where it says nothing.
     """
 
@@ -140,10 +140,13 @@ class _Body(NamedTuple):
 
     def pairs(self, limb: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """(T, 3, 3) the points of a limb on the left and on the right, about their middle."""
-        left, right = (np.stack([f(part) for part in limb], axis=1) for f in (self.left, self.right))
-        both = np.isfinite(left + right)
-        count = np.maximum(both.sum(axis=1, keepdims=True), 1)
-        middle = np.where(both, 0.5 * (left + right), 0.0).sum(axis=1, keepdims=True) / count
+        left, right = (
+            np.stack([side(part) for part in limb], axis=1) for side in (self.left, self.right)
+        )
+        middles = 0.5 * (left + right)
+        seen = np.isfinite(middles).any(axis=(1, 2))
+        middle = np.full_like(middles[:, :1], np.nan)
+        middle[seen] = np.nanmedian(middles[seen], axis=1, keepdims=True)
         return left - middle, right - middle
 
     def trunk(self) -> np.ndarray:
