@@ -121,6 +121,34 @@ def exchange_sides(
     return np.where(chosen, values[:, index], values)
 
 
+def find_toes(positions: np.ndarray, names: Sequence[str]) -> np.ndarray | None:
+    """What points forwards as feet do: from the nearest ankle or heel to each toe.
+
+    Args:
+      positions: (T, N, 3) points.
+      names: N names; those of toes have "toe" or "foot_index" in them.
+
+    Returns:
+      (T, P, 3) vectors, or None where there are no toes, or no ankles.
+    """
+    plain = [name.lower() for name in names]
+    toes = [i for i, name in enumerate(plain) if "toe" in name or "foot_index" in name]
+    others = [i for i, name in enumerate(plain) if "ankle" in name or "heel" in name]
+    others += [i for i, name in enumerate(plain) if "foot" in name and i not in toes]
+    toes = [i for i in toes if np.isfinite(positions[:, i]).all(axis=-1).any()]
+    others = [i for i in others if np.isfinite(positions[:, i]).all(axis=-1).any()]
+    vectors = []
+    for toe in toes:
+        ways = positions[:, [toe]] - positions[:, others]
+        apart = np.linalg.norm(ways, axis=-1)
+        both = np.isfinite(apart).any(axis=0)
+        if both.any():
+            distances = np.where(both, np.inf, np.nan)
+            distances[both] = np.nanmedian(apart[:, both], axis=0)
+            vectors.append(ways[:, int(np.nanargmin(distances))])
+    return np.stack(vectors, axis=1) if vectors else None
+
+
 class _Body(NamedTuple):
     """Points by their names; NaN where there is none."""
 
