@@ -82,5 +82,5 @@ def test_bounded_angles_keep_their_limits_whatever_the_outputs():
 
 
 def test_a_mean_beyond_a_limit_is_named():
-    with pytest.raises(ValueError, match=r"for 'right_knee_flexion'"):
-        read_outputs(HUMAN, -MEAN, UNITS, "bounded")
+    with pytest.raises(ValueError, match=r"-0\.4 for 'right_knee_flexion'"):
+        read_outputs(HUMAN, -2 * MEAN, UNITS, "bounded")
