@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import pathlib
 import shutil
 import tempfile
@@ -10,11 +11,35 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose import Fit, Skeleton, forward_kinematics, plot
+from experiments.fit_recording import Fitted
+from experiments.reading import Settings
+from experiments.understand import Recording
+from kinpose import Skeleton, forward_kinematics, limit_skeleton
+from kinpose.calibration import guess_scale
+from kinpose.fitting import STATUS
 from kinpose.io.bvh import save_bvh
+from kinpose.layouts import DISPLAY_NAMES
+from kinpose.skeletons import HUMAN_LIMITS
 
 _WEAK_MM = 20.0
 """Observability (mm per rad) below which 1 mm of noise turns a dof by more than 3 degrees."""
+
+_FAR = 0.25
+"""Weight of a point as far off as the robust loss's distance: beyond it counts for little."""
+
+_NEAR_DEG = 0.5
+"""Angles this near the end of their range are at it."""
+
+_OFTEN = {"unobservable": 0.05}
+"""Least share of frames that the table mentions."""
+
+_SAID = {
+    "outside_range": "angles beyond people's range",
+    "at_limit": "angles at the end of people's range",
+    "undetermined": "angles that the points there do not tell (empty cells)",
+    "interpolated": "angles interpolated",
+    "unobservable": f"hardly observable (below {_WEAK_MM:g} mm/rad)",
+}
 
 _FILES = {"angles.csv", "fit.bvh", "report.json", "poses.png", "poses.gif", "poses.mp4"}
 
@@ -35,35 +60,106 @@ def check_output_dir(output_dir: pathlib.Path, overwrite: bool):
         )
 
 
-def make_report(fit: Fit, skeleton: Skeleton, model: Skeleton, unit_mm: float) -> dict:
-    """Residuals (input's unit and mm), lengths, and the dofs that the points do not hold."""
-    rest = forward_kinematics(jnp.zeros(skeleton.num_dofs, jnp.float32), skeleton)
-    rest = np.asarray(rest, np.float64)
-    names = skeleton.keypoint_names
-    weak = (fit.observability * unit_mm < _WEAK_MM).mean(axis=0)
-    lengths = np.linalg.norm(np.asarray(skeleton.offsets), axis=-1).sum()
+def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dict:
+    """Residuals, lengths, what the points do not tell, and what is to be said of the recording."""
+    fit, skeleton, mm = fitted.fit, fitted.skeleton, recording.unit.mm
+    names, seen = skeleton.keypoint_names, recording.seen
+    residuals = np.where(seen, fit.residuals, np.nan)
+    length = _mean_person_length(recording, fitted, settings)
+    weak = fitted.known & (fit.observability * length < _WEAK_MM)
+    sides = recording.sides
     return {
         "frames": len(fit.params),
-        "unit_mm": unit_mm,
-        "scale": float(lengths * unit_mm / np.linalg.norm(model.offsets, axis=-1).sum()),
+        "layout": recording.layout,
+        "keypoint_names": DISPLAY_NAMES if settings.is_human else {},
+        "up": recording.up.axis,
+        "up_reason": recording.up.reason,
+        "fps": recording.fps,
+        "unit_mm": mm,
+        "unit_reason": recording.unit.reason,
+        "noise": recording.noise,
+        **_lengths(recording, skeleton, settings),
         "residual": {
-            key: _statistics(values, unit_mm)
-            for key, values in [*zip(names, fit.residuals.T, strict=True), ("all", fit.residuals)]
+            key: _statistics(values, mm)
+            for key, values in [*zip(names, residuals.T, strict=True), ("all", residuals)]
         },
-        "bone_lengths_mm": {
-            f"{names[b]}-{names[a]}": float(np.linalg.norm(rest[a] - rest[b]) * unit_mm)
-            for a, b in skeleton.bones
+        "missing": {
+            "marks": recording.missing,
+            "share": dict(zip(names, (1 - seen.mean(axis=0)).tolist(), strict=True)),
+            "frames_without_points": int((~seen.any(axis=1)).sum()),
         },
-        "unobservable": {
-            dof: float(share)
-            for dof, share, turns in zip(skeleton.dof_names, weak, skeleton.is_angle, strict=True)
-            if turns and share > 0
+        "sides": None
+        if sides is None
+        else {
+            "wrong": sides.are_wrong,
+            "share_of_frames_contradicting": sides.contradicting,
+            "frames_exchanged_back": dict(
+                zip(("legs", "arms"), map(int, sides.exchanged.sum(axis=0)), strict=True)
+            ),
         },
+        "cost_of_scale": fitted.cost_of_scale,
+        "robust": fitted.robust,
+        "share_down_weighted": float((fit.trust[seen] < _FAR).mean()) if seen.any() else 0.0,
+        "status": {name: int((fit.status == i).sum()) for i, name in enumerate(STATUS)},
         "frames_not_converged": int((~fit.converged).sum()),
+        "unobservable": _shares(weak, skeleton),
+        "undetermined": _shares(~fitted.known, skeleton),
+        "interpolated": _shares(fitted.filled, skeleton),
+        **_ranges(fitted, settings),
+        "warnings": recording.warnings,
     }
 
 
-def _statistics(values, unit_mm: float) -> dict:
+def _mean_person_length(recording: Recording, fitted: Fitted, settings: Settings) -> float:
+    """Millimetres per unit, if only for the bounds in this file."""
+    if recording.unit.mm or not settings.is_human:
+        return recording.unit.mm or 1.0
+    return 1.0 / guess_scale(recording.joints, recording.model)
+
+
+def _shares(where: np.ndarray, skeleton: Skeleton) -> dict:
+    """Share of frames of each angle for which something holds at all."""
+    shares = zip(skeleton.dof_names, where.mean(axis=0), skeleton.is_angle, strict=True)
+    return {dof: float(share) for dof, share, turns in shares if turns and share > 0}
+
+
+def _ranges(fitted: Fitted, settings: Settings) -> dict:
+    """Angles outside of people's range and, where limits hold them, at its ends."""
+    if not settings.is_human:
+        return {}
+    skeleton = fitted.skeleton
+    human = limit_skeleton(skeleton, HUMAN_LIMITS)
+    low, high = np.asarray(human.limits, np.float64).T
+    inside = np.minimum(fitted.params - low, high - fitted.params)
+    near = math.radians(_NEAR_DEG)
+    found = {"outside_range": _shares(fitted.known & (inside < -near), skeleton)}
+    if settings.limits:
+        found["at_limit"] = _shares(fitted.known & (np.abs(inside) <= near), skeleton)
+    return found
+
+
+def _lengths(recording: Recording, skeleton: Skeleton, settings: Settings) -> dict:
+    """Bone lengths; what they are against the model's, if that was looked for."""
+    rest = forward_kinematics(jnp.zeros(skeleton.num_dofs, jnp.float32), skeleton)
+    rest, names = np.asarray(rest, np.float64), skeleton.keypoint_names
+    lengths = {
+        f"{names[b]}-{names[a]}": float(np.linalg.norm(rest[a] - rest[b]))
+        for a, b in skeleton.bones
+    }
+    found = {"bone_lengths": lengths}
+    mm = recording.unit.mm
+    if mm:
+        found["bone_lengths_mm"] = {bone: length * mm for bone, length in lengths.items()}
+    if settings.lengths != "none" and (mm or not settings.is_human):
+        totals = [
+            np.linalg.norm(np.asarray(x.offsets), axis=-1).sum()
+            for x in (skeleton, recording.model)
+        ]
+        found["scale"] = float(totals[0] / totals[1] * (mm if settings.is_human else 1.0))
+    return found
+
+
+def _statistics(values, mm: float | None) -> dict:
     values = values[np.isfinite(values)].astype(np.float64)
     if not values.size:
         return {"missing": True}
@@ -73,48 +169,77 @@ def _statistics(values, unit_mm: float) -> dict:
         "p95": np.percentile(values, 95),
         "worst": values.max(),
     }
-    in_mm = {f"{key}_mm": value * unit_mm for key, value in figures.items()}
+    in_mm = {f"{key}_mm": value * mm for key, value in figures.items()} if mm else {}
     return {key: float(value) for key, value in (figures | in_mm).items()}
 
 
 def format_table(report: dict) -> str:
     """The report for a person."""
-    lines = [f"{'residual (mm)':16} {'mean':>8} {'median':>8} {'p95':>8} {'worst':>8}"]
+    suffix, unit = ("_mm", "mm") if report["unit_mm"] else ("", "units")
+    missing = report["missing"]["share"]
+    columns = ("mean", "median", "p95", "worst")
+    lines = [f"{f'residual ({unit})':24}" + "".join(f" {x:>8}" for x in (*columns, "missing"))]
     for name, row in report["residual"].items():
-        cells = [f"{row[f'{k}_mm']:8.1f}" for k in ("mean", "median", "p95", "worst") if k in row]
-        lines.append(f"{name:16} " + (" ".join(cells) or "  missing"))
-    lines.append(f"scale {report['scale']:.4f}")
-    often = {dof: share for dof, share in report["unobservable"].items() if share > 0.05}
-    if often:
-        listed = ", ".join(f"{dof} {share:.0%}" for dof, share in often.items())
-        lines.append(f"hardly observable (below {_WEAK_MM:g} mm/rad), share of frames: {listed}")
+        cells = "".join(
+            f" {row[x + suffix]:8.4g}" if x + suffix in row else " " * 9 for x in columns
+        )
+        share = f" {missing[name]:8.0%}" if missing.get(name) else ""
+        lines.append(f"{report['keypoint_names'].get(name, name):24}{cells}{share}".rstrip())
+    if "scale" in report:
+        lines.append(f"scale {report['scale']:.4f}")
+    if report.get("cost_of_scale"):
+        lines.append(_cost_line(report["cost_of_scale"], unit))
+    marks = ", ".join(f"{mark} {x['count']}" for mark, x in report["missing"]["marks"].items())
+    lines += [f"taken as missing points: {marks}"] if marks else []
+    gaps = report["missing"]["frames_without_points"]
+    lines += [f"frames without any point: {gaps}"] if gaps else []
+    share = report["share_down_weighted"]
+    if share > 0:
+        lines.append(
+            f"points far off, which count for little: {share:.2%} (beyond {report['robust']:.4g})"
+        )
+    for key, text in _SAID.items():
+        often = {dof: x for dof, x in report.get(key, {}).items() if x >= _OFTEN.get(key, 0.0)}
+        listed = ", ".join(f"{dof} {share:.1%}" for dof, share in often.items())
+        lines += [f"{text}, share of frames: {listed}"] if often else []
     return "\n".join(lines)
+
+
+def _cost_line(cost: dict, unit: str) -> str:
+    one, own, apart = cost.values()
+    angles = "" if apart is None else f", and angles of limbs are {apart:.1f} degrees apart"
+    return (
+        f"one scale for all bones: mean residual {one:.4g} {unit} against {own:.4g} with "
+        f"--lengths=symmetric{angles}"
+    )
 
 
 def write_results(
     output_dir: pathlib.Path,
-    joints,
-    fit: Fit,
-    skeleton: Skeleton,
-    fps: float,
+    recording: Recording,
+    fitted: Fitted,
     report: dict,
     animation: str | None,
 ):
     """All files or none: they are made in a directory of their own, which is then renamed."""
+    from kinpose import plot  # takes a second to import, which an error need not wait for
+
+    skeleton, fit, fps = fitted.skeleton, fitted.fit, recording.fps
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     made = pathlib.Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
     try:
-        _write_angles(made / "angles.csv", fit, skeleton, fps)
-        save_bvh(made / "fit.bvh", skeleton, fit.params, 1.0 / fps)
+        write_angles(made / "angles.csv", fitted, fps)
+        save_bvh(made / "fit.bvh", skeleton, fitted.params, 1.0 / fps)
         (made / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
-        fitted = np.asarray(place(jnp.asarray(fit.params), skeleton))
+        poses = np.asarray(place(jnp.asarray(fit.params), skeleton))
+        poses = np.where(recording.seen.any(axis=1)[:, None, None], poses, np.nan)
         title = f"{pathlib.Path(report['input']).name}: data (dots) and model (bones)"
-        shown = {"points": joints, "frame_time_s": 1.0 / fps}
-        plot.plot_poses(made / "poses.png", fitted, skeleton, title=title, **shown)
+        shown = {"points": recording.joints, "frame_time_s": 1.0 / fps}
+        plot.plot_poses(made / "poses.png", poses, skeleton, title=title, **shown)
         if animation:
             path = made / f"poses.{animation}"
-            plot.animate_poses(path, fitted, skeleton, 1.0 / fps, points=joints)
+            plot.animate_poses(path, poses, skeleton, 1.0 / fps, points=recording.joints)
         made.chmod(0o755)
         if output_dir.exists():
             shutil.rmtree(output_dir)
@@ -123,13 +248,23 @@ def write_results(
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _write_angles(path, fit: Fit, skeleton: Skeleton, fps: float):
-    """One row per frame: time, angles in degrees, lengths in the input's unit."""
-    dofs = list(zip(skeleton.dof_names, skeleton.is_angle, strict=True))
-    values = np.where(skeleton.is_angle, np.degrees(fit.params), fit.params)
-    units = [f"{dof}_deg" if turns else dof for dof, turns in dofs]
+def write_angles(path, fitted: Fitted, fps: float):
+    """One row per frame: time, angles in degrees, lengths in the input's unit.
+
+    Cells that the points do not tell are empty; where they are interpolated, a last column names
+    those of the row.
+    """
+    skeleton = fitted.skeleton
+    names = [
+        f"{dof}_deg" if turns else dof
+        for dof, turns in zip(skeleton.dof_names, skeleton.is_angle, strict=True)
+    ]
+    values = np.where(skeleton.is_angle, np.degrees(fitted.params), fitted.params)
+    shown, marked = fitted.known | fitted.filled, bool(fitted.filled.any())
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["time_s", *units])
+        writer.writerow(["time_s", *names, *(["interpolated"] if marked else [])])
         for t, row in enumerate(values):
-            writer.writerow([f"{t / fps:.6f}", *(f"{value:.4f}" for value in row)])
+            cells = [f"{x:.4f}" if there else "" for x, there in zip(row, shown[t], strict=True)]
+            filled = " ".join(np.array(skeleton.dof_names)[fitted.filled[t]])
+            writer.writerow([f"{t / fps:.6f}", *cells, *([filled] if marked else [])])

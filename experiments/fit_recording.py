@@ -1,0 +1,171 @@
+"""From a recording that is understood to joint angles: whose bones, the fit, what it is worth."""
+
+import functools
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.progress import show_progress
+from experiments.reading import Settings
+from experiments.understand import Recording
+from kinpose import Fit, Skeleton, calibrate_skeleton, fit_params, fit_sequence, scale_skeleton
+from kinpose.calibration import guess_scale
+from kinpose.minimise import units
+from kinpose.recordings import determined_dofs, interpolate
+from kinpose.tracking import holds_of
+
+_CHUNKS = (128, 512)
+"""Frames fitted between two signs of progress: of few shapes, as each is compiled once."""
+
+_FAR, _NOISES = 0.6, 6.0
+"""A point begins to lose its weight at this part of the model's size (about 150 mm of a person),
+and not before so many times the noise."""
+
+_LIMBS = ("hip_", "knee_", "shoulder_", "elbow_")
+
+
+class Fitted(NamedTuple):
+    """Joint angles of a recording.
+
+    Attributes:
+      fit: all frames, about the recording's centre.
+      skeleton: the model in the input's unit, with this person's lengths.
+      params: (T, D) float64 about the origin; interpolated where asked, else held.
+      known: (T, D) what the points that are there tell.
+      filled: (T, D) what is interpolated.
+      robust: distance at which points begin to lose their weight, or None.
+      cost_of_scale: what one scale costs against lengths of every bone, mean distance in the
+        input's unit and mean angle in degrees; None where it was not asked for.
+    """
+
+    fit: Fit
+    skeleton: Skeleton
+    params: np.ndarray
+    known: np.ndarray
+    filled: np.ndarray
+    robust: float | None
+    cost_of_scale: dict | None
+
+
+def fit_recording(recording: Recording, settings: Settings) -> Fitted:
+    """Fits every frame of a recording.
+
+    Args:
+      recording: what was understood.
+      settings: `lengths`, `robust` and `fill` are used.
+
+    Returns:
+      The angles.
+
+    Raises:
+      ValueError: when no bone has both its ends among the points, or for lengths that are to stay
+        while the unit is not known.
+    """
+    robust = _robust(recording, settings)
+    skeleton = _calibrated(recording, settings, robust)
+    fit = _fit_all(recording, skeleton, robust)
+    params = np.asarray(fit.params, np.float64)
+    params = params + _shift(recording.center, skeleton)
+    known = determined_dofs(recording.seen, skeleton)
+    filled = np.zeros_like(known)
+    if settings.fill == "interpolate":
+        params, filled = interpolate(params, known)
+    cost = None
+    if settings.is_human and settings.lengths == "scale":
+        cost = _cost_of_scale(recording, skeleton, robust)
+    return Fitted(fit, skeleton, params, known, filled, robust, cost)
+
+
+def _robust(recording: Recording, settings: Settings) -> float | None:
+    if settings.robust != "auto":
+        return float(settings.robust) or None
+    size = float(units(recording.model, jnp.float32)[0]) * _scale(recording, settings)
+    return max(_FAR * size, _NOISES * recording.noise)
+
+
+def _scale(recording: Recording, settings: Settings) -> float:
+    """From the model's unit to the input's."""
+    if settings.is_human or settings.lengths != "none":
+        return guess_scale(recording.joints, recording.model)
+    return 1.0
+
+
+def _calibrated(recording: Recording, settings: Settings, robust: float | None) -> Skeleton:
+    """The model in the input's unit, with this person's lengths."""
+    model, unit = recording.model, recording.unit
+    if settings.lengths == "none":
+        if not settings.is_human:
+            return model
+        if unit.mm is None:
+            raise ValueError(f"{unit.reason}; --lengths=none needs --unit.")
+        return scale_skeleton(model, 1.0 / unit.mm)
+    return _with_lengths(recording, settings.lengths, robust)
+
+
+def _with_lengths(recording: Recording, lengths: str, robust: float | None) -> Skeleton:
+    some = recording.seen.sum(axis=1) >= 3
+    some = some if some.any() else np.ones_like(some)
+    return calibrate_skeleton(
+        recording.joints[some].astype(np.float32),
+        recording.model,
+        lengths=lengths,
+        weights=recording.weights[some].astype(np.float32),
+        robust=robust,
+    )
+
+
+def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> Fit:
+    """Fits the recording piece by piece, each continuing the one before."""
+    joints, weights = (x.astype(np.float32) for x in (recording.joints, recording.weights))
+    size = next((n for n in _CHUNKS if n >= len(joints)), _CHUNKS[-1])
+    fit_piece = functools.partial(
+        fit_sequence,
+        skeleton=skeleton,
+        robust=robust,
+        **holds_of(recording.noise, recording.fps, skeleton),
+    )
+    pieces, last = [], None
+    for start in show_progress(
+        range(0, len(joints), size),
+        "fitting",
+        unit="frames",
+        count=lambda start: min(size, len(joints) - start),
+        total=len(joints),
+    ):
+        piece, sure = joints[start : start + size], weights[start : start + size]
+        count = len(piece)
+        rows = ((0, size - count), (0, 0))  # one shape, one compilation
+        piece = np.pad(piece, (*rows, (0, 0)), constant_values=np.nan)
+        fit = fit_piece(piece, weights=np.pad(sure, rows), init=last)
+        pieces.append(Fit(*(np.asarray(field)[:count] for field in fit)))
+        last = jnp.asarray(pieces[-1].params[-1])
+    return Fit(*map(np.concatenate, zip(*pieces, strict=True)))
+
+
+def _shift(center: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(D,) what moves the root from the recording's centre back to where it was."""
+    shift = np.zeros(skeleton.num_dofs)
+    for motion in skeleton.motions[0]:
+        if motion.kind == "t" and np.any(center):
+            shift[skeleton.dof_names.index(motion.dof)] = center @ motion.axis / motion.multiplier
+    return shift
+
+
+def _cost_of_scale(recording: Recording, scaled: Skeleton, robust: float | None) -> dict:
+    """Mean distance of points and mean difference of angles, one scale against own lengths."""
+    frames = np.linspace(0, len(recording.joints) - 1, 128).round().astype(int)
+    joints, weights = (x[frames].astype(np.float32) for x in (recording.joints, recording.weights))
+    own = _with_lengths(recording, "symmetric", robust)
+    fits = [
+        fit_params(joints, skeleton, weights=weights, robust=robust) for skeleton in (scaled, own)
+    ]
+    limbs = [any(limb in dof for limb in _LIMBS) for dof in own.dof_names]
+    known = determined_dofs(recording.seen[frames], own)[:, limbs]
+    apart = np.abs(np.subtract(*(np.asarray(fit.params)[:, limbs] for fit in fits)))
+    means = [float(np.nanmean(np.asarray(fit.residuals))) for fit in fits]
+    return {
+        "residual_with_scale": means[0],
+        "residual_with_lengths": means[1],
+        "angles_apart_deg": float(np.degrees(apart[known].mean())) if known.any() else None,
+    }

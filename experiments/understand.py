@@ -1,0 +1,246 @@
+"""What a recording is, before anything is fitted: keypoints, sides, the axis up, the unit."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.reading import Input, Settings, check_keypoint, check_settings, layout_by_name
+from kinpose import Skeleton, limit_skeleton
+from kinpose.io.bvh import hold_positions, load_bvh
+from kinpose.io.points import Points, mark_missing
+from kinpose.layouts import (
+    LAYOUTS,
+    Layout,
+    check_proportions,
+    find_layout,
+    pick_confidence,
+    pick_keypoints,
+)
+from kinpose.recordings import UNITS_MM, UP, Unit, Up, find_noise, find_unit, find_up
+from kinpose.sides import Sides, exchange_sides, find_sides, find_toes
+from kinpose.skeletons import HUMAN_LIMITS, human_17
+
+
+class Recording(NamedTuple):
+    """A recording that is understood: y up, right-handed, about its centre.
+
+    Attributes:
+      joints: (T, K, 3) float64 the model's keypoints in the input's unit; NaN where missing.
+      weights: (T, K) confidences.
+      center: (3,) what was taken off the joints.
+      model: the skeleton, in its own unit.
+      fps: frames per second.
+      layout: its name.
+      up: the axis up.
+      unit: the unit.
+      noise: of a coordinate.
+      missing: the record of `mark_missing`.
+      sides: left and right, or None where the model is no human.
+      warnings: sentences.
+    """
+
+    joints: np.ndarray
+    weights: np.ndarray
+    center: np.ndarray
+    model: Skeleton
+    fps: float
+    layout: str
+    up: Up
+    unit: Unit
+    noise: float
+    missing: dict
+    sides: Sides | None
+    warnings: list[str]
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(T, K) which keypoints are there."""
+        return np.isfinite(self.joints).all(axis=-1) & (self.weights > 0)
+
+
+def understand(source: Input, settings: Settings) -> Recording:
+    """Finds out what a recording is.
+
+    Args:
+      source: the file.
+      settings: what is known of it.
+
+    Returns:
+      The recording in the axes of the model, with what was found and what is to be said.
+
+    Raises:
+      ValueError: where points, names and settings do not go together, or something must be asked.
+    """
+    check_settings(settings)
+    model = _model(settings)
+    points, missing = _marked(source, settings)
+    layout_name, layout = _find_layout(source, points, model, settings)
+    body = _Body(source, points.names or layout.order, layout_name, layout, model)
+    points, flip, sides = _mended(points, body, settings)
+    joints = body.pick(points.positions)
+    warnings = [*source.warnings, *_said_of_body(joints, model, sides, settings)]
+    for keypoint in settings.ignore:
+        check_keypoint(keypoint, model.keypoint_names)
+        joints[:, model.keypoint_names.index(keypoint)] = np.nan
+    if not np.isfinite(joints).all(axis=-1).any():
+        raise ValueError(f"{source.name}: no keypoint of the model is there in any frame.")
+    rest = None if source.rest is None else body.pick((source.rest * flip)[None])[0]
+    up, unit = _up(joints, model, rest, settings), _unit(joints, model, settings)
+    warnings += [f"{up.doubt}: --up says better."] if up.doubt else []
+    warnings += [f"{unit.reason}; no figure is in mm, unless --unit says."] if not unit.mm else []
+    joints = joints @ UP[up.axis].T
+    center = np.nanmedian(joints, axis=(0, 1)) if root_slides(model) else np.zeros(3)
+    frame_time_s = source.points.frame_time_s
+    return Recording(
+        joints=joints - center,
+        weights=pick_confidence(points.confidence, body.names, layout, model.keypoint_names),
+        center=center,
+        model=model,
+        fps=settings.fps or (1.0 / frame_time_s if frame_time_s else 30.0),
+        layout=layout_name,
+        up=up,
+        unit=unit,
+        noise=find_noise(joints, model.bones),
+        missing=missing,
+        sides=sides,
+        warnings=warnings,
+    )
+
+
+def root_slides(model: Skeleton) -> bool:
+    """Whether the root moves along x, y and z before all else, so that a centre can be put back."""
+    first = model.motions[0][:3]
+    axes = np.abs([motion.axis for motion in first if motion.kind == "t"])
+    return len(axes) == 3 and np.array_equal(np.sort(axes, axis=0), np.sort(np.eye(3), axis=0))
+
+
+class _Body(NamedTuple):
+    """How a recording's points become a model's keypoints."""
+
+    source: Input
+    names: tuple[str, ...]
+    layout_name: str
+    layout: Layout
+    model: Skeleton
+
+    def pick(self, positions: np.ndarray) -> np.ndarray:
+        if len(self.names) != positions.shape[1]:
+            raise ValueError(
+                f"{self.source.name}: {positions.shape[1]} points do not fit the "
+                f"{len(self.names)} names of layout {self.layout_name}; give --layout."
+            )
+        return pick_keypoints(positions, self.names, self.layout, self.model.keypoint_names)
+
+
+def _model(settings: Settings) -> Skeleton:
+    if settings.is_human:
+        human = human_17()
+        return limit_skeleton(human, HUMAN_LIMITS) if settings.limits else human
+    recording = load_bvh(settings.skeleton)
+    return hold_positions(recording.skeleton, recording.params)
+
+
+def _marked(source: Input, settings: Settings) -> tuple[Points, dict]:
+    """Points, NaN where they are missing and with confidences; the record."""
+    is_computed = source.rest is not None and settings.missing == "auto"  # all joints are there
+    missing = "none" if is_computed else settings.missing
+    positions, record = mark_missing(source.points.positions, missing)
+    if not np.isfinite(positions).any():
+        raise ValueError(f"{source.name}: every point is missing; --missing says what marks them.")
+    confidence = source.points.confidence
+    confidence = np.ones(positions.shape[:2]) if confidence is None else confidence
+    return source.points._replace(positions=positions, confidence=confidence), record
+
+
+def _find_layout(source, points: Points, model: Skeleton, settings) -> tuple[str, Layout]:
+    if settings.layout != "auto":
+        return settings.layout, layout_by_name(settings.layout)
+    names = points.names
+    if not names:
+        raise ValueError(f"{source.name} has no names; say by --layout what its points are.")
+    shared = [name for name in model.keypoint_names if name in names]
+    if not settings.is_human or len(shared) == model.num_keypoints:
+        if len(shared) < 3:
+            raise ValueError(
+                f"{settings.skeleton} and {source.name} share the names {shared}: too few; give a "
+                "name map by --layout=FILE.json."
+            )
+        return "shared names", Layout({name: (name,) for name in shared})
+    name = find_layout(names, points.positions)
+    return name, LAYOUTS[name]
+
+
+def _mended(points: Points, body: _Body, settings) -> tuple[Points, np.ndarray, Sides | None]:
+    """Points with the axes and labels that settings and time tell, the axes' signs, the sides."""
+    axis = "xyz".index(settings.up[-1]) if settings.up != "auto" else 1
+    flip = np.where(np.arange(3) == (1 if axis == 0 else 0), -1.0 if settings.mirror else 1.0, 1.0)
+    points = points._replace(positions=points.positions * flip)
+    if settings.swap_sides:
+        points = _exchanged(points, body.names, True)
+    if not settings.is_human:
+        return points, flip, None
+    joints, positions = body.pick(points.positions), points.positions
+    face = [positions[:, body.names.index(x)] for x in body.layout.face if x in body.names]
+    sides = find_sides(
+        joints,
+        body.model.keypoint_names,
+        toes=find_toes(positions, body.names),
+        face=face[0] - 0.5 * (face[3] + face[4]) if len(face) == 5 else None,
+        noise=find_noise(joints, body.model.bones),
+    )
+    if sides.exchanged.any():
+        points = _exchanged(points, body.names, sides.exchanged)
+    return points, flip, sides
+
+
+def _exchanged(points: Points, names, where) -> Points:
+    return points._replace(
+        positions=exchange_sides(points.positions, names, where),
+        confidence=exchange_sides(points.confidence, names, where),
+    )
+
+
+def _said_of_body(joints, model: Skeleton, sides: Sides | None, settings: Settings) -> list[str]:
+    if not settings.is_human:
+        return []
+    said = [f"unlike a person: {x}." for x in check_proportions(joints, model.keypoint_names)]
+    counts = sides.exchanged.sum(axis=0)
+    if counts.any():
+        whose = [f"{part} in {n}" for part, n in zip(("legs", "arms"), counts, strict=True) if n]
+        frames = np.flatnonzero(sides.exchanged.any(axis=1))
+        said.append(
+            f"left and right were exchanged, and are exchanged back: {' and '.join(whose)} of "
+            f"{len(joints)} frames ({frame_ranges(frames)})."
+        )
+    if sides.are_wrong:
+        said.append(
+            f"left and right are the wrong way round in {sides.contradicting:.0%} of the frames "
+            "that tell (knees, elbows, toes or face): left-handed axes need --mirror, exchanged "
+            "labels --swap_sides; without, the angles are wrong."
+        )
+    return said
+
+
+def frame_ranges(frames: np.ndarray, most: int = 8) -> str:
+    """Frames as "3-7, 12, ...", counted from 0."""
+    runs = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+    texts = [f"{r[0]}" if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs if len(r)]
+    return ", ".join(texts[:most] + ["..."] * (len(texts) > most))
+
+
+def _up(joints, model: Skeleton, rest, settings: Settings) -> Up:
+    if settings.up != "auto":
+        return Up(settings.up, "as --up says")
+    try:
+        return find_up(joints, model.keypoint_names, rest)
+    except ValueError:
+        if settings.is_human:
+            raise
+        return Up("y", "the axes are left as they are, since nothing tells")
+
+
+def _unit(joints, model: Skeleton, settings: Settings) -> Unit:
+    if settings.unit != "auto":
+        mm = UNITS_MM.get(settings.unit) or float(settings.unit)
+        return Unit(mm, settings.unit, "as --unit says")
+    return find_unit(joints, model)
