@@ -67,10 +67,13 @@ HUMAN_LIMITS = {
 }
 """How far the joints of people go, with room for the hypermobile and for errors of the points.
 
-Every orientation of a joint has one triple of angles within them: of the two triples that turn a
-joint alike, the middle angles are x and 180 degrees - x, and no middle angle here reaches beyond
-90 degrees. So a knee that goes a little beyond straight is a small negative angle, and not a thigh
-turned by half a turn. The pelvis has no limits: people roll and lie.
+Normal ranges: American Academy of Orthopaedic Surgeons, "Joint Motion: Method of Measuring and
+Recording" (1965); hyperextension: Beighton, Solomon and Soskolne (1973). See docs/angles.md.
+
+Hips and neck have one triple of angles for each orientation: of the two that turn a joint alike
+the middle angles are x and 180 degrees - x, and none reaches beyond 90. So a knee that goes a
+little beyond straight is a small negative angle, and not a thigh turned by half a turn. A raised
+arm may be written by flexion or by abduction. The pelvis has no limits: people roll and lie.
 """
 
 
@@ -78,9 +81,31 @@ def human_17(lengths: Mapping[str, float] = HUMAN36M_LENGTHS_MM) -> Skeleton:
     """The paper's human: 17 keypoints, 27 parameters (Sec. 4.2, Fig. 6), in mm.
 
     Rest pose: standing upright, arms and legs hanging down; x to the person's left, y up,
-    z forward. The dofs are anatomical and positive as in everyday use: flexion forwards
-    (the knee: backwards), abduction away from the body, rotation inwards; for pelvis,
-    spine and neck yaw turns to the left, pitch bends forward, roll bends to the right.
+    z forward. The dofs are anatomical, zero in the rest pose and positive as in everyday
+    use; left and right mean the same. In the order in which they turn, with the ranges of
+    `HUMAN_LIMITS` (docs/angles.md has pictures and sources):
+
+    ==================  =====  ==================================  =============
+    dof                 about  positive                            range, deg
+    ==================  =====  ==================================  =============
+    pelvis_tx, ty, tz          to the left, up, forwards           none
+    pelvis_yaw          y      to the left                         full circle
+    pelvis_pitch        x      bends forwards                      full circle
+    pelvis_roll         z      to the right                        full circle
+    spine_roll          z      to the right                        -60 to 60
+    spine_yaw           y      to the left                         -90 to 90
+    neck_yaw            y      to the left                         -100 to 100
+    neck_pitch          x      nods forwards                       -85 to 85
+    neck_roll           z      to the right                        -75 to 75
+    *_hip_flexion       x      thigh forwards                      -60 to 150
+    *_hip_abduction     z      away from the other leg             -60 to 85
+    *_hip_rotation      y      toes inwards                        -90 to 90
+    *_knee_flexion      x      heel to buttocks                    -15 to 160
+    *_shoulder_flexion  x      arm forwards                        -90 to 210
+    *_shoulder_abduction  z    away from the body                  -90 to 180
+    *_shoulder_rotation  y     forearm inwards                     -180 to 180
+    *_elbow_flexion     x      hand to shoulder                    -15 to 160
+    ==================  =====  ==================================  =============
 
     The torso is the midpoint of pelvis and neck and has no parameter. `spine` is a helper
     joint at the pelvis that carries the two angles of the neck against the pelvis. The
