@@ -32,7 +32,8 @@ from kinpose.restarts import FEW_RESTARTS, num_restarts, start_of
 from kinpose.skeleton import Skeleton
 from kinpose.steps import trust
 
-_ITERATIONS = {"least_squares": 60, "gradient_descent": 3000}
+MAX_ITERATIONS = {"least_squares": 60, "gradient_descent": 3000}
+"""Steps to try, by method."""
 
 _GROUP = 512
 """Fewest poses that are fitted apart from the others of their batch, or by kernels."""
@@ -132,10 +133,10 @@ def fit_params(
     batch = joints.shape[:-2]
     if init is not None:
         init = checked_shape(init, (*batch, skeleton.num_dofs), "init").astype(joints.dtype)
-    if method not in _ITERATIONS:
-        raise ValueError(f"method must be one of {list(_ITERATIONS)}, but got {method!r}.")
+    if method not in MAX_ITERATIONS:
+        raise ValueError(f"method must be one of {list(MAX_ITERATIONS)}, but got {method!r}.")
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (joints, weights, init))
-    steps = _ITERATIONS[method] if max_iterations is None else max_iterations
+    steps = MAX_ITERATIONS[method] if max_iterations is None else max_iterations
     with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
         fit = fit_batch(
             *flat,

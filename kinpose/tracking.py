@@ -8,6 +8,7 @@ import numpy as np
 
 from kinpose.angles import balls_of, orientation_of, side_by_side, triple_of
 from kinpose.fitting import (
+    MAX_ITERATIONS,
     Fit,
     checked_points,
     checked_shape,
@@ -79,11 +80,22 @@ def fit_sequence(
         raise ValueError(f"a sequence of joints must have shape (T, K, n), but got {joints.shape}.")
     if init is not None:
         init = checked_shape(init, (skeleton.num_dofs,), "init").astype(joints.dtype)
+    softness = checked_softness(robust, joints.dtype)
+    holds = jnp.asarray([hold, rest], joints.dtype)
     with jax.default_matmul_precision("highest"), in_loops():
-        softness = checked_softness(robust, joints.dtype)
-        holds = jnp.asarray([hold, rest], joints.dtype)
+        # A program of its own, which other fits of as many poses share.
+        fresh = fit_batch(
+            joints,
+            weights,
+            None,
+            softness,
+            skeleton,
+            method="least_squares",
+            max_iterations=MAX_ITERATIONS["least_squares"],
+            tolerance=tolerance,
+        ).params
         return _fit_frames(
-            joints, weights, softness, skeleton, init, holds, max_iterations, tolerance
+            joints, weights, fresh, softness, skeleton, init, holds, max_iterations, tolerance
         )
 
 
@@ -122,20 +134,13 @@ def holds_of(noise: float, fps: float, skeleton: Skeleton) -> dict[str, float]:
 
 
 @functools.partial(jax.jit, static_argnames="max_iterations")
-def _fit_frames(joints, weights, softness, skeleton, init, holds, max_iterations, tolerance) -> Fit:
+def _fit_frames(
+    joints, weights, fresh, softness, skeleton, init, holds, max_iterations, tolerance
+) -> Fit:
     points, weights = jax.vmap(seen_points)(joints, weights)
-    targets, used, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
+    frozen = points, weights, fresh, init, skeleton
+    targets, used, fresh, init, still = jax.lax.stop_gradient(frozen)
     used = used / jnp.maximum(jnp.max(used), jnp.finfo(used.dtype).tiny)
-    fresh = fit_batch(
-        targets,
-        used,
-        None,
-        softness,
-        still,
-        method="least_squares",
-        max_iterations=20,
-        tolerance=tolerance,
-    )
     low, high = jnp.asarray(still.limits, joints.dtype).T
     hold = jnp.sqrt(jnp.sum(jnp.square(holds)))
     back = jnp.square(holds[1] / jnp.maximum(hold, 1e-30))
@@ -158,7 +163,7 @@ def _fit_frames(joints, weights, softness, skeleton, init, holds, max_iterations
         state = state._replace(params=jnp.where(lost, other, own))
         return state.params, state
 
-    frames = targets, used, fresh.params
+    frames = targets, used, fresh
     if init is None:
         ahead = jax.tree.map(lambda x: x[:_AHEAD], frames)
         init, _ = jax.lax.scan(follow, ahead[2][-1], ahead, reverse=True)
