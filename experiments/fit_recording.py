@@ -22,6 +22,12 @@ _FAR, _NOISES = 0.6, 6.0
 """A point begins to lose its weight at this part of the model's size (about 150 mm of a person),
 and not before so many times the noise."""
 
+LEFT_OUT = 0.05
+"""Weight in a robust fit below which a point is as good as missing: twice as far off as that."""
+
+_SLOW, _FAST = 2.0, 6.0
+"""Speeds (rad/s) of limbs: of people at rest, at most, and the one that `holds_of` expects."""
+
 _LIMBS = ("hip_", "knee_", "shoulder_", "elbow_")
 
 
@@ -67,7 +73,7 @@ def fit_recording(recording: Recording, settings: Settings) -> Fitted:
     fit = _fit_all(recording, skeleton, robust)
     params = np.asarray(fit.params, np.float64)
     params = params + _shift(recording.center, skeleton)
-    known = determined_dofs(recording.seen, skeleton)
+    known = determined_dofs(recording.seen & (fit.trust > LEFT_OUT), skeleton)
     filled = np.zeros_like(known)
     if settings.fill == "interpolate":
         params, filled = interpolate(params, known)
@@ -123,7 +129,7 @@ def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> 
         fit_sequence,
         skeleton=skeleton,
         robust=robust,
-        **holds_of(recording.noise, recording.fps, skeleton),
+        **_holds(recording, skeleton),
     )
     pieces, last = [], None
     for start in show_progress(
@@ -141,6 +147,12 @@ def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> 
         pieces.append(Fit(*(np.asarray(field)[:count] for field in fit)))
         last = jnp.asarray(pieces[-1].params[-1])
     return Fit(*map(np.concatenate, zip(*pieces, strict=True)))
+
+
+def _holds(recording: Recording, skeleton: Skeleton) -> dict:
+    """How firmly to hold frames: half as fast is as good as twice the frames."""
+    slowness = _FAST / min(max(recording.speed, _SLOW), _FAST)
+    return holds_of(recording.noise, recording.fps * slowness, skeleton)
 
 
 def _shift(center: np.ndarray, skeleton: Skeleton) -> np.ndarray:

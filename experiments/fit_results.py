@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.fit_recording import Fitted
+from experiments.fit_recording import LEFT_OUT, Fitted
 from experiments.reading import Settings
 from experiments.understand import Recording
 from kinpose import Skeleton, forward_kinematics, limit_skeleton
@@ -23,9 +23,6 @@ from kinpose.skeletons import HUMAN_LIMITS
 
 _WEAK_MM = 20.0
 """Observability (mm per rad) below which 1 mm of noise turns a dof by more than 3 degrees."""
-
-_FAR = 0.25
-"""Weight of a point as far off as the robust loss's distance: beyond it counts for little."""
 
 _NEAR_DEG = 0.5
 """Angles this near the end of their range are at it."""
@@ -99,7 +96,8 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
         },
         "cost_of_scale": fitted.cost_of_scale,
         "robust": fitted.robust,
-        "share_down_weighted": float((fit.trust[seen] < _FAR).mean()) if seen.any() else 0.0,
+        "share_down_weighted": float((fit.trust[seen] < 0.25).mean()) if seen.any() else 0.0,
+        "share_left_out": float((fit.trust[seen] < LEFT_OUT).mean()) if seen.any() else 0.0,
         "status": {name: int((fit.status == i).sum()) for i, name in enumerate(STATUS)},
         "frames_not_converged": int((~fit.converged).sum()),
         "unobservable": _shares(weak, skeleton),
@@ -193,10 +191,11 @@ def format_table(report: dict) -> str:
     lines += [f"taken as missing points: {marks}"] if marks else []
     gaps = report["missing"]["frames_without_points"]
     lines += [f"frames without any point: {gaps}"] if gaps else []
-    share = report["share_down_weighted"]
+    share, left_out = report["share_down_weighted"], report["share_left_out"]
     if share > 0:
         lines.append(
-            f"points far off, which count for little: {share:.2%} (beyond {report['robust']:.4g})"
+            f"points far off: {share:.2%} lose weight (beyond {report['robust']:.4g}), "
+            f"{left_out:.2%} are left out"
         )
     for key, text in _SAID.items():
         often = {dof: x for dof, x in report.get(key, {}).items() if x >= _OFTEN.get(key, 0.0)}

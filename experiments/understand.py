@@ -16,7 +16,16 @@ from kinpose.layouts import (
     pick_confidence,
     pick_keypoints,
 )
-from kinpose.recordings import UNITS_MM, UP, Unit, Up, find_noise, find_unit, find_up
+from kinpose.recordings import (
+    UNITS_MM,
+    UP,
+    Unit,
+    Up,
+    find_noise,
+    find_speed,
+    find_unit,
+    find_up,
+)
 from kinpose.sides import Sides, exchange_sides, find_sides, find_toes
 from kinpose.skeletons import HUMAN_LIMITS, human_17
 
@@ -34,6 +43,7 @@ class Recording(NamedTuple):
       up: the axis up.
       unit: the unit.
       noise: of a coordinate.
+      speed: of the fastest limbs, rad/s.
       missing: the record of `mark_missing`.
       sides: left and right, or None where the model is no human.
       warnings: sentences.
@@ -48,6 +58,7 @@ class Recording(NamedTuple):
     up: Up
     unit: Unit
     noise: float
+    speed: float
     missing: dict
     sides: Sides | None
     warnings: list[str]
@@ -90,17 +101,22 @@ def understand(source: Input, settings: Settings) -> Recording:
     warnings += [f"{unit.reason}; no figure is in mm, unless --unit says."] if not unit.mm else []
     joints = joints @ UP[up.axis].T
     center = np.nanmedian(joints, axis=(0, 1)) if root_slides(model) else np.zeros(3)
+    weights = pick_confidence(points.confidence, body.names, layout, model.keypoint_names)
+    sure = np.where((weights >= 0.5 * np.median(weights))[..., None], joints - center, np.nan)
+    noise = find_noise(sure, model.bones)
     frame_time_s = source.points.frame_time_s
+    fps = settings.fps or (1.0 / frame_time_s if frame_time_s else 30.0)
     return Recording(
         joints=joints - center,
-        weights=pick_confidence(points.confidence, body.names, layout, model.keypoint_names),
+        weights=weights,
         center=center,
         model=model,
-        fps=settings.fps or (1.0 / frame_time_s if frame_time_s else 30.0),
+        fps=fps,
         layout=layout_name,
         up=up,
         unit=unit,
-        noise=find_noise(joints, model.bones),
+        noise=noise,
+        speed=find_speed(sure, model.bones, fps, noise),
         missing=missing,
         sides=sides,
         warnings=warnings,

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.angles import balls_of, product, triple_of
+from kinpose.angles import balls_of, cardan_angles, product
 from kinpose.kinematics import joint_transforms
 from kinpose.rodrigues import rotation_parts
 from kinpose.skeleton import Motion, Skeleton
@@ -138,8 +138,7 @@ def _at_once(params, limits, turns: "Sequence[_Row]", covariance) -> jax.Array:
         return params
     axes = jnp.stack([motion.axis.astype(covariance.dtype) for motion in turns[:3]])
     seen = jnp.matmul(axes, jnp.matmul(covariance, axes.T))
-    near, low, high = (jnp.full(3, x, seen.dtype) for x in (0.0, -jnp.inf, jnp.inf))
-    angles, _ = triple_of(_best_rotation(seen), near, low, high)
+    angles = cardan_angles(_best_rotation(seen), jnp.zeros((), seen.dtype))
     hand = jnp.sign(jnp.dot(axes[0], jnp.cross(axes[1], axes[2])))
     for motion, angle in zip(turns[:3], angles, strict=True):
         params = motion.set(params, hand * angle)

@@ -168,9 +168,9 @@ def other_triple(angles: Sequence) -> list:
     return [a + math.pi, math.pi - b, c + math.pi]
 
 
-def orientation_of(angles: Sequence) -> list[list]:
-    """Rx(a) Ry(b) Rz(c), rows of numbers."""
-    (sa, ca), (sb, cb), (sc, cc) = ((lax.sin(x), lax.cos(x)) for x in angles)
+def orientation_of(angles: Sequence, hand=1.0) -> list[list]:
+    """Rx(a) Ry(b) Rz(c), rows of numbers; of negated angles for a left hand."""
+    (sa, ca), (sb, cb), (sc, cc) = (_sine_and_cosine(x, hand) for x in angles)
     sasb, casb = times(sa, sb), times(ca, sb)
     return [
         [times(cb, cc), times(-1.0, times(cb, sc)), sb],
@@ -187,20 +187,25 @@ def orientation_of(angles: Sequence) -> list[list]:
     ]
 
 
-def axes_of(angles: Sequence) -> list[list]:
+def axes_of(angles: Sequence, hand=1.0) -> list[list]:
     """The axes of the three rotations in the ball's own frame, after them: rows of numbers."""
-    _, (sb, cb), (sc, cc) = ((lax.sin(x), lax.cos(x)) for x in angles)
+    (sb, cb), (sc, cc) = (_sine_and_cosine(x, hand) for x in angles[1:])
     return [[times(cb, cc), times(-1.0, times(cb, sc)), sb], [sc, cc, 0.0], [0.0, 0.0, 1.0]]
 
 
-def normals_of(angles: Sequence) -> list[list]:
+def normals_of(angles: Sequence, hand=1.0) -> list[list]:
     """For each angle the unit vector, in the same frame, across which turns leave it as it is."""
-    _, (sb, cb), (sc, cc) = ((lax.sin(x), lax.cos(x)) for x in angles)
+    (sb, cb), (sc, cc) = (_sine_and_cosine(x, hand) for x in angles[1:])
     return [
         [cc, times(-1.0, sc), 0.0],
         [sc, cc, 0.0],
         [times(-1.0, times(sb, cc)), times(sb, sc), cb],
     ]
+
+
+def _sine_and_cosine(angle, hand) -> tuple:
+    """Of the angle times the hand: kernels have those of each angle at hand."""
+    return times(hand, lax.sin(angle)), lax.cos(angle)
 
 
 def small_turn(spin: Sequence) -> list[list]:
@@ -236,7 +241,7 @@ def turned(hand, angles: Sequence, spin: Sequence, low: Sequence, high: Sequence
       clipped.
     """
     near, *ends = (scale(hand, values) for values in (angles, low, high))
-    after = product(orientation_of(near), small_turn(scale(hand, spin)))
+    after = product(orientation_of(angles, hand), small_turn(scale(hand, spin)))
     found, outside = triple_of(after, near, *(list(map(f, *ends)) for f in (lax.min, lax.max)))
     return scale(hand, found), outside
 
@@ -245,7 +250,8 @@ def triple_of(rotation: Sequence, near: Sequence, low: Sequence, high: Sequence)
     """The angles of an orientation within limits.
 
     Of the two triples it is the one that is less outside the limits or, where both are within,
-    nearer to another. What is outside is clipped, and the last angle follows.
+    nearer to another and, if they have limits, to zero. What is outside is clipped, and the last
+    angle makes up for it as far as it can.
 
     Args:
       rotation: Rx(a) Ry(b) Rz(c), rows of numbers.
@@ -256,37 +262,43 @@ def triple_of(rotation: Sequence, near: Sequence, low: Sequence, high: Sequence)
     Returns:
       The three angles, and by how much (rad) all together were clipped.
     """
-    (_, _, r02), (r10, r11, r12), (r20, r21, r22) = rotation
-    rounding = _SINGULAR * float(jnp.finfo(r22.dtype).eps)
-    first = lax.atan2(rounding * lax.sin(near[0]) - r12, r22 + rounding * lax.cos(near[0]))
-    sine, cosine = lax.sin(first), lax.cos(first)
-    one = [
-        first,
-        lax.atan2(r02, cosine * r22 - sine * r12),
-        lax.atan2(cosine * r10 + sine * r20, cosine * r11 + sine * r21),
-    ]
-    bounds = list(zip(near, low, high, strict=True))
+    one, bounds = cardan_angles(rotation, near[0]), list(zip(near, low, high, strict=True))
     one, two = (
         [_towards(x, *bound) for x, bound in zip(triple, bounds, strict=True)]
         for triple in (one, other_triple(one))
     )
     further = _cost(two, bounds) < _cost(one, bounds)
     found = [lax.select(further, y, x) for x, y in zip(one, two, strict=True)]
-    clipped = [lax.min(lax.max(x, lo), hi) for x, (_, lo, hi) in zip(found, bounds, strict=True)]
-    a, b, _ = clipped
-    last = _towards(_last_angle(rotation, a, b), *bounds[2])
-    last = lax.min(lax.max(last, low[2]), high[2])
-    outside = sum(lax.abs(x - y) for x, y in zip(found, clipped, strict=True))
-    return [a, b, last], outside
+    a, b, c = (_clip(x, lo, hi) for x, (_, lo, hi) in zip(found, bounds, strict=True))
+    outside = sum(lax.abs(x - y) for x, y in zip(found, (a, b, c), strict=True))
+    sine = rotation[0][2]  # of the middle angle: by so much the outer axes are along each other
+    last = found[2] + sine * (found[0] - a)
+    return [a, b, _clip(_towards(last, *bounds[2]), low[2], high[2])], outside
 
 
-def _last_angle(rotation, a, b):
-    """The best third angle for two given ones."""
-    (r00, r01, _), (r10, r11, _), (r20, r21, _) = rotation
-    sa, ca, sb, cb = lax.sin(a), lax.cos(a), lax.sin(b), lax.cos(b)
-    n00 = cb * r00 - sb * (ca * r20 - sa * r10)
-    n01 = cb * r01 - sb * (ca * r21 - sa * r11)
-    return lax.atan2(ca * r10 + sa * r20 - n01, n00 + ca * r11 + sa * r21)
+def cardan_angles(rotation: Sequence, near) -> list:
+    """The first triple of angles of an orientation.
+
+    Args:
+      rotation: Rx(a) Ry(b) Rz(c), rows of numbers.
+      near: what the first angle is where the orientation leaves it open.
+
+    Returns:
+      Three angles from -pi to pi; they give the orientation however singular they are.
+    """
+    (_, _, r02), (r10, r11, r12), (r20, r21, r22) = rotation
+    rounding = _SINGULAR * float(jnp.finfo(r22.dtype).eps)
+    first = lax.atan2(rounding * lax.sin(near) - r12, r22 + rounding * lax.cos(near))
+    sine, cosine = lax.sin(first), lax.cos(first)
+    return [
+        first,
+        lax.atan2(r02, cosine * r22 - sine * r12),
+        lax.atan2(cosine * r10 + sine * r20, cosine * r11 + sine * r21),
+    ]
+
+
+def _clip(x, low, high):
+    return lax.min(lax.max(x, low), high)
 
 
 def _towards(angle, near, low, high):

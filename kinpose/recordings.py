@@ -48,6 +48,9 @@ _UPRIGHT, _SPREAD_DEG = 0.85, 45.0
 _CRAWL = 0.5
 """Body lengths: who moves on along the body and not across it crawls, or is carried."""
 
+_LAG_S = 0.15
+"""Time over which a turn is looked at."""
+
 _PERSON = (0.75, 1.25)
 """Sizes of people against the mean one of Human3.6M."""
 
@@ -278,3 +281,33 @@ def interpolate(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.n
             values[inside, d] = np.interp(frames[inside], there, values[there, d])
             filled[:, d] = inside
     return values, filled
+
+
+def find_speed(
+    joints: np.ndarray, bones: Sequence[tuple[int, int]], fps: float, noise: float
+) -> float:
+    """How fast the fastest long bone turns, but for a tenth of the frames.
+
+    Args:
+      joints: (T, K, 3) points; NaN marks a missing one.
+      bones: pairs of keypoints.
+      fps: frames per second.
+      noise: standard deviation of a coordinate, whose part is taken off.
+
+    Returns:
+      rad/s; 0 where five frames are not there.
+    """
+    lag = max(1, round(_LAG_S * fps))
+    ends = np.array(bones, int).reshape(-1, 2).T
+    ways = joints[:, ends[0]] - joints[:, ends[1]]
+    lengths = np.linalg.norm(ways, axis=-1)
+    ways = ways / np.maximum(lengths, 1e-12)[..., None]
+    turned = np.square(ways[lag:] - ways[:-lag]).sum(axis=-1)
+    enough = np.isfinite(turned).sum(axis=0) > 4
+    if not enough.any():
+        return 0.0
+    lengths, turned = np.nanmedian(lengths[:, enough], axis=0), turned[:, enough]
+    long = (lengths > 0.5 * lengths.max()) & (lengths > 0)
+    by_noise = 4 * np.square(noise / lengths[long]) * -2 * math.log(0.1)  # chi-squared, 2 dofs
+    squares = np.nanquantile(turned[:, long], 0.9, axis=0) - by_noise
+    return float(np.sqrt(np.maximum(squares, 0.0)).max() * fps / lag)

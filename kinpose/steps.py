@@ -103,7 +103,7 @@ def step_program(form: Form) -> Callable:
             here, least, most, turn = ([row[d] for d in ball.dofs] for row in rows)
             there, outside = turned(ball.hand, here, turn, least, most)
             steps = [y - x for x, y in zip(here, there, strict=True)]
-            axes = axes_of(scale(ball.hand, here))
+            axes = axes_of(here, ball.hand)
             crept = matrix_times(zip(*axes, strict=True), steps)
             for d, x, way, held in zip(ball.dofs, there, turn, crept, strict=True):
                 moved[d], change[d] = x, lax.select(outside > 0, held, way)
@@ -181,7 +181,7 @@ def _stiffen(normal: dict, ball: Ball, params, pressed) -> None:
     """Lets a ball turn only such that the angles that are pressed against limits stay."""
     own = [params[d] for d in ball.dofs]
     trace = sum(normal[d, d] for d in ball.dofs) + OPEN
-    for d, across in zip(ball.dofs, normals_of(scale(ball.hand, own)), strict=True):
+    for d, across in zip(ball.dofs, normals_of(own, ball.hand), strict=True):
         stiff = STIFF * trace * pressed[d]
         for i, j in itertools.combinations_with_replacement(range(3), 2):
             pair = min(ball.dofs[i], ball.dofs[j]), max(ball.dofs[i], ball.dofs[j])
