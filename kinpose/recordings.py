@@ -1,20 +1,16 @@
-"""What a recording of a person is: which way is up, its unit, its noise, what its points tell.
+"""What a recording of a person is: which way is up, its unit, its noise, its speed.
 
 Guesses come with what they rest on; where nothing decides, a ValueError asks. Shapes: T frames,
-K keypoints, D dofs.
+K keypoints.
 """
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kinpose.calibration import guess_scale
-from kinpose.kinematics import joint_jacobian
-from kinpose.minimise import units
 from kinpose.skeleton import Skeleton
 from kinpose.tracking import estimate_noise
 
@@ -226,61 +222,6 @@ def find_noise(joints: np.ndarray, bones: Sequence[tuple[int, int]]) -> float:
         return by_time
     spread = np.nanmedian(np.abs(lengths - np.nanmedian(lengths, axis=0)), axis=0)
     return min(by_time, float(np.median(spread) / 0.6745 / math.sqrt(2)))
-
-
-def determined_dofs(seen: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """Which dofs the points that are there can tell.
-
-    A dof is told where it cannot move, with whatever others, while all points that are seen stay:
-    near the rest pose, hinges bent. The twist of a straight arm is not told either, but that is
-    the pose's doing: see `Fit.observability`.
-
-    Args:
-      seen: (T, K) bool.
-      skeleton: the tree.
-
-    Returns:
-      (T, D) bool.
-    """
-    bent = np.full(skeleton.num_dofs, 0.1)
-    for motions in skeleton.motions:
-        turns = [motion for motion in motions if motion.kind == "r"]
-        if len(turns) == 1:
-            bent[skeleton.dof_names.index(turns[0].dof)] = 0.8
-    _, unit = units(skeleton, jnp.float32)
-    _, jacobian = jax.jit(joint_jacobian)(jnp.asarray(bent, jnp.float32), skeleton)
-    jacobian = np.asarray(jacobian, np.float64) * np.asarray(unit, np.float64)
-    jacobian /= np.abs(jacobian).max()
-    patterns, index = np.unique(seen, axis=0, return_inverse=True)
-    told = np.zeros((len(patterns), skeleton.num_dofs), bool)
-    for i, pattern in enumerate(patterns):
-        if pattern.any():
-            rows = jacobian[pattern].reshape(-1, skeleton.num_dofs)
-            _, strength, basis = np.linalg.svd(rows, full_matrices=False)
-            told[i] = np.square(basis[strength > 1e-3]).sum(axis=0) > 0.75
-    return told[index.ravel()]
-
-
-def interpolate(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fills what is not known by straight lines in time, between frames where it is.
-
-    Args:
-      values: (T, D).
-      known: (T, D) bool.
-
-    Returns:
-      The values; and (T, D) bool, what was filled: nothing before the first known frame and after
-      the last one.
-    """
-    values, filled = values.copy(), np.zeros_like(known)
-    frames = np.arange(len(values))
-    for d in range(values.shape[1]):
-        there = np.flatnonzero(known[:, d])
-        if len(there):
-            inside = (frames >= there[0]) & (frames <= there[-1]) & ~known[:, d]
-            values[inside, d] = np.interp(frames[inside], there, values[there, d])
-            filled[:, d] = inside
-    return values, filled
 
 
 def find_speed(
