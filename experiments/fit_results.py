@@ -1,6 +1,5 @@
 """What `experiments.model_fit` leaves behind: a report, a table, and files."""
 
-import csv
 import json
 import math
 import pathlib
@@ -12,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.fit_recording import LEFT_OUT, Fitted
+from experiments.fit_tables import write_angles
 from experiments.reading import Settings
 from experiments.understand import Recording
 from kinpose import Skeleton, forward_kinematics, limit_skeleton
 from kinpose.calibration import guess_scale
 from kinpose.fitting import STATUS
 from kinpose.io.bvh import save_bvh
+from kinpose.isb import near_singularity
 from kinpose.layouts import DISPLAY_NAMES
 from kinpose.skeletons import HUMAN_LIMITS
 
@@ -33,6 +34,7 @@ _OFTEN = {"unobservable": 0.05}
 _SAID = {
     "outside_range": "angles beyond people's range",
     "at_limit": "angles at the end of people's range",
+    "near_singularity": "near the singularity of their three angles, where two trade",
     "undetermined": "angles that the points there do not tell (empty cells)",
     "interpolated": "angles interpolated",
     "unobservable": f"hardly observable (below {_WEAK_MM:g} mm/rad)",
@@ -103,6 +105,9 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
         "unobservable": _shares(weak, skeleton),
         "undetermined": _shares(~fitted.known, skeleton),
         "interpolated": _shares(fitted.filled, skeleton),
+        "near_singularity": _shares(
+            fitted.known & near_singularity(fitted.params, skeleton), skeleton
+        ),
         **_ranges(fitted, settings),
         "warnings": recording.warnings,
     }
@@ -219,6 +224,8 @@ def write_results(
     fitted: Fitted,
     report: dict,
     animation: str | None,
+    *,
+    with_isb: bool = False,
 ):
     """All files or none: they are made in a directory of their own, which is then renamed."""
     from kinpose import plot  # takes a second to import, which an error need not wait for
@@ -227,7 +234,7 @@ def write_results(
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     made = pathlib.Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
     try:
-        write_angles(made / "angles.csv", fitted, fps)
+        write_angles(made / "angles.csv", fitted, fps, with_isb=with_isb)
         save_bvh(made / "fit.bvh", skeleton, fitted.params, 1.0 / fps)
         (made / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
@@ -245,25 +252,3 @@ def write_results(
         made.rename(output_dir)
     finally:
         shutil.rmtree(made, ignore_errors=True)
-
-
-def write_angles(path, fitted: Fitted, fps: float):
-    """One row per frame: time, angles in degrees, lengths in the input's unit.
-
-    Cells that the points do not tell are empty; where they are interpolated, a last column names
-    those of the row.
-    """
-    skeleton = fitted.skeleton
-    names = [
-        f"{dof}_deg" if turns else dof
-        for dof, turns in zip(skeleton.dof_names, skeleton.is_angle, strict=True)
-    ]
-    values = np.where(skeleton.is_angle, np.degrees(fitted.params), fitted.params)
-    shown, marked = fitted.known | fitted.filled, bool(fitted.filled.any())
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["time_s", *names, *(["interpolated"] if marked else [])])
-        for t, row in enumerate(values):
-            cells = [f"{x:.4f}" if there else "" for x, there in zip(row, shown[t], strict=True)]
-            filled = " ".join(np.array(skeleton.dof_names)[fitted.filled[t]])
-            writer.writerow([f"{t / fps:.6f}", *cells, *([filled] if marked else [])])

@@ -69,6 +69,13 @@ _FLAGS = [
         ["none", "interpolate"],
         "What angles.csv has where points are missing: empty cells, or straight lines in time.",
     ),
+    flags.DEFINE_enum(
+        "convention",
+        "anatomical",
+        ["anatomical", "isb"],
+        "Angles in angles.csv: human_17's; isb: those of the International Society of Biomechanics "
+        "beside them.",
+    ),
     flags.DEFINE_enum("animation", None, ["gif", "mp4"], "Also write poses.gif or .mp4."),
 ]
 
@@ -94,7 +101,14 @@ def main(argv):
     fitted = fit_recording(recording, settings)
     report = make_report(recording, fitted, settings) | {"input": given["input"], "flags": given}
     print(format_table(report))
-    write_results(output_dir, recording, fitted, report, given["animation"])
+    write_results(
+        output_dir,
+        recording,
+        fitted,
+        report,
+        given["animation"],
+        with_isb=settings.convention == "isb",
+    )
     print(f"written to {output_dir}: {', '.join(sorted(p.name for p in output_dir.iterdir()))}")
 
 

@@ -30,6 +30,7 @@ class Settings(NamedTuple):
     limits: bool = True
     robust: str = "auto"
     fill: str = "none"
+    convention: str = "anatomical"
 
     @property
     def is_human(self) -> bool:
@@ -73,6 +74,8 @@ def check_settings(settings: Settings):
         )
     if settings.unit == "auto" and not settings.is_human:
         raise ValueError("the unit is guessed from the size of a human; give --unit as well.")
+    if settings.convention == "isb" and not settings.is_human:
+        raise ValueError("--convention=isb is known of human_17 only.")
     if settings.is_human:
         for keypoint in settings.ignore:
             check_keypoint(keypoint, human_17().keypoint_names)

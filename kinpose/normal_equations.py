@@ -3,8 +3,10 @@
 J'J is the mass matrix of the skeleton with a point mass, the weight, at each keypoint: two
 dofs meet in the masses that both move, so dofs of different limbs do not meet at all. Masses
 and their moments are summed towards the root (composite bodies: Featherstone, "Rigid Body
-Dynamics Algorithms", 2008, ch. 6), and the system is solved from the tips to the root, which
-fills in nothing (ch. 8). All of it works on lists of numbers, for `kinpose.fused`.
+Dynamics Algorithms", 2008, ch. 6), each joint's about its own place: about a distant one the
+twist of a straight limb would be the difference of large numbers. The system is solved from the
+tips to the root, which fills in nothing (ch. 8). All of it works on lists of numbers, for
+`kinpose.fused`.
 """
 
 from collections.abc import Sequence
@@ -24,6 +26,7 @@ from kinpose.arithmetic import (
 from kinpose.tree import Tree
 
 _NOTHING = (0.0, 0.0, 0.0)
+_UPPER = tuple((i, j) for i in range(3) for j in range(i, 3))
 
 
 class Drive(NamedTuple):
@@ -41,17 +44,20 @@ class Drive(NamedTuple):
 
 
 class Body(NamedTuple):
-    """All point masses that hang below a joint, w at p, each with a pull f."""
+    """All point masses that hang below a joint, w at p from its place, each with a pull f."""
 
     mass: Any = 0.0
     moment: Any = _NOTHING  # sum of w p
-    second: Any = (_NOTHING, _NOTHING, _NOTHING)  # sum of w p p'
+    second: Any = ((0.0,) * 3,) * 3  # sum of w p p', of which the upper half is looked at
     force: Any = _NOTHING  # sum of f
     torque: Any = _NOTHING  # sum of p x f
 
 
 class Screw(NamedTuple):
-    """How a dof moves what hangs below one of its motions: p by spin x p + slide."""
+    """How a dof moves what hangs below one of its motions, p from the joint's place.
+
+    By spin x p + slide.
+    """
 
     dof: int
     spin: Any
@@ -63,17 +69,29 @@ def amounts_of(params: Sequence, drives: Sequence[Drive]) -> list:
     return [plus(times(d.multiplier, params[d.dof]), d.bias) for d in drives]
 
 
-def screws_of(hinges: Sequence, tree: Tree, drives: Sequence[Drive], origin) -> list[Screw]:
-    """The screw of each motion, per unit of its dof, for places counted from an origin."""
-    motions = [motion for joint in tree.motions for motion in joint]
-    screws = []
-    for motion, hinge, drive in zip(motions, hinges, drives, strict=True):
-        axis = scale(float(drive.multiplier), hinge.axis)
-        if motion.kind == "r":
-            arm = vector_difference(hinge.pivot, origin)
-            screws.append(Screw(drive.dof, axis, cross(arm, axis)))
-        else:
-            screws.append(Screw(drive.dof, _NOTHING, axis))
+def screws_of(
+    hinges: Sequence, tree: Tree, drives: Sequence[Drive], places: Sequence
+) -> list[Screw]:
+    """The screw of each motion, per unit of its dof.
+
+    Args:
+      hinges: axes and pivots of the motions in the world.
+      tree: the structure.
+      drives: how dofs drive the motions.
+      places: of the joints in the world.
+    """
+    screws, motions = [], iter(zip(hinges, drives, strict=True))
+    for joint, place in enumerate(places):
+        for motion in tree.motions[joint]:
+            hinge, drive = next(motions)
+            axis = scale(float(drive.multiplier), hinge.axis)
+            if motion.kind == "t":
+                screws.append(Screw(drive.dof, _NOTHING, axis))
+            elif hinge.pivot is place:  # nothing slides after it has turned
+                screws.append(Screw(drive.dof, axis, _NOTHING))
+            else:
+                arm = vector_difference(place, hinge.pivot)
+                screws.append(Screw(drive.dof, axis, cross(axis, arm)))
     return screws
 
 
@@ -84,25 +102,45 @@ def scaled(screws: Sequence[Screw], factors: Sequence) -> list[Screw]:
     ]
 
 
-def bodies_of(tree: Tree, places: Sequence, masses: Sequence, pulls: Sequence) -> list[Body]:
+def arms_of(tree: Tree, places: Sequence) -> list:
+    """From each joint's parent to the joint; zeros for the root."""
+    parents = zip(tree.parents, places, strict=True)
+    return [vector_difference(p, places[i]) if i >= 0 else _NOTHING for i, p in parents]
+
+
+def bodies_of(tree: Tree, arms: Sequence, masses: Sequence, pulls: Sequence) -> list[Body]:
     """What hangs below each joint, itself included.
 
     Args:
       tree: the structure.
-      places: of the keypoints, each 3 numbers.
+      arms: from the parents to the joints, each 3 numbers.
       masses: of the keypoints.
       pulls: on the keypoints, each 3 numbers.
     """
     bodies = [Body()] * len(tree.parents)
-    for joint, place, mass, pull in zip(tree.keypoints, places, masses, pulls, strict=True):
-        moment = scale(mass, place)
-        second = tuple(scale(x, moment) for x in place)
-        point = Body(mass, moment, second, pull, cross(place, pull))
-        bodies[joint] = _together(bodies[joint], point)
+    for joint, mass, pull in zip(tree.keypoints, masses, pulls, strict=True):
+        bodies[joint] = _together(bodies[joint], Body(mass=mass, force=pull))
     for joint in reversed(range(len(bodies))):
-        if tree.parents[joint] >= 0:
-            bodies[tree.parents[joint]] = _together(bodies[tree.parents[joint]], bodies[joint])
+        parent = tree.parents[joint]
+        if parent >= 0:
+            bodies[parent] = _together(bodies[parent], _shifted(bodies[joint], arms[joint]))
     return bodies
+
+
+def _shifted(body: Body, arm) -> Body:
+    """The body about a point from which its own is that far."""
+    half = vector_sum(body.moment, scale(0.5, scale(body.mass, arm)))
+    second = [list(row) for row in body.second]
+    for i, j in _UPPER:
+        both = plus(times(arm[i], half[j]), times(half[i], arm[j]))
+        second[i][j] = plus(second[i][j], both)
+    return Body(
+        body.mass,
+        vector_sum(body.moment, scale(body.mass, arm)),
+        second,
+        body.force,
+        vector_sum(body.torque, cross(arm, body.force)),
+    )
 
 
 def gradient_of(tree: Tree, bodies: Sequence[Body], screws: Sequence[Screw], num: int) -> list:
@@ -116,27 +154,37 @@ def gradient_of(tree: Tree, bodies: Sequence[Body], screws: Sequence[Screw], num
     return gradient
 
 
-def normal_of(tree: Tree, bodies: Sequence[Body], screws: Sequence[Screw]) -> dict:
+def normal_of(tree: Tree, arms: Sequence, bodies: Sequence[Body], screws: Sequence[Screw]) -> dict:
     """J'WJ: {(d, e): number} with d <= e, where dofs meet; in the order of `pairs_of`."""
     normal: dict[tuple[int, int], Any] = dict.fromkeys(pairs_of(tree, screws), 0.0)
-    paths: list[list[Screw]] = []
+    own: list[list[Screw]] = []
     remaining = iter(screws)
-    for joint, parent in enumerate(tree.parents):
-        paths.append(list(paths[parent]) if parent >= 0 else [])
+    for joint, body in enumerate(bodies):
+        own.append([])
+        inertia = _inertia(body)
         for _ in tree.motions[joint]:
             screw = next(remaining)
-            spin, slide, body = screw.spin, screw.slide, bodies[joint]
-            trace = plus(body.second[0][0], plus(body.second[1][1], body.second[2][2]))
-            momentum = vector_sum(cross(spin, body.moment), scale(body.mass, slide))
-            angular = vector_difference(scale(trace, spin), matrix_times(body.second, spin))
-            angular = vector_sum(angular, cross(body.moment, slide))
-            paths[joint].append(screw)
-            for other in paths[joint]:
-                product = plus(dot(other.spin, angular), dot(other.slide, momentum))
-                twice = other.dof == screw.dof and other is not screw
-                pair = min(other.dof, screw.dof), max(other.dof, screw.dof)
-                normal[pair] = plus(normal[pair], times(2.0 if twice else 1.0, product))
+            own[joint].append(screw)
+            momentum = vector_sum(cross(screw.spin, body.moment), scale(body.mass, screw.slide))
+            angular = matrix_times(inertia, screw.spin)
+            angular = vector_sum(angular, cross(body.moment, screw.slide))
+            upwards, arm = joint, _NOTHING
+            while upwards >= 0:
+                turned = vector_sum(angular, cross(arm, momentum)) if own[upwards] else angular
+                for other in own[upwards]:
+                    product = plus(dot(other.spin, turned), dot(other.slide, momentum))
+                    twice = other.dof == screw.dof and other is not screw
+                    pair = min(other.dof, screw.dof), max(other.dof, screw.dof)
+                    normal[pair] = plus(normal[pair], times(2.0 if twice else 1.0, product))
+                arm, upwards = vector_sum(arm, arms[upwards]), tree.parents[upwards]
     return normal
+
+
+def _inertia(body: Body) -> list[list]:
+    """The matrix that makes angular momentum of a spin about the joint's place."""
+    (xx, xy, xz), (_, yy, yz), (_, _, zz) = body.second
+    xy, xz, yz = (times(-1.0, x) for x in (xy, xz, yz))
+    return [[plus(yy, zz), xy, xz], [xy, plus(xx, zz), yz], [xz, yz, plus(xx, yy)]]
 
 
 def pairs_of(tree: Tree, drives: Sequence) -> list[tuple[int, int]]:
@@ -200,19 +248,19 @@ def solve(lower: dict, inverse: Sequence, right: Sequence) -> list:
     return found
 
 
-def velocities_of(tree: Tree, screws: Sequence[Screw], change: Sequence, places: Sequence) -> list:
+def velocities_of(tree: Tree, arms: Sequence, screws: Sequence[Screw], change: Sequence) -> list:
     """J times a change of the dofs: how each keypoint moves, 3 numbers."""
-    spins, slides, remaining = [], [], iter(screws)
+    spins, speeds, remaining = [], [], iter(screws)
     for joint, parent in enumerate(tree.parents):
-        spin, slide = (spins[parent], slides[parent]) if parent >= 0 else (_NOTHING, _NOTHING)
+        spin, speed = (spins[parent], speeds[parent]) if parent >= 0 else (_NOTHING, _NOTHING)
+        speed = vector_sum(speed, cross(spin, arms[joint]))
         for _ in tree.motions[joint]:
             screw = next(remaining)
             spin = vector_sum(spin, scale(change[screw.dof], screw.spin))
-            slide = vector_sum(slide, scale(change[screw.dof], screw.slide))
+            speed = vector_sum(speed, scale(change[screw.dof], screw.slide))
         spins.append(spin)
-        slides.append(slide)
-    keypoints = zip(tree.keypoints, places, strict=True)
-    return [vector_sum(cross(spins[j], place), slides[j]) for j, place in keypoints]
+        speeds.append(speed)
+    return [speeds[joint] for joint in tree.keypoints]
 
 
 def _together(a: Body, b: Body) -> Body:

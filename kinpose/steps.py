@@ -70,7 +70,7 @@ def step_program(form: Form) -> Callable:
     def step(params, points, weights, settings, offsets, low, high, lowest, highest):
         size, damping, softness = settings
         units, masses = _units(form, size), scale(1.0 / (size * size), weights)
-        joints, hinges, places = _pose(form, params, offsets)
+        joints, hinges, arms = _pose(form, params, offsets)
         angles = _screws(form, joints, hinges, size)
         turns = _screws(form, joints, _own_axes(form, joints, hinges), size)
         misses = _misses(form, joints, points)
@@ -78,13 +78,13 @@ def step_program(form: Form) -> Callable:
             times(m, trust(dot(miss, miss), softness))
             for m, miss in zip(masses, misses, strict=True)
         ]
-        bodies = equations.bodies_of(form.tree, places, masses, list(map(scale, masses, misses)))
+        bodies = equations.bodies_of(form.tree, arms, masses, list(map(scale, masses, misses)))
         slopes = equations.gradient_of(form.tree, bodies, angles, len(params))
         pressed = [
             (((x <= a) & (g > 0)) | ((x >= b) & (g < 0))).astype(x.dtype)
             for x, g, a, b in zip(params, map(jnp.asarray, slopes), lowest, highest, strict=True)
         ]
-        normal = equations.normal_of(form.tree, bodies, turns)
+        normal = equations.normal_of(form.tree, arms, bodies, turns)
         for ball in form.balls:
             _stiffen(normal, ball, params, pressed)
         balled = {d for ball in form.balls for d in ball.dofs}
@@ -107,7 +107,7 @@ def step_program(form: Form) -> Callable:
             crept = matrix_times(zip(*axes, strict=True), steps)
             for d, x, way, held in zip(ball.dofs, there, turn, crept, strict=True):
                 moved[d], change[d] = x, lax.select(outside > 0, held, way)
-        ways = equations.velocities_of(form.tree, turns, change, places)
+        ways = equations.velocities_of(form.tree, arms, turns, change)
         promised = dot(masses, [dot(way, way) for way in ways])
         predicted = -dot(masses, list(map(dot, ways, misses))) - 0.5 * promised
         joints, *_ = _pose(form, moved, offsets)
@@ -139,26 +139,25 @@ def solution_program(form: Form) -> Callable:
 
     def solution(params, weights, settings, offsets, free, right):
         (size,) = settings
-        joints, hinges, places = _pose(form, params, offsets)
+        joints, hinges, arms = _pose(form, params, offsets)
         screws = _screws(form, joints, hinges, size)
         masses = scale(1.0 / (size * size), weights)
-        bodies = equations.bodies_of(form.tree, places, masses, [(0.0, 0.0, 0.0)] * len(masses))
-        normal = equations.normal_of(form.tree, bodies, screws)
+        bodies = equations.bodies_of(form.tree, arms, masses, [(0.0, 0.0, 0.0)] * len(masses))
+        normal = equations.normal_of(form.tree, arms, bodies, screws)
         return [equations.solve(*_factor(normal, 0.0, free), right)]
 
     return solution
 
 
 def _pose(form: Form, params, offsets):
-    """Joints and hinges in the world, and the keypoints counted from the root."""
+    """Joints and hinges in the world, and the way from each joint's parent to the joint."""
     joints, hinges = walk(form.tree, equations.amounts_of(params, form.drives), offsets)
-    origin = joints[0].place  # moments about a far point would lose digits
-    return joints, hinges, [vector_difference(joints[j].place, origin) for j in form.tree.keypoints]
+    return joints, hinges, equations.arms_of(form.tree, [joint.place for joint in joints])
 
 
 def _screws(form: Form, joints, hinges, size):
-    """How dofs move the joints, for places counted from the root."""
-    screws = equations.screws_of(hinges, form.tree, form.drives, joints[0].place)
+    places = [joint.place for joint in joints]
+    screws = equations.screws_of(hinges, form.tree, form.drives, places)
     return equations.scaled(screws, _units(form, size))
 
 
