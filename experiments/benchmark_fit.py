@@ -27,10 +27,9 @@ def draw_points(batch: int) -> dict[str, np.ndarray]:
     params = rng.normal(size=(batch, HUMAN.num_dofs)) * 0.5
     params[:, :3] *= 2
     params[:, HUMAN.dof_names.index("pelvis_yaw")] = rng.uniform(-np.pi, np.pi, batch)
-    bent = np.where(LIMITED.limits[:, 0] == 0, np.abs(params), params)
     points, within = (
         np.asarray(POSITIONS(x.astype(np.float32), HUMAN))
-        for x in (params, np.clip(bent, *LIMITED.limits.T))
+        for x in (params, np.clip(params, *LIMITED.limits.T))
     )
     noise = rng.normal(size=points.shape).astype(np.float32)
     return {"reachable": points, "within limits": within, "10 mm noise": points + 0.01 * noise}

@@ -35,8 +35,7 @@ _SAID = {
     "outside_range": "angles beyond people's range",
     "at_limit": "angles at the end of people's range",
     "near_singularity": "near the singularity of their three angles, where two trade",
-    "undetermined": "angles that the points there do not tell (empty cells)",
-    "interpolated": "angles interpolated",
+    "undetermined": "angles that too few points tell",
     "unobservable": f"hardly observable (below {_WEAK_MM:g} mm/rad)",
 }
 
@@ -103,8 +102,9 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
         "status": {name: int((fit.status == i).sum()) for i, name in enumerate(STATUS)},
         "frames_not_converged": int((~fit.converged).sum()),
         "unobservable": _shares(weak, skeleton),
-        "undetermined": _shares(~fitted.known, skeleton),
-        "interpolated": _shares(fitted.filled, skeleton),
+        "undetermined": _shares(~fitted.known & seen.any(axis=1)[:, None], skeleton),
+        "cells_empty": int((~fitted.known & ~fitted.filled).sum()),
+        "cells_interpolated": int(fitted.filled.sum()),
         "near_singularity": _shares(
             fitted.known & near_singularity(fitted.params, skeleton), skeleton
         ),
@@ -196,6 +196,9 @@ def format_table(report: dict) -> str:
     lines += [f"taken as missing points: {marks}"] if marks else []
     gaps = report["missing"]["frames_without_points"]
     lines += [f"frames without any point: {gaps}"] if gaps else []
+    empty, filled = report["cells_empty"], report["cells_interpolated"]
+    if empty or filled:
+        lines.append(f"cells of angles.csv that are empty: {empty}, interpolated: {filled}")
     share, left_out = report["share_down_weighted"], report["share_left_out"]
     if share > 0:
         lines.append(

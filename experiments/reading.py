@@ -101,19 +101,22 @@ def read_input(path: str, settings: Settings) -> Input:
     order = ()
     if settings.layout != "auto":
         order = layout_by_name(settings.layout).order
-    with python_warnings.catch_warnings(record=True) as caught:
-        python_warnings.simplefilter("always", UserWarning)
-        points = load_points(path, order=order)
-    said = tuple(dict.fromkeys(str(warning.message) for warning in caught))
+    points, said = heard(load_points, path, order=order)
     if pathlib.Path(path).suffix.lower() != ".bvh":
         return Input(path, points, warnings=said)
-    with python_warnings.catch_warnings():
-        python_warnings.simplefilter("ignore", UserWarning)
-        skeleton = load_bvh(path).skeleton
+    skeleton = heard(load_bvh, path)[0].skeleton
     rest = np.zeros((skeleton.num_joints, 3))
     for joint, parent in enumerate(skeleton.parents):
         rest[joint] = skeleton.offsets[joint] + (rest[parent] if parent >= 0 else 0.0)
     return Input(path, points, rest[list(skeleton.keypoints)], said)
+
+
+def heard(function, *args, **kwargs) -> tuple:
+    """What a function returns, and what it warns of, each sentence once."""
+    with python_warnings.catch_warnings(record=True) as caught:
+        python_warnings.simplefilter("always", UserWarning)
+        result = function(*args, **kwargs)
+    return result, tuple(dict.fromkeys(str(warning.message) for warning in caught))
 
 
 def layout_by_name(name: str) -> Layout:

@@ -4,7 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.reading import Input, Settings, check_keypoint, check_settings, layout_by_name
+from experiments.reading import (
+    Input,
+    Settings,
+    check_keypoint,
+    check_settings,
+    heard,
+    layout_by_name,
+)
 from kinpose import Skeleton, limit_skeleton
 from kinpose.io.bvh import hold_positions, load_bvh
 from kinpose.io.points import Points, mark_missing
@@ -83,13 +90,14 @@ def understand(source: Input, settings: Settings) -> Recording:
       ValueError: where points, names and settings do not go together, or something must be asked.
     """
     check_settings(settings)
-    model = _model(settings)
+    model, model_said = _model(settings)
     points, missing = _marked(source, settings)
     layout_name, layout = _find_layout(source, points, model, settings)
     body = _Body(source, points.names or layout.order, layout_name, layout, model)
     points, flip, sides = _mended(points, body, settings)
     joints = body.pick(points.positions)
-    warnings = [*source.warnings, *_said_of_body(joints, model, sides, settings)]
+    warnings = list(dict.fromkeys([*source.warnings, *model_said]))
+    warnings += _said_of_body(joints, model, sides, settings)
     for keypoint in settings.ignore:
         check_keypoint(keypoint, model.keypoint_names)
         joints[:, model.keypoint_names.index(keypoint)] = np.nan
@@ -148,12 +156,13 @@ class _Body(NamedTuple):
         return pick_keypoints(positions, self.names, self.layout, self.model.keypoint_names)
 
 
-def _model(settings: Settings) -> Skeleton:
+def _model(settings: Settings) -> tuple[Skeleton, tuple[str, ...]]:
+    """The model, and what its file made the reader say."""
     if settings.is_human:
         human = human_17()
-        return limit_skeleton(human, HUMAN_LIMITS) if settings.limits else human
-    recording = load_bvh(settings.skeleton)
-    return hold_positions(recording.skeleton, recording.params)
+        return limit_skeleton(human, HUMAN_LIMITS) if settings.limits else human, ()
+    recording, said = heard(load_bvh, settings.skeleton)
+    return hold_positions(recording.skeleton, recording.params), said
 
 
 def _marked(source: Input, settings: Settings) -> tuple[Points, dict]:

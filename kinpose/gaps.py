@@ -11,13 +11,17 @@ from kinpose.kinematics import joint_jacobian
 from kinpose.minimise import units
 from kinpose.skeleton import Skeleton
 
+_MOVES = 1e-3
+"""Part of the fastest point's motion: less is none."""
+
 
 def determined_dofs(seen: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Which dofs the points that are there can tell.
 
     A dof is told where it cannot move, with whatever others, while all points that are seen stay:
     near the rest pose, hinges bent. The twist of a straight arm is not told either, but that is
-    the pose's doing: see `Fit.observability`.
+    the pose's doing, and so is the skeleton's what not even all points tell: see
+    `Fit.observability`. Of such dofs this asks only that some point is there which they move.
 
     Args:
       seen: (T, K) bool.
@@ -35,14 +39,23 @@ def determined_dofs(seen: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     _, jacobian = jax.jit(joint_jacobian)(jnp.asarray(bent, jnp.float32), skeleton)
     jacobian = np.asarray(jacobian, np.float64) * np.asarray(unit, np.float64)
     jacobian /= np.abs(jacobian).max()
+    moves = np.abs(jacobian).max(axis=1) > _MOVES
+    never = ~_told_by(jacobian)
     patterns, index = np.unique(seen, axis=0, return_inverse=True)
     told = np.zeros((len(patterns), skeleton.num_dofs), bool)
     for i, pattern in enumerate(patterns):
         if pattern.any():
-            rows = jacobian[pattern].reshape(-1, skeleton.num_dofs)
-            _, strength, basis = np.linalg.svd(rows, full_matrices=False)
-            told[i] = np.square(basis[strength > 1e-3]).sum(axis=0) > 0.75
+            some = moves[pattern].any(axis=0) | ~moves.any(axis=0)
+            told[i] = np.where(never, some, _told_by(jacobian[pattern]))
     return told[index.ravel()]
+
+
+def _told_by(jacobian: np.ndarray) -> np.ndarray:
+    """(D,) dofs that are not, or not mostly, part of what leaves all points where they are."""
+    _, strength, basis = np.linalg.svd(
+        jacobian.reshape(-1, jacobian.shape[-1]), full_matrices=False
+    )
+    return np.square(basis[strength > _MOVES]).sum(axis=0) > 0.75
 
 
 def interpolate(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """Laws of recordings with troubles: the true angles, or a clear word; see docs/troubles.md."""
 
 import json
-import csv
 import zlib
 from typing import NamedTuple
 
@@ -9,11 +8,10 @@ import numpy as np
 import pytest
 
 from experiments.fit_recording import Fitted, fit_recording
-from experiments.fit_results import format_table, make_report, write_results
+from experiments.fit_results import format_table, make_report
 from experiments.reading import Settings, read_input
 from experiments.understand import Recording, understand
-from tests.conftest import ROOT
-from tests.troubles import DOFS, FPS, NAMES, TROUBLES, exchanged, leg_bvh, place, walking
+from tests.troubles import DOFS, FPS, NAMES, TROUBLES
 
 LIMBS = np.array([any(x in dof for x in ("hip_", "knee_", "shoulder_", "elbow_")) for dof in DOFS])
 KNEES = np.array(["knee_" in dof for dof in DOFS])
