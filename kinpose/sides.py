@@ -85,7 +85,7 @@ def find_sides(
     """
     body = _Body(np.asarray(joints, np.float64), list(keypoint_names))
     evidence = np.stack([_of_legs(body, toes, noise), _of_arms(body, face, noise)], axis=1)
-    steps = np.stack([_steps(*body.pairs(limb)) for limb in _LIMBS], axis=1)
+    steps = _steps(*body.pairs())
     lines = [body.left(limb[0]) - body.right(limb[0]) for limb in _LIMBS]
     states = _cheapest(evidence, _nan_to_zero(_cosine(*lines)), steps)
     if (states.mean(axis=0)[evidence.any(axis=0) | states.any(axis=0)] > 0.5).all():
@@ -166,16 +166,12 @@ class _Body(NamedTuple):
     def right(self, part: str) -> np.ndarray:
         return self(f"right_{part}")
 
-    def pairs(self, limb: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(T, 3, 3) the points of a limb on the left and on the right, about their middle."""
-        left, right = (
-            np.stack([side(part) for part in limb], axis=1) for side in (self.left, self.right)
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """(T, 2, 3, 3) the points of legs and arms on the left and on the right."""
+        return tuple(
+            np.stack([np.stack([side(part) for part in limb], axis=1) for limb in _LIMBS], axis=1)
+            for side in (self.left, self.right)
         )
-        middles = 0.5 * (left + right)
-        seen = np.isfinite(middles).any(axis=(1, 2))
-        middle = np.full_like(middles[:, :1], np.nan)
-        middle[seen] = np.nanmedian(middles[seen], axis=1, keepdims=True)
-        return left - middle, right - middle
 
     def trunk(self) -> np.ndarray:
         """(T, 3) up the trunk."""
@@ -229,27 +225,41 @@ def _strongest(says: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _steps(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(T,) how much the way from the frame before speaks against an exchange, from 1 to -1.
+    """(T, 2) how much the way from the frame before speaks against an exchange, from 1 to -1.
 
-    Points are compared with where they were seen last, which counts the less the longer ago it
-    was; NaN where nothing was seen before.
+    A point is compared with where it and its twin were when both were seen last, after the body
+    has moved on as a whole; what was longer ago counts less. NaN where nothing was seen before.
     """
-    frames = np.arange(len(left))[:, None]
-    seen = np.isfinite(left + right).all(axis=-1)
-    last = np.maximum.accumulate(np.where(seen, frames, -1), axis=0)
+    both = np.stack([left, right], axis=1)  # (T, 2 sides, 2 limbs, 3 parts, 3)
+    seen = np.isfinite(both).all(axis=-1)
+    frames = np.arange(len(both)).reshape(-1, 1, 1)
+    pairs = np.where(seen.all(axis=1), frames, -1)
+    last = np.maximum.accumulate(pairs, axis=0)
     last = np.concatenate([np.full_like(last[:1], -1), last[:-1]])
-    known, pair = seen & (last >= 0), np.arange(left.shape[1])[None]
-    before = [x[np.maximum(last, 0), pair] for x in (left, right)]
-
-    def apart(one, other):
-        return np.linalg.norm(left - one, axis=-1) + np.linalg.norm(right - other, axis=-1)
-
-    same, other = apart(*before), apart(*before[::-1])
+    known = seen & (last >= 0)[:, None]
+    limbs, parts = np.ogrid[: last.shape[1], : last.shape[2]]
+    before = both[np.maximum(last, 0), :, limbs, parts]  # (T, limbs, parts, sides, 3)
+    before = np.moveaxis(before, 3, 1)
+    same, other = (_away(both, x, known) for x in (before, before[:, ::-1]))
     against = (other - same) / np.maximum(other + same, 1e-12)
-    weights = np.where(known, _TRACKED / np.maximum(frames - last, 1), 0.0)
-    total = np.where(known, _TRACKED, 0.0).sum(axis=1)
-    against = (weights * _nan_to_zero(against)).sum(axis=1)
-    return np.where(total > 0, against / np.maximum(total, 1e-12), np.nan)
+    age = np.where(last >= 0, frames - last, 1)
+    weights = known.any(axis=1) * _TRACKED / np.square(age)
+    total = weights.sum(axis=-1)
+    mean = (weights * _nan_to_zero(against)).sum(axis=-1) / np.maximum(total, 1e-12)
+    return np.where(
+        total > 0, mean / age.min(axis=-1, where=weights > 0, initial=len(both)), np.nan
+    )
+
+
+def _away(points, places, known) -> np.ndarray:
+    """(T, limbs, parts) distances of both sides from places, the body's motion taken off."""
+    ways = np.where(known[..., None], points - places, np.nan)
+    flat = ways.reshape(len(ways), -1, 3)
+    some = known.reshape(len(ways), -1).any(axis=1)
+    moved = np.zeros((len(ways), 3))
+    moved[some] = np.nanmedian(flat[some], axis=1)
+    distances = np.linalg.norm(ways - moved[:, None, None, None], axis=-1)
+    return _nan_to_zero(distances).sum(axis=1)
 
 
 def _cheapest(evidence: np.ndarray, together: np.ndarray, steps: np.ndarray) -> np.ndarray:

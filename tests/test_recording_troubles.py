@@ -1,5 +1,6 @@
 """Laws of recordings with troubles: the true angles, or a clear word; see docs/troubles.md."""
 
+import csv
 import json
 import zlib
 from typing import NamedTuple
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 
 from experiments.fit_recording import Fitted, fit_recording
-from experiments.fit_results import format_table, make_report
+from experiments.fit_results import format_table, make_report, write_results
 from experiments.reading import Settings, read_input
 from experiments.understand import Recording, understand
-from tests.troubles import DOFS, FPS, NAMES, TROUBLES
+from tests.conftest import ROOT
+from tests.troubles import DOFS, FPS, NAMES, TROUBLES, leg_bvh, place, walking
 
 LIMBS = np.array([any(x in dof for x in ("hip_", "knee_", "shoulder_", "elbow_")) for dof in DOFS])
 KNEES = np.array(["knee_" in dof for dof in DOFS])
@@ -180,3 +182,90 @@ def test_troubles_of_many_seeds_come_out_right_or_are_told(name, tmp_path):
             wrong.append(f"seed {seed}: {str(error).splitlines()[0]}")
     print(f"{name}: {SLOW_SEEDS - len(wrong)} of {SLOW_SEEDS} right")
     assert not wrong
+
+
+def run_bvh(tmp_path, text: str) -> Result:
+    (tmp_path / "leg.bvh").write_text(text)
+    path = str(tmp_path / "leg.bvh")
+    return run(path, skeleton=path, layout="auto", unit="cm", lengths="none", fps=None)
+
+
+@pytest.mark.parametrize(("frames_said", "all_positions"), [(4, False), (5, True)])
+def test_odd_bvh_files_are_read_and_fitted(tmp_path, frames_said, all_positions):
+    """One line more than the header says is there and told; bones do not stretch."""
+    result = run_bvh(tmp_path, leg_bvh(frames_said, all_positions))
+    assert result.report["frames"] == 5
+    assert result.report["residual"]["all"]["worst_mm"] < 0.5
+    knee = result.fitted.skeleton.dof_names.index("LeftLeg_Xrotation")
+    found = np.degrees(result.fitted.params[:, knee])
+    np.testing.assert_allclose(found, -10.0 * np.arange(5), atol=1.0)
+    assert sum("position" in dof for dof in result.fitted.skeleton.dof_names) == 3
+    assert ("the header says 4 frames" in result.said) == (frames_said == 4)
+    assert "scale" not in result.report
+
+
+@pytest.mark.parametrize("name", ["crawl", "getup_facedown"])
+def test_the_rest_pose_of_a_recording_says_what_is_up(name):
+    settings = Settings()
+    recording = understand(read_input(str(ROOT / f"data/motions/{name}.bvh"), settings), settings)
+    assert recording.up.axis == "y"
+    assert "rest pose" in recording.up.reason
+    assert not recording.warnings
+
+
+@pytest.mark.parametrize("fill", ["none", "interpolate"])
+def test_cells_without_points_are_empty_or_marked(tmp_path, fill):
+    trouble = trouble_of("gap", 3)
+    result = run_points(tmp_path, trouble.points.astype(np.float32), fill=fill)
+    report = result.report | {"input": "gap.npy"}
+    write_results(tmp_path / "out", result.recording, result.fitted, report, None)
+    with open(tmp_path / "out" / "angles.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for t, row in enumerate(rows):
+        lost = 20 <= t < 40
+        cells = [row["left_knee_flexion_deg"], row["pelvis_tx"]]
+        assert all(cell == "" for cell in cells) == (lost and fill == "none")
+        if fill == "interpolate":
+            assert ("left_knee_flexion" in row["interpolated"].split()) == lost
+    if fill == "interpolate":
+        knee = [float(row["left_knee_flexion_deg"]) for row in rows]
+        np.testing.assert_allclose(np.diff(knee, 2)[20:38], 0.0, atol=1e-3)
+
+
+def test_isb_angles_stand_beside_ours(tmp_path):
+    trouble = trouble_of("legs_come_late", 3)
+    result = run_points(tmp_path, trouble.points.astype(np.float32), convention="isb")
+    report = result.report | {"input": "late.npy"}
+    write_results(tmp_path / "out", result.recording, result.fitted, report, None, with_isb=True)
+    with open(tmp_path / "out" / "angles.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for t, row in enumerate(rows):
+        assert row["isb_left_knee_flexion_deg"] == row["left_knee_flexion_deg"]
+        assert (row["isb_right_hip_flexion_deg"] == "") == (t < 20)
+        assert row["isb_right_shoulder_elevation_deg"] != ""
+
+
+def test_one_scale_for_all_bones_is_told_what_it_costs(tmp_path):
+    truth = walking(np.random.default_rng(0))
+    points = place(truth)
+    knee = NAMES.index("left_knee"), NAMES.index("left_ankle")
+    points[:, knee[1]] += 0.3 * (points[:, knee[1]] - points[:, knee[0]])
+    cost = run_points(tmp_path, points.astype(np.float32), lengths="scale").report["cost_of_scale"]
+    assert cost["residual_with_scale"] > 2 * cost["residual_with_lengths"]
+    assert cost["angles_apart_deg"] > 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"fps": 0.0}, "--fps must be positive, but is 0"),
+        ({"fps": float("nan")}, "--fps must be positive"),
+        ({"robust": "-1"}, "--robust must be"),
+        ({"unit": "inf"}, "--unit must be"),
+        ({"missing": "yes"}, "missing must be"),
+        ({"skeleton": "x.bvh", "unit": "cm", "convention": "isb"}, "--convention=isb"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        run_points(tmp_path, trouble_of("reference", 0).points, **settings)
