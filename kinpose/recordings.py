@@ -87,8 +87,20 @@ def find_up(
       ValueError: where nothing stands out, or the person may lie.
     """
     stands = "" if rest is None else _stands(rest, keypoint_names)
-    if stands:
-        return Up(stands, f"the rest pose stands along {stands}")
+    if not stands:
+        return _up_of_body(joints, keypoint_names)
+    doubt = ""
+    try:
+        body = _up_of_body(joints, keypoint_names)
+    except ValueError:
+        body = None
+    if body and body.axis != stands:
+        doubt = f"the rest pose stands along {stands}, but {body.reason}: the person lies, or not"
+    return Up(stands, f"the rest pose stands along {stands}", doubt)
+
+
+def _up_of_body(joints: np.ndarray, keypoint_names: Sequence[str]) -> Up:
+    """The axis along which the body is upright; a ValueError asks."""
     rises, witness = _rise(joints, keypoint_names)
     seen = np.isfinite(rises).all(axis=-1)
     if not seen.any():

@@ -27,7 +27,7 @@ _WEAK = 0.3
 _TOGETHER = 2.0
 """Weight of hips and shoulders that lie along each other, against evidence of up to 1."""
 
-_SWITCH, _DOUBT, _UNSEEN = 10.0, 0.3, 1.0
+_SWITCH, _DOUBT, _UNSEEN = 20.0, 0.3, 1.0
 """Cost of an exchange between two frames: where all speaks against it, how much must speak for it
 (of 1) and where nothing was seen before."""
 

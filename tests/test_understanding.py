@@ -138,6 +138,9 @@ def test_a_rest_pose_that_stands_decides_and_one_that_does_not_is_passed_over():
     rest = place(np.zeros((1, len(DOFS))))[0]
     assert find_up(lying, NAMES, rest).axis == "y"
     assert find_up(lying, NAMES, rest @ around(0, 90).T).axis == "z"
+    doubtful = find_up(WALK @ around(0, 90).T, NAMES, rest)
+    assert doubtful.axis == "y"
+    assert "along z" in doubtful.doubt
     along_x = np.abs(rest) @ np.array([[1.0, 0, 0], [1, 0, 0], [0, 0, 0]])  # all bones along x
     assert find_up(WALK, NAMES, along_x).axis == "y"
 
