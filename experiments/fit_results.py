@@ -20,6 +20,7 @@ from kinpose.fitting import STATUS
 from kinpose.io.bvh import save_bvh
 from kinpose.isb import near_singularity
 from kinpose.layouts import DISPLAY_NAMES
+from kinpose.sides import Sides
 from kinpose.skeletons import HUMAN_LIMITS
 
 _WEAK_MM = 20.0
@@ -65,7 +66,6 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
     residuals = np.where(seen, fit.residuals, np.nan)
     length = _mean_person_length(recording, fitted, settings)
     weak = fitted.known & (fit.observability * length < _WEAK_MM)
-    sides = recording.sides
     return {
         "frames": len(fit.params),
         "layout": recording.layout,
@@ -86,15 +86,7 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
             "share": dict(zip(names, (1 - seen.mean(axis=0)).tolist(), strict=True)),
             "frames_without_points": int((~seen.any(axis=1)).sum()),
         },
-        "sides": None
-        if sides is None
-        else {
-            "wrong": sides.are_wrong,
-            "share_of_frames_contradicting": sides.contradicting,
-            "frames_exchanged_back": dict(
-                zip(("legs", "arms"), map(int, sides.exchanged.sum(axis=0)), strict=True)
-            ),
-        },
+        "sides": _sides(recording.sides),
         "cost_of_scale": fitted.cost_of_scale,
         "robust": fitted.robust,
         "share_down_weighted": float((fit.trust[seen] < 0.25).mean()) if seen.any() else 0.0,
@@ -110,6 +102,17 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
         ),
         **_ranges(fitted, settings),
         "warnings": recording.warnings,
+    }
+
+
+def _sides(sides: Sides | None) -> dict | None:
+    if sides is None:
+        return None
+    counts = map(int, sides.exchanged.sum(axis=0))
+    return {
+        "wrong": sides.are_wrong,
+        "share_of_frames_contradicting": sides.contradicting,
+        "frames_exchanged_back": dict(zip(("legs", "arms"), counts, strict=True)),
     }
 
 

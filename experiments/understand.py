@@ -96,8 +96,7 @@ def understand(source: Input, settings: Settings) -> Recording:
     body = _Body(source, points.names or layout.order, layout_name, layout, model)
     points, flip, sides = _mended(points, body, settings)
     joints = body.pick(points.positions)
-    warnings = list(dict.fromkeys([*source.warnings, *model_said]))
-    warnings += _said_of_body(joints, model, sides, settings)
+    warnings = [*source.warnings, *model_said, *_said_of_body(joints, model, sides, settings)]
     for keypoint in settings.ignore:
         check_keypoint(keypoint, model.keypoint_names)
         joints[:, model.keypoint_names.index(keypoint)] = np.nan
@@ -112,8 +111,7 @@ def understand(source: Input, settings: Settings) -> Recording:
     weights = pick_confidence(points.confidence, body.names, layout, model.keypoint_names)
     sure = np.where((weights >= 0.5 * np.median(weights))[..., None], joints - center, np.nan)
     noise = find_noise(sure, model.bones)
-    frame_time_s = source.points.frame_time_s
-    fps = settings.fps or (1.0 / frame_time_s if frame_time_s else 30.0)
+    fps = settings.fps or 1.0 / (source.points.frame_time_s or 1 / 30)
     return Recording(
         joints=joints - center,
         weights=weights,
@@ -127,7 +125,7 @@ def understand(source: Input, settings: Settings) -> Recording:
         speed=find_speed(sure, model.bones, fps, noise),
         missing=missing,
         sides=sides,
-        warnings=warnings,
+        warnings=list(dict.fromkeys(warnings)),
     )
 
 

@@ -36,7 +36,13 @@ MAX_ITERATIONS = {"least_squares": 60, "gradient_descent": 3000}
 """Steps to try, by method."""
 
 _GROUP = 512
-"""Fewest poses that are fitted apart from the others of their batch, or by kernels."""
+"""Fewest poses that are fitted apart from the others of their batch."""
+
+_PER_DOF = {2: 220, 3: 460}
+"""Operations of a step per dof, about, by the dimension of space."""
+
+_QUICK, _PER_POSE = 2500, 20
+"""A step of more operations, and of more per pose, does not run as a kernel."""
 
 _SAME = 1.01
 """Costs that differ by no more than this factor are the same."""
@@ -154,10 +160,17 @@ def fit_batch(
     joints, weights, init, softness, skeleton, *, method, max_iterations, tolerance
 ) -> Fit:
     """Fits (B, K, n) points with (B, K) weights, from `init` (B, D) or from nothing."""
-    with in_loops() if len(joints) <= _GROUP else contextlib.nullcontext():
+    with in_loops() if _pays_no_kernel(len(joints), skeleton) else contextlib.nullcontext():
         return _fit_batch(
             joints, weights, init, softness, skeleton, method, max_iterations, tolerance
         )
+
+
+def _pays_no_kernel(batch: int, skeleton: Skeleton) -> bool:
+    """Whether the compiler would take longer than it saves; accelerators are made for kernels."""
+    operations = _PER_DOF[skeleton.ndim] * skeleton.num_dofs
+    worth = max(_QUICK, _PER_POSE * batch)
+    return jax.default_backend() == "cpu" and operations > worth
 
 
 def _fit_batch(joints, weights, init, softness, skeleton, method, max_iterations, tolerance) -> Fit:

@@ -31,8 +31,7 @@ _SWITCH, _DOUBT, _UNSEEN = 20.0, 0.3, 1.0
 """Cost of an exchange between two frames: where all speaks against it, how much must speak for it
 (of 1) and where nothing was seen before."""
 
-_LEG_WORDS = ("hip", "leg", "knee", "ankle", "foot", "toe", "heel", "femur", "tibia", "thigh")
-_LEG_WORDS += ("shin", "calf", "shank")
+_LEG_WORDS = "hip leg knee ankle foot toe heel femur tibia thigh shin calf shank".split()
 
 
 class Sides(NamedTuple):
