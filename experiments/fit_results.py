@@ -1,7 +1,6 @@
 """What `experiments.model_fit` leaves behind: a report, a table, and files."""
 
 import json
-import math
 import pathlib
 import shutil
 import tempfile
@@ -11,23 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.fit_recording import LEFT_OUT, Fitted
-from experiments.fit_tables import write_angles
+from experiments.fit_tables import BEYOND, range_margin, write_angles
 from experiments.reading import Settings
 from experiments.understand import Recording
-from kinpose import Skeleton, forward_kinematics, limit_skeleton
+from kinpose import Skeleton, forward_kinematics
 from kinpose.calibration import guess_scale
 from kinpose.fitting import STATUS
 from kinpose.io.bvh import save_bvh
 from kinpose.isb import near_singularity
 from kinpose.layouts import DISPLAY_NAMES
 from kinpose.sides import Sides
-from kinpose.skeletons import HUMAN_LIMITS
 
 _WEAK_MM = 20.0
 """Observability (mm per rad) below which 1 mm of noise turns a dof by more than 3 degrees."""
-
-_NEAR_DEG = 0.5
-"""Angles this near the end of their range are at it."""
 
 _OFTEN = {"unobservable": 0.05}
 """Least share of frames that the table mentions."""
@@ -92,7 +87,7 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
         "share_down_weighted": float((fit.trust[seen] < 0.25).mean()) if seen.any() else 0.0,
         "share_left_out": float((fit.trust[seen] < LEFT_OUT).mean()) if seen.any() else 0.0,
         "status": {name: int((fit.status == i).sum()) for i, name in enumerate(STATUS)},
-        "frames_not_converged": int((~fit.converged).sum()),
+        "frames_not_converged": int((fit.status == STATUS.index("out of steps")).sum()),
         "unobservable": _shares(weak, skeleton),
         "undetermined": _shares(~fitted.known & seen.any(axis=1)[:, None], skeleton),
         "cells_empty": int((~fitted.known & ~fitted.filled).sum()),
@@ -133,14 +128,10 @@ def _ranges(fitted: Fitted, settings: Settings) -> dict:
     """Angles outside of people's range and, where limits hold them, at its ends."""
     if not settings.is_human:
         return {}
-    skeleton = fitted.skeleton
-    human = limit_skeleton(skeleton, HUMAN_LIMITS)
-    low, high = np.asarray(human.limits, np.float64).T
-    inside = np.minimum(fitted.params - low, high - fitted.params)
-    near = math.radians(_NEAR_DEG)
-    found = {"outside_range": _shares(fitted.known & (inside < -near), skeleton)}
+    skeleton, margin = fitted.skeleton, range_margin(fitted.params, fitted.skeleton)
+    found = {"outside_range": _shares(fitted.known & (margin < -BEYOND), skeleton)}
     if settings.limits:
-        found["at_limit"] = _shares(fitted.known & (np.abs(inside) <= near), skeleton)
+        found["at_limit"] = _shares(fitted.known & (np.abs(margin) <= BEYOND), skeleton)
     return found
 
 

@@ -1,19 +1,25 @@
 """angles.csv of `experiments.model_fit`."""
 
 import csv
+import math
 
 import numpy as np
 
 from experiments.fit_recording import Fitted
 from kinpose.isb import isb_angles, near_singularity
+from kinpose.skeleton import Skeleton
+from kinpose.skeletons import HUMAN_LIMITS
+
+BEYOND = math.radians(0.5)
+"""Angles this near the end of their range are at it."""
 
 
 def write_angles(path, fitted: Fitted, fps: float, *, with_isb: bool = False):
     """One row per frame: time, angles in degrees, lengths in the input's unit.
 
-    Cells that the points do not tell are empty. Where some are interpolated, a last column names
-    the angles of the row that are. With ISB's angles, named "isb_...", another column names those
-    of the row that are near the singularity of their three angles.
+    Cells that the points do not tell are empty. Last come columns that name the angles of the row
+    of which something is to be said, where there are any in the recording: those that are
+    interpolated, beyond people's range, or near the singularity of their three angles.
     """
     skeleton = fitted.skeleton
     names = [
@@ -22,17 +28,17 @@ def write_angles(path, fitted: Fitted, fps: float, *, with_isb: bool = False):
     ]
     values = np.where(skeleton.is_angle, np.degrees(fitted.params), fitted.params)
     shown = fitted.known | fitted.filled
-    marks = {}
+    near = near_singularity(fitted.params, skeleton)
+    marks = {"beyond_range": shown & (range_margin(fitted.params, skeleton) < -BEYOND)}
     if with_isb:
         isb = isb_angles(fitted.params, skeleton)
         told = np.stack([_told(name, shown, skeleton) for name in isb.names], axis=1)
         names += [f"isb_{name}_deg" for name in isb.names]
         values = np.concatenate([values, np.degrees(isb.values)], axis=1)
-        near = near_singularity(fitted.params, skeleton), isb.near_singularity
+        near = np.concatenate([near, isb.near_singularity], axis=1)
         shown = np.concatenate([shown, told], axis=1)
-        marks["near_singularity"] = shown & np.concatenate(near, axis=1)
-    if fitted.filled.any():
-        marks["interpolated"] = fitted.filled
+    marks |= {"near_singularity": shown & near, "interpolated": fitted.filled}
+    marks = {key: where for key, where in marks.items() if where.any()}
     plain = np.array([name.removesuffix("_deg") for name in names])
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -41,6 +47,13 @@ def write_angles(path, fitted: Fitted, fps: float, *, with_isb: bool = False):
             cells = [f"{x:.4f}" if there else "" for x, there in zip(row, shown[t], strict=True)]
             marked = [" ".join(plain[: mark.shape[1]][mark[t]]) for mark in marks.values()]
             writer.writerow([f"{t / fps:.6f}", *cells, *marked])
+
+
+def range_margin(params: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """How far (rad) angles (T, D) are within people's range; infinite for dofs that have none."""
+    bounds = [HUMAN_LIMITS.get(dof, (-math.inf, math.inf)) for dof in skeleton.dof_names]
+    low, high = np.array(bounds).T
+    return np.minimum(params - low, high - params)
 
 
 def _told(name: str, shown: np.ndarray, skeleton) -> np.ndarray:
