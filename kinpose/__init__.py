@@ -1,5 +1,7 @@
 """Differentiable articulated kinematics for pose learning, in JAX."""
 
+import importlib
+
 from kinpose.calibration import calibrate_skeleton
 from kinpose.fitting import Fit, fit_params
 from kinpose.kinematics import forward_kinematics, joint_jacobian, joint_transforms
@@ -9,6 +11,8 @@ from kinpose.skeleton import (
     Skeleton,
     build_skeleton,
     limit_skeleton,
+    pose,
+    pose_dict,
     rotate_skeleton,
     scale_skeleton,
 )
@@ -29,6 +33,35 @@ __all__ = [
     "joint_jacobian",
     "joint_transforms",
     "limit_skeleton",
+    "pose",
+    "pose_dict",
     "rotate_skeleton",
     "scale_skeleton",
 ]
+
+
+_MODULES = (
+    "evaluation",
+    "io",
+    "isb",
+    "layouts",
+    "losses",
+    "methods",
+    "metrics",
+    "models",
+    "plot",
+    "representations",
+    "skeletons",
+    "train",
+)
+"""Those that `import kinpose` gives as attributes, without importing them before they are used."""
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f"kinpose.{name}")
+    raise AttributeError(f"module 'kinpose' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

@@ -9,6 +9,7 @@ Shapes: J joints, K keypoints, M motions, D degrees of freedom (dofs), n space d
 """
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -66,7 +67,8 @@ class Skeleton:
     """A kinematic tree, built by `build_skeleton`: numbers are leaves, structure is static.
 
     Being static, the structure is compared by value: an equal skeleton built anew does
-    not compile again. The leaves can be differentiated and batched.
+    not compile again. The leaves can be differentiated and batched. Skeletons are equal, too,
+    if all of them is; so one may be a static argument, or a key.
 
     Attributes:
       offsets: (J, n) bones in the rest pose, in the skeleton's length unit.
@@ -85,6 +87,67 @@ class Skeleton:
     motions: tuple[tuple[Motion, ...], ...] = dataclasses.field(metadata={"static": True})
     dof_names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
     keypoints: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Skeleton):
+            return NotImplemented
+        leaves = (self.offsets, other.offsets), (self.limits, other.limits)
+        return self._structure == other._structure and all(map(_same, *zip(*leaves, strict=True)))
+
+    def __hash__(self) -> int:
+        return hash(self._structure)  # numbers may be traced
+
+    def __repr__(self) -> str:
+        return (
+            f"<Skeleton {self.names[0]!r}: {self.num_joints} joints, {self.num_keypoints} "
+            f"keypoints, {self.num_dofs} dofs, {self.ndim}D>"
+        )
+
+    @property
+    def _structure(self) -> tuple:
+        return self.names, self.parents, self.motions, self.dof_names, self.keypoints
+
+    def table(self) -> str:
+        """The dofs for a person: what each moves, about or along which axis, within which limits.
+
+        Angles are in degrees, lengths in the skeleton's unit.
+        """
+        rows = [("dof", "joint", "moves", "limits", "unit")]
+        limits = np.asarray(self.limits, float)
+        for name, turns, bounds in zip(self.dof_names, self.is_angle, limits, strict=True):
+            own = [
+                (j, m)
+                for j, ms in zip(self.names, self.motions, strict=True)
+                for m in ms
+                if m.dof == name
+            ]
+            moves = ", ".join(_written(m) for _, m in own)
+            low, high = np.degrees(bounds) if turns else bounds
+            span = f"{low:.4g} to {high:.4g}" if np.isfinite(bounds).any() else ""
+            joints = ", ".join(dict.fromkeys(joint for joint, _ in own))
+            rows.append((name, joints, moves, span, "deg" if turns else "length"))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        return "\n".join([repr(self), *lines])
+
+    def dof_index(self, name: str) -> int:
+        """Where a dof stands in `params`.
+
+        Args:
+          name: of the dof.
+
+        Raises:
+          ValueError: for a name that is no dof's, naming the nearest ones.
+        """
+        if name not in self.dof_names:
+            near = difflib.get_close_matches(name, self.dof_names, 3, 0.0)
+            raise ValueError(f"{name!r} is no dof of {self!r}; the nearest are {near}.")
+        return self.dof_names.index(name)
+
+    @property
+    def flat_motions(self) -> tuple[Motion, ...]:
+        """M motions, joint by joint."""
+        return tuple(motion for joint in self.motions for motion in joint)
 
     @property
     def num_joints(self) -> int:
@@ -129,6 +192,51 @@ class Skeleton:
             if ancestor >= 0:
                 pairs.append((k, order[ancestor]))
         return tuple(pairs)
+
+
+def pose(skeleton: Skeleton, **values: float) -> np.ndarray:
+    """Parameters by the names of dofs.
+
+    Args:
+      skeleton: any skeleton.
+      **values: rad or length by dof name; the others are zero.
+
+    Returns:
+      (D,) float32.
+
+    Raises:
+      ValueError: for a name that is no dof's, or a value that is no number.
+
+    Example:
+      >>> from kinpose.skeletons import human_17
+      >>> pose_dict(pose(human_17(), left_knee_flexion=0.5), human_17())["left_knee_flexion"]
+      0.5
+    """
+    params = np.zeros(skeleton.num_dofs, np.float32)
+    for name, value in values.items():
+        if np.ndim(value) or not np.issubdtype(np.asarray(value).dtype, np.number):
+            raise ValueError(f"{name} must be a number, but is {value!r}.")
+        params[skeleton.dof_index(name)] = value
+    return params
+
+
+def pose_dict(params: Any, skeleton: Skeleton) -> dict[str, Any]:
+    """Parameters (..., D) as a dict: dof name -> float, or array of the leading dimensions.
+
+    Args:
+      params: of the skeleton.
+      skeleton: any skeleton.
+
+    Raises:
+      ValueError: for parameters of a wrong shape.
+    """
+    params = np.asarray(params)
+    if params.shape[-1:] != (skeleton.num_dofs,):
+        raise ValueError(
+            f"params must have shape (..., {skeleton.num_dofs}), but have {params.shape}."
+        )
+    columns = zip(skeleton.dof_names, np.moveaxis(params, -1, 0), strict=True)
+    return {name: x if x.ndim else x.item() for name, x in columns}
 
 
 def build_skeleton(
@@ -200,7 +308,14 @@ def scale_skeleton(skeleton: Skeleton, scale) -> Skeleton:
 
     Returns:
       The scaled skeleton; dofs and limits are unchanged.
+
+    Raises:
+      ValueError: for what is no scalar.
     """
+    if np.ndim(scale):
+        raise ValueError(
+            f"scale must be a number or a scalar array, but has shape {np.shape(scale)}."
+        )
     return dataclasses.replace(skeleton, offsets=skeleton.offsets * scale)
 
 
@@ -283,6 +398,30 @@ def remove_dofs(skeleton: Skeleton, names: Sequence[str]) -> Skeleton:
     )
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Whether leaves are the same numbers; traced ones are only themselves."""
+    if any(isinstance(x, jax.core.Tracer) for x in (one, other)):
+        return one is other
+    return np.array_equal(np.asarray(one), np.asarray(other), equal_nan=False)
+
+
+def _written(motion: Motion) -> str:
+    """Such as "turns about -x" or "slides along (0.6, 0.8, 0)"."""
+    axis = np.array(motion.axis)
+    along = "xyz"[int(np.argmax(np.abs(axis)))]
+    plain = np.abs(axis).max() == 1.0
+    sign = "-" if axis.sum() < 0 else ""
+    words = f"{sign}{along}" if plain else f"({', '.join(f'{x:.3g}' for x in motion.axis)})"
+    amount = "" if motion.multiplier == 1.0 else f" times {motion.multiplier:.4g}"
+    return f"{'turns about' if motion.kind == 'r' else 'slides along'} {words}{amount}"
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    """The array, which nobody changes behind a skeleton's back any more."""
+    array.flags.writeable = False
+    return array
+
+
 def _parent_index(joint: Joint, index: Mapping[str, int]) -> int:
     if joint.parent is None:
         if index:
@@ -362,7 +501,7 @@ def _offset_array(joints: Sequence[Joint], ndim: int) -> np.ndarray:
                 f"the offset of joint {joint.name!r} must be {want} "
                 f"finite numbers, but got {joint.offset!r}."
             )
-    return np.array([joint.offset for joint in joints], dtype=np.float64)
+    return _frozen(np.array([joint.offset for joint in joints], dtype=np.float64))
 
 
 def _limit_array(limits: Mapping[str, tuple[float, float]], dof_names) -> np.ndarray:
@@ -373,4 +512,4 @@ def _limit_array(limits: Mapping[str, tuple[float, float]], dof_names) -> np.nda
         if np.shape(bounds) != (2,) or not bounds[0] < bounds[1]:
             raise ValueError(f"the limits of {name!r} must be (low, high), but got {bounds!r}.")
         array[dof_names.index(name)] = bounds
-    return array
+    return _frozen(array)

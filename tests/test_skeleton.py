@@ -1,16 +1,22 @@
 import dataclasses
+import functools
 import math
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
 
+import kinpose
 from kinpose import (
     Joint,
     Motion,
     build_skeleton,
     forward_kinematics,
     limit_skeleton,
+    pose,
+    pose_dict,
     rotate_skeleton,
     scale_skeleton,
 )
@@ -241,3 +247,77 @@ def test_a_dof_that_cannot_be_removed_is_named():
     bent = build_skeleton(chain([Motion("r", "z", "turn", bias=0.1)]))
     with pytest.raises(ValueError, match="'turn'"):
         remove_dofs(bent, ["turn"])
+
+
+# As a value
+
+
+def test_equal_skeletons_are_one_static_argument():
+    traced = []
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def place(params, skeleton):
+        traced.append(skeleton)
+        return forward_kinematics(params, skeleton)
+
+    for skeleton in (human_17(), human_17(), scale_skeleton(human_17(), 2.0)):
+        place(np.zeros(27, np.float32), skeleton)
+    assert len(traced) == 2
+    assert len({human_17(), human_17(), limit_skeleton(human_17(), HUMAN_LIMITS)}) == 2
+    assert human_17() != "human"
+
+
+def test_a_skeleton_prints_in_a_line_and_its_dofs_in_a_table():
+    skeleton = limit_skeleton(human_17(), HUMAN_LIMITS)
+    assert repr(skeleton) == "<Skeleton 'pelvis': 19 joints, 17 keypoints, 27 dofs, 3D>"
+    head, *rows = skeleton.table().splitlines()[1:]
+    assert head.split() == ["dof", "joint", "moves", "limits", "unit"]
+    assert [row.split()[0] for row in rows] == list(skeleton.dof_names)
+    row = rows[skeleton.dof_index("left_knee_flexion")]
+    assert row.split()[1:] == ["left_knee", *["turns", "about", "x", "-15", "to", "160", "deg"]]
+
+
+def test_leaves_of_a_built_skeleton_are_read_only():
+    for leaf in (human_17().offsets, human_17().limits):
+        with pytest.raises(ValueError, match="read-only"):
+            leaf[0] = 1.0
+
+
+def test_motions_in_a_row_are_those_of_the_joints():
+    skeleton = human_17()
+    assert skeleton.flat_motions == sum(skeleton.motions, ())
+
+
+def test_poses_by_name_and_back():
+    skeleton = human_17()
+    params = pose(skeleton, left_knee_flexion=0.5, pelvis_ty=900)
+    assert params[skeleton.dof_index("left_knee_flexion")] == 0.5
+    assert np.count_nonzero(params) == 2
+    assert pose(skeleton, **pose_dict(params, skeleton)).tolist() == params.tolist()
+    many = pose_dict(np.stack([params, 2 * params]), skeleton)
+    assert many["pelvis_ty"].tolist() == [900, 1800]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: pose(s, left_nee_flexion=1), "'left_nee_flexion' is no dof.*left_knee_flexion"),
+        (lambda s: pose(s, pelvis_tx=[1, 2]), r"pelvis_tx must be a number, but is \[1, 2\]"),
+        (lambda s: pose_dict(np.zeros(3), s), r"\(..., 27\), but have \(3,\)"),
+        (lambda s: scale_skeleton(s, [1.0, 2.0]), r"scalar array, but has shape \(2,\)"),
+    ],
+)
+def test_what_means_no_pose_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(human_17())
+
+
+def test_modules_are_attributes_that_wait_to_be_used():
+    program = (
+        "import sys, kinpose; assert 'matplotlib' not in sys.modules and 'flax' not in sys.modules;"
+        "print(kinpose.metrics.__name__, kinpose.skeletons.human_17().num_dofs)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout.split() == ["kinpose.metrics", "27"], run.stderr
+    with pytest.raises(AttributeError, match="no attribute 'metric'"):
+        kinpose.metric  # noqa: B018
