@@ -8,7 +8,7 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -59,12 +59,11 @@ def forward_kinematics(params: jax.Array, skeleton: Skeleton) -> jax.Array:
     with zeros in other places compiles anew.)
 
     Args:
-      params: (D,) one value per dof, rad or the skeleton's length unit. For a batch:
-        `jax.vmap(forward_kinematics, in_axes=(0, None))`.
-      skeleton: the tree.
+      params: (..., D) one value per dof, rad or the skeleton's length unit.
+      skeleton: the tree; its offsets may be (..., J, n), for bones of each pose's own.
 
     Returns:
-      (K, n) positions in the skeleton's length unit, in the dtype of `params`.
+      (..., K, n) positions in the skeleton's length unit, in the dtype of `params`.
 
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
@@ -74,25 +73,25 @@ def forward_kinematics(params: jax.Array, skeleton: Skeleton) -> jax.Array:
       >>> forward_kinematics(jnp.zeros(27), human_17()).shape
       (17, 3)
     """
-    return _positions(_walk_of(skeleton), *_checked(params, skeleton))
+    return _over_batch(_positions, params, skeleton)
 
 
 def joint_transforms(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
     """Orientation and position of every joint, helper joints included.
 
     Args:
-      params: (D,) one value per dof.
-      skeleton: the tree.
+      params: (..., D) one value per dof.
+      skeleton: the tree; its offsets may be (..., J, n).
 
     Returns:
-      rotations: (J, n, n) each joint's frame after its own motions; its columns are the
+      rotations: (..., J, n, n) each joint's frame after its own motions; its columns are the
         frame's axes in the world.
-      positions: (J, n) in the skeleton's length unit.
+      positions: (..., J, n) in the skeleton's length unit.
 
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _transforms(_walk_of(skeleton), *_checked(params, skeleton))
+    return _over_batch(_transforms, params, skeleton)
 
 
 def joint_jacobian(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
@@ -102,30 +101,68 @@ def joint_jacobian(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, ja
     below by a x (p - c), sliding along it by a.
 
     Args:
-      params: (D,) one value per dof.
-      skeleton: the tree.
+      params: (..., D) one value per dof.
+      skeleton: the tree; its offsets may be (..., J, n).
 
     Returns:
-      positions: (K, n) as `forward_kinematics` gives them.
-      jacobian: (K, n, D).
+      positions: (..., K, n) as `forward_kinematics` gives them.
+      jacobian: (..., K, n, D).
 
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _jacobian(_walk_of(skeleton), *_checked(params, skeleton))
+    return _over_batch(_jacobian, params, skeleton)
+
+
+def _over_batch(function: Callable, params, skeleton: Skeleton):
+    """A function of one pose, over the leading dimensions of params and offsets."""
+    walk = _walk_of(skeleton)
+    params, skeleton = _checked(params, skeleton)
+    if params.ndim == 1 and skeleton.offsets.ndim == 2:
+        return function(walk, params, skeleton)
+    return _mapped(function, walk, params, skeleton)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _mapped(function: Callable, walk: "_Walk", params, skeleton: Skeleton):
+    offsets = skeleton.offsets
+    batch = jnp.broadcast_shapes(params.shape[:-1], offsets.shape[:-2])
+    params = jnp.broadcast_to(params, (*batch, params.shape[-1])).reshape(-1, params.shape[-1])
+    shared = offsets.ndim == 2
+    if not shared:
+        own = offsets.shape[-2:]
+        offsets = jnp.broadcast_to(offsets, (*batch, *own)).reshape(-1, *own)
+
+    def one(params, offsets):
+        return function(walk, params, dataclasses.replace(skeleton, offsets=offsets))
+
+    found = jax.vmap(one, in_axes=(0, None if shared else 0))(params, offsets)
+    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), found)
 
 
 def _checked(params, skeleton: Skeleton) -> tuple[jax.Array, Skeleton]:
     """The gate; the skeleton's numbers come out in the type to compute in."""
-    params = jnp.asarray(params)
-    if params.shape != (skeleton.num_dofs,):
-        hint = "; use jax.vmap for a batch" if params.ndim > 1 else ""
+    if not isinstance(skeleton, Skeleton):
+        swapped = "; params come first" if isinstance(params, Skeleton) else ""
         raise ValueError(
-            f"params must have shape ({skeleton.num_dofs},), one value per degree of freedom, "
-            f"but got {params.shape}{hint}."
+            f"skeleton must be a Skeleton, but got {type(skeleton).__name__}{swapped}."
+        )
+    params = jnp.asarray(params)
+    if params.shape[-1:] != (skeleton.num_dofs,):
+        raise ValueError(
+            f"params must have shape (..., {skeleton.num_dofs}), one value per degree of freedom, "
+            f"but got {params.shape}."
         )
     dtype = at_least_float32(params, "params").dtype
-    return params, dataclasses.replace(skeleton, offsets=jnp.asarray(skeleton.offsets, dtype))
+    offsets = jnp.asarray(skeleton.offsets, dtype)
+    try:
+        jnp.broadcast_shapes(params.shape[:-1], offsets.shape[:-2])
+    except ValueError:
+        raise ValueError(
+            f"params {params.shape} and the skeleton's offsets {offsets.shape} have leading "
+            "dimensions that do not broadcast."
+        ) from None
+    return params, dataclasses.replace(skeleton, offsets=offsets)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -170,6 +207,8 @@ class _Walk(NamedTuple):
 
 
 def _walk_of(skeleton: Skeleton) -> _Walk:
+    if not isinstance(skeleton, Skeleton):
+        return _Walk((), True)  # which the gate refuses
     loop = _IN_LOOPS.get() or sum(map(len, skeleton.motions)) not in range(1, _UNROLLED + 1)
     return _Walk(() if loop else known_zeros(skeleton), loop)
 

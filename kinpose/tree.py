@@ -40,4 +40,5 @@ def known_zeros(skeleton: Skeleton) -> tuple[int, ...]:
     offsets = skeleton.offsets
     if not isinstance(offsets, np.ndarray):
         return ()
-    return tuple(np.flatnonzero(offsets.ravel() == 0).tolist())
+    zeros = (offsets == 0).reshape(-1, offsets.shape[-2] * offsets.shape[-1]).all(axis=0)
+    return tuple(np.flatnonzero(zeros).tolist())

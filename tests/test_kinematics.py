@@ -440,9 +440,9 @@ def test_bfloat16_is_within_one_percent_of_the_limb():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        (np.zeros(26), r"shape \(27,\), one value per degree of freedom, but got \(26,\)\.$"),
-        (np.zeros((256, 27)), r"\(27,\).* but got \(256, 27\); use jax\.vmap for a batch"),
-        (0.0, r"\(27,\).* but got \(\)"),
+        (np.zeros(26), r"shape \(\.\.\., 27\), one value per degree of.*, but got \(26,\)\.$"),
+        (np.zeros((27, 256)), r"\(\.\.\., 27\).* but got \(27, 256\)"),
+        (0.0, r"\(\.\.\., 27\).* but got \(\)"),
         (np.zeros(27, int), "floating point, but got int"),
         ([0] * 27, "floating point, but got int"),
         (np.zeros(27, bool), "floating point, but got bool"),
@@ -453,3 +453,53 @@ def test_bfloat16_is_within_one_percent_of_the_limb():
 def test_params_of_wrong_shape_or_type_are_refused(function, params, message):
     with pytest.raises(ValueError, match=message):
         function(params, HUMAN)
+
+
+# Leading dimensions
+
+
+def test_leading_dimensions_are_a_batch_with_bones_of_its_own(x64):
+    human, random = OBJECTS["human_17"], np.random.default_rng(0)
+    params = random.normal(size=(2, 3, human.num_dofs))
+    offsets = human.offsets * random.uniform(0.5, 2.0, (3, human.num_joints, 1))
+    people = dataclasses.replace(human, offsets=offsets)
+    for function in (forward_kinematics, joint_transforms, joint_jacobian):
+        shared, own = jax.tree.leaves(function(params, human)), function(params, people)
+        own = jax.tree.leaves(own)
+        for i, j in np.ndindex(2, 3):
+            person = dataclasses.replace(human, offsets=offsets[j])
+            for batch, one in zip(
+                shared, jax.tree.leaves(function(params[i, j], human)), strict=True
+            ):
+                close(batch[i, j], one, FLOAT64)
+            for batch, one in zip(
+                own, jax.tree.leaves(function(params[i, j], person)), strict=True
+            ):
+                close(batch[i, j], one, FLOAT64)
+
+
+def test_one_pose_of_many_people(x64):
+    human = OBJECTS["human_17"]
+    people = dataclasses.replace(human, offsets=np.stack([human.offsets, 2 * human.offsets]))
+    one, two = forward_kinematics(np.zeros(human.num_dofs), people)
+    close(2 * one, two, FLOAT64)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((human_17(), np.zeros(27)), "skeleton must be a Skeleton, but got ndarray; params come"),
+        ((np.zeros((2, 26)), human_17()), r"\(..., 27\), one value.*\(2, 26\)"),
+        (
+            (
+                np.zeros((2, 27)),
+                dataclasses.replace(human_17(), offsets=np.zeros((3, 19, 3))),
+            ),
+            r"\(2, 27\).*\(3, 19, 3\).*do not broadcast",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(args, message):
+    for function in (forward_kinematics, joint_transforms, joint_jacobian):
+        with pytest.raises(ValueError, match=message):
+            function(*args)
