@@ -4,6 +4,7 @@ Left-handed axes and labels exchanged throughout look alike: knees and elbows be
 nose and toes point backwards. Shapes: T frames, K keypoints, N points.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,7 +32,9 @@ _SWITCH, _DOUBT, _UNSEEN = 20.0, 0.3, 1.0
 """Cost of an exchange between two frames: where all speaks against it, how much must speak for it
 (of 1) and where nothing was seen before."""
 
-_LEG_WORDS = "hip leg knee ankle foot toe heel femur tibia thigh shin calf shank".split()
+_LEG = re.compile(
+    "hip|leg|knee|ankle|foot|toe|heel|femur|tibia|thigh|shin|calf|shank", re.IGNORECASE
+)
 
 
 class Sides(NamedTuple):
@@ -115,7 +118,7 @@ def exchange_sides(
         raise ValueError(f"no left and right can be exchanged among the names {names}.")
     where = np.broadcast_to(where, (len(values), 2))
     index = [names.index(other or name) for name, other in zip(names, others, strict=True)]
-    group = [0 if any(word in name.lower() for word in _LEG_WORDS) else 1 for name in names]
+    group = [0 if _LEG.search(name) else 1 for name in names]
     chosen = where[:, group].reshape(*where[:, group].shape, *[1] * (values.ndim - 2))
     return np.where(chosen, values[:, index], values)
 
