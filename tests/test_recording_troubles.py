@@ -248,8 +248,9 @@ def test_isb_angles_stand_beside_ours(tmp_path):
 def test_one_scale_for_all_bones_is_told_what_it_costs(tmp_path):
     truth = walking(np.random.default_rng(0))
     points = place(truth)
-    knee = NAMES.index("left_knee"), NAMES.index("left_ankle")
-    points[:, knee[1]] += 0.3 * (points[:, knee[1]] - points[:, knee[0]])
+    for side in ("left", "right"):
+        knee, ankle = NAMES.index(f"{side}_knee"), NAMES.index(f"{side}_ankle")
+        points[:, ankle] += 0.3 * (points[:, ankle] - points[:, knee])
     cost = run_points(tmp_path, points.astype(np.float32), lengths="scale").report["cost_of_scale"]
     assert cost["residual_with_scale"] > 2 * cost["residual_with_lengths"]
     assert cost["angles_apart_deg"] > 1
