@@ -32,7 +32,13 @@ _BODY = {  # words in the names of keypoints
     "hips": ("pelvis", "hip", "upleg", "femur"),
     "feet": ("ankle", "foot"),
 }
-_RISES = (("feet", "head"), ("hips", "head"), ("hips", "shoulders"), ("feet", "hips"))
+_RISES = (
+    ("feet", "head"),
+    ("hips", "head"),
+    ("hips", "shoulders"),
+    ("feet", "hips"),
+    ("shoulders", "head"),
+)
 """What is below what in a person upright, the best witnesses first."""
 
 _NEAR_DEG, _TILTED_DEG = 30.0, 42.0
