@@ -79,8 +79,9 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
                 place = place + axis * motion.amount(params)
             return params, place
 
-        moves = jnp.any(jnp.stack([motion.free for motion in slides]))
-        params, place = jax.lax.cond(moves, slide, lambda *same: same, params, place)
+        if slides:
+            moves = jnp.any(jnp.stack([motion.free for motion in slides]))
+            params, place = jax.lax.cond(moves, slide, lambda *same: same, params, place)
         place = jnp.where(point >= 0, own, place)
 
         def turn(how, params, frame):
