@@ -15,20 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose.alignment import align_params, plausible
-from kinpose.angles import balls_of, into_limits, real_limits
 from kinpose.dtypes import at_least_float32
 from kinpose.kinematics import forward_kinematics, in_loops
 from kinpose.minimise import (
     Problem,
     State,
-    first_state,
     minimise,
     observability_of,
     pressed_at_limit,
     solution_of,
     units,
 )
-from kinpose.restarts import FEW_RESTARTS, num_restarts, start_of
+from kinpose.restarts import pressed_hard, with_restarts
 from kinpose.skeleton import Skeleton
 from kinpose.steps import trust
 
@@ -43,18 +41,6 @@ _PER_DOF = {2: 220, 3: 460}
 
 _QUICK, _PER_POSE = 2500, 20
 """A step of more operations, and of more per pose, does not run as a kernel."""
-
-_SAME = 1.01
-"""Costs that differ by no more than this factor are the same."""
-
-_FOUND = 1e-8
-"""Cost (squared sizes) of a pose that has been found: 0.1 mm, for a person, at one joint."""
-
-_PRESSED = 1e-4
-"""Slope of the cost (squared sizes per rad or size) that counts as pressing against a limit."""
-
-_NEAR = 0.02
-"""How near to a limit (rad) a dof may be that keeps a pose from coming to rest."""
 
 STATUS = ("solved", "at a limit", "out of steps")
 """What `Fit.status` says, by number: no step lowers the cost; none that the limits allow does,
@@ -190,7 +176,7 @@ def _fit_batch(joints, weights, init, softness, skeleton, method, max_iterations
         one = functools.partial(minimise, skeleton=within, method=method, tolerance=tolerance)
         return _in_groups(one, problems, states, max_iterations)
 
-    states = _with_restarts(solve, problems, starts, still, init is None)
+    states = with_restarts(solve, problems, starts, still, init is None)
     return report(joints, points, weights, softness, skeleton, states)
 
 
@@ -219,72 +205,6 @@ def _in_groups(solve, problems, states, max_iterations: int):
     return jax.lax.while_loop(lambda states: jnp.any(todo(states)), advance, states)
 
 
-def _with_restarts(solve, problems, starts, skeleton: Skeleton, free_first: bool) -> State:
-    """Minimises; from nothing first without limits of balls, which are in the way of their turns.
-
-    Poses that then come to rest without a solution are tried again from other starts.
-    """
-    count = num_restarts(skeleton)
-    limits = jnp.asarray(skeleton.limits, starts.dtype)
-    limbs = [d for ball in balls_of(skeleton) for d in (*ball.dofs, *ball.hinges)]
-    free = limits.at[np.array(limbs, int)].set(jnp.array([-jnp.inf, jnp.inf], limits.dtype)[None])
-
-    def state_at(starts, limits):
-        within = dataclasses.replace(skeleton, limits=limits)
-        return jax.vmap(first_state, in_axes=(0, 0, None))(problems, starts, within)
-
-    @jax.vmap
-    def pressed_in(problem, state):
-        slopes = slopes_of(problem, state.params, skeleton)
-        stopped = pressed_at_limit(state.params, slopes, skeleton) & (jnp.abs(slopes) > _PRESSED)
-        lowest, highest = real_limits(skeleton, state.params.dtype)
-        near = (state.params < lowest + _NEAR) | (state.params > highest - _NEAR)
-        return jnp.where(state.converged, stopped, near)  # or to and fro at a limit
-
-    @jax.vmap
-    def choose(first, one, other):
-        return jax.tree.map(functools.partial(jnp.where, first), one, other)
-
-    @functools.partial(jax.vmap, in_axes=(None, 0, 0))
-    def start_again(number, params, pressed):
-        other = start_of(number, params, pressed, skeleton)
-        return jnp.where(number < 0, into_limits(params, skeleton), other)
-
-    def round_of(carry):
-        number, best, trial, steps, stuck = carry
-        found = solve(trial, jnp.where(number < 0, free, limits))
-        steps += jnp.where(stuck, found.iterations, 0)
-        best = choose(_SAME * found.cost < best.cost, found, best)
-        pressed = pressed_in(problems, best)
-        limited = jnp.any(jnp.isfinite(limits))
-        held = jnp.any(pressed, axis=-1) | (limited & ~best.converged) | (count > FEW_RESTARTS)
-        stuck = jnp.where(number < 0, limited | held, stuck & held & (best.cost > _FOUND))
-        trial = state_at(start_again(number, best.params, pressed), limits)
-        trial = choose(stuck, trial, best._replace(converged=jnp.ones_like(stuck)))
-        unknown = jnp.full_like(best.cost, jnp.inf)
-        best = best._replace(cost=jnp.where((number < 0) & limited, unknown, best.cost))
-        return number + 1, best, trial, steps, stuck
-
-    first = state_at(starts, free if free_first else limits)
-    nothing = first._replace(cost=jnp.full_like(first.cost, jnp.inf))
-    todo = jnp.ones_like(first.converged)
-    number = jnp.int32(-1 if free_first else 0)
-    carry = number, nothing, first, jnp.zeros_like(first.iterations), todo
-    _, best, _, steps, _ = jax.lax.while_loop(
-        lambda carry: (carry[0] <= count) & jnp.any(carry[-1]), round_of, carry
-    )
-    return best._replace(iterations=steps)
-
-
-def slopes_of(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
-    """(D,) derivative of the cost, in squared sizes per rad or size."""
-    size, unit = units(skeleton, params.dtype)
-    positions, back = jax.vjp(lambda params: forward_kinematics(params, skeleton), params)
-    miss = positions - problem.joints
-    pull = problem.weights * trust(jnp.sum(jnp.square(miss), axis=-1), problem.softness)
-    return back(pull[:, None] * miss)[0] * unit / size**2
-
-
 def report(joints, points, weights, softness, skeleton: Skeleton, states: State) -> Fit:
     """Completes the solutions of a batch; all but `states` may carry derivatives."""
     observability = observability_of(*jax.lax.stop_gradient((states.params, weights, skeleton)))
@@ -302,16 +222,15 @@ def _report_one(
     _, back = jax.vjp(lambda params: forward_kinematics(params, still), params)
     miss = jax.lax.stop_gradient(positions - points)
     trusted = trust(jnp.sum(jnp.square(miss), axis=-1), softness)
-    gradient = back((weights * trusted)[:, None] * (positions - points))[0] * unit / size**2
-    slopes = jax.lax.stop_gradient(gradient) / jnp.maximum(
-        jnp.max(weights_there), jnp.finfo(params.dtype).tiny
-    )
-    stopped = pressed_at_limit(params, slopes, still) & (jnp.abs(slopes) > _PRESSED)
+    heaviest = jnp.maximum(jnp.max(weights_there), jnp.finfo(params.dtype).tiny)
+    pull = (weights / heaviest * trusted)[:, None] * (positions - points)
+    gradient = back(pull)[0] * unit / size**2
+    stopped = pressed_hard(params, jax.lax.stop_gradient(gradient), still)
     status = jnp.where(state.converged, jnp.where(jnp.any(stopped), 1, 0), 2)
     seen = jnp.all(jnp.isfinite(joints), axis=-1)
     away = jax.lax.stop_gradient(positions) - jax.lax.stop_gradient(joints)
     return Fit(
-        params=_follow(params, weights_there * trusted, gradient, still),
+        params=_follow(params, weights_there / heaviest * trusted, gradient, still),
         residuals=jnp.linalg.norm(away, axis=-1),
         iterations=state.iterations,
         converged=status == 0,

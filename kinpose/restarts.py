@@ -1,22 +1,122 @@
 """Other starts of a fit, for poses that the first one did not lead to."""
 
+import dataclasses
+import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.angles import balls_of, nearest_turn
+from kinpose.angles import balls_of, into_limits, nearest_turn, real_limits
+from kinpose.kinematics import forward_kinematics
+from kinpose.minimise import Problem, State, first_state, pressed_at_limit, units
 from kinpose.skeleton import Skeleton
+from kinpose.steps import trust
 
-FEW_RESTARTS = 3
+_FEW_RESTARTS = 3
 """Of a skeleton that turns freely as a whole: only limits can hold it up."""
 
 _MANY_RESTARTS = 24
 """Of a skeleton whose root is held: a robot's arm reaches a point in many ways."""
 
 
-def num_restarts(skeleton: Skeleton) -> int:
+_SAME = 1.01
+"""Costs that differ by no more than this factor are the same."""
+
+_FOUND = 1e-8
+"""Cost (squared sizes) of a pose that has been found: 0.1 mm, for a person, at one joint."""
+
+_PRESSED = 1e-4
+"""Slope of the cost (squared sizes per rad or size) that counts as pressing against a limit."""
+
+_NEAR = 0.02
+"""How near to a limit (rad) a dof may be that keeps a pose from coming to rest."""
+
+
+def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_first: bool) -> State:
+    """Minimises; from nothing first without limits of balls, which are in the way of their turns.
+
+    Poses that then come to rest without a solution are tried again from other starts.
+
+    Args:
+      solve: from states and limits (D, 2) to the states where the descent ends.
+      problems: of a batch.
+      starts: (B, D) where to begin.
+      skeleton: the tree.
+      free_first: whether the starts know nothing of the pose.
+
+    Returns:
+      The best states found, with the steps of all tries.
+    """
+    count = _num_restarts(skeleton)
+    limits = jnp.asarray(skeleton.limits, starts.dtype)
+    limbs = [d for ball in balls_of(skeleton) for d in (*ball.dofs, *ball.hinges)]
+    free = limits.at[np.array(limbs, int)].set(jnp.array([-jnp.inf, jnp.inf], limits.dtype)[None])
+
+    def state_at(starts, limits):
+        within = dataclasses.replace(skeleton, limits=limits)
+        return jax.vmap(first_state, in_axes=(0, 0, None))(problems, starts, within)
+
+    @jax.vmap
+    def pressed_in(problem, state):
+        slopes = _slopes(problem, state.params, skeleton)
+        stopped = pressed_hard(state.params, slopes, skeleton)
+        lowest, highest = real_limits(skeleton, state.params.dtype)
+        near = (state.params < lowest + _NEAR) | (state.params > highest - _NEAR)
+        return jnp.where(state.converged, stopped, near)  # or to and fro at a limit
+
+    @jax.vmap
+    def choose(first, one, other):
+        return jax.tree.map(functools.partial(jnp.where, first), one, other)
+
+    @functools.partial(jax.vmap, in_axes=(None, 0, 0))
+    def start_again(number, params, pressed):
+        other = _start(number, params, pressed, skeleton)
+        return jnp.where(number < 0, into_limits(params, skeleton), other)
+
+    def round_of(carry):
+        number, best, trial, steps, stuck = carry
+        found = solve(trial, jnp.where(number < 0, free, limits))
+        steps += jnp.where(stuck, found.iterations, 0)
+        best = choose(_SAME * found.cost < best.cost, found, best)
+        pressed = pressed_in(problems, best)
+        limited = jnp.any(jnp.isfinite(limits))
+        held = jnp.any(pressed, axis=-1) | (limited & ~best.converged) | (count > _FEW_RESTARTS)
+        stuck = jnp.where(number < 0, limited | held, stuck & held & (best.cost > _FOUND))
+        trial = state_at(start_again(number, best.params, pressed), limits)
+        trial = choose(stuck, trial, best._replace(converged=jnp.ones_like(stuck)))
+        unknown = jnp.full_like(best.cost, jnp.inf)
+        best = best._replace(cost=jnp.where((number < 0) & limited, unknown, best.cost))
+        return number + 1, best, trial, steps, stuck
+
+    first = state_at(starts, free if free_first else limits)
+    nothing = first._replace(cost=jnp.full_like(first.cost, jnp.inf))
+    todo = jnp.ones_like(first.converged)
+    number = jnp.int32(-1 if free_first else 0)
+    carry = number, nothing, first, jnp.zeros_like(first.iterations), todo
+    _, best, _, steps, _ = jax.lax.while_loop(
+        lambda carry: (carry[0] <= count) & jnp.any(carry[-1]), round_of, carry
+    )
+    return best._replace(iterations=steps)
+
+
+def _slopes(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
+    """(D,) derivative of the cost, in squared sizes per rad or size."""
+    size, unit = units(skeleton, params.dtype)
+    positions, back = jax.vjp(lambda params: forward_kinematics(params, skeleton), params)
+    miss = positions - problem.joints
+    pull = problem.weights * trust(jnp.sum(jnp.square(miss), axis=-1), problem.softness)
+    return back(pull[:, None] * miss)[0] * unit / size**2
+
+
+def pressed_hard(params, slopes, skeleton: Skeleton) -> jax.Array:
+    """(D,) whether a limit holds up a descent with these slopes, and not for rounding's sake."""
+    return pressed_at_limit(params, slopes, skeleton) & (jnp.abs(slopes) > _PRESSED)
+
+
+def _num_restarts(skeleton: Skeleton) -> int:
     """How often a pose may be tried again. Limits are looked at only where they are known."""
     if not skeleton.num_dofs:
         return 0
@@ -24,10 +124,10 @@ def num_restarts(skeleton: Skeleton) -> int:
         return _MANY_RESTARTS
     limits = skeleton.limits
     known = isinstance(limits, np.ndarray)
-    return 0 if known and not np.isfinite(limits).any() else FEW_RESTARTS
+    return 0 if known and not np.isfinite(limits).any() else _FEW_RESTARTS
 
 
-def start_of(number, params, pressed, skeleton: Skeleton) -> jax.Array:
+def _start(number, params, pressed, skeleton: Skeleton) -> jax.Array:
     """The start of a restart.
 
     Where the root is held: first zeros, then angles spread evenly over their limits. Otherwise
