@@ -25,8 +25,9 @@ and not before so many times the noise."""
 LEFT_OUT = 0.05
 """Weight in a robust fit below which a point is as good as missing: twice as far off as that."""
 
-_SLOW, _FAST = 2.0, 6.0
-"""Speeds (rad/s) of limbs: of people at rest, at most, and the one that `holds_of` expects."""
+_WALK, _FIRMER = 3.0, 2.0
+"""Speed of limbs (rad/s) below which frames are held more firmly together, and how much at most:
+what is held too firmly cannot leave a wrong pose."""
 
 _LIMBS = ("hip_", "knee_", "shoulder_", "elbow_")
 
@@ -125,13 +126,20 @@ def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> 
     """Fits the recording piece by piece, each continuing the one before."""
     joints, weights = (x.astype(np.float32) for x in (recording.joints, recording.weights))
     size = next((n for n in _CHUNKS if n >= len(joints)), _CHUNKS[-1])
-    fit_piece = functools.partial(
-        fit_sequence,
-        skeleton=skeleton,
-        robust=robust,
-        **_holds(recording, skeleton),
+    fit_frames = functools.partial(
+        fit_sequence, skeleton=skeleton, robust=robust, **_holds(recording, skeleton)
     )
-    pieces, last = [], None
+
+    def fit_piece(frames: np.ndarray, last) -> Fit:
+        filled = _filled(frames, size)  # one shape, one compilation
+        fit = fit_frames(joints[filled], weights=weights[filled], init=jnp.asarray(last))
+        return Fit(*(np.asarray(field)[: len(frames)] for field in fit))
+
+    usual, params = _usual_pose(recording, skeleton, robust)
+    on = min(usual + max(size - usual, 0) // 2, len(joints) - 1)  # and back to the first frame
+    way = np.concatenate([np.arange(usual, on), np.arange(on, -1, -1)])[:size]
+    last = fit_piece(way, params).params[-1]
+    pieces = []
     for start in show_progress(
         range(0, len(joints), size),
         "fitting",
@@ -139,20 +147,41 @@ def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> 
         count=lambda start: min(size, len(joints) - start),
         total=len(joints),
     ):
-        piece, sure = joints[start : start + size], weights[start : start + size]
-        count = len(piece)
-        rows = ((0, size - count), (0, 0))  # one shape, one compilation
-        piece = np.pad(piece, (*rows, (0, 0)), constant_values=np.nan)
-        fit = fit_piece(piece, weights=np.pad(sure, rows), init=last)
-        pieces.append(Fit(*(np.asarray(field)[:count] for field in fit)))
-        last = jnp.asarray(pieces[-1].params[-1])
+        pieces.append(fit_piece(np.arange(start, min(start + size, len(joints))), last))
+        last = pieces[-1].params[-1]
     return Fit(*map(np.concatenate, zip(*pieces, strict=True)))
 
 
+def _filled(frames: np.ndarray, size: int) -> np.ndarray:
+    """Frames, and after them these backwards and forwards again as often as it takes."""
+    return np.pad(frames, (0, size - len(frames)), mode="symmetric")
+
+
+def _usual_pose(recording: Recording, skeleton: Skeleton, robust) -> tuple[int, np.ndarray]:
+    """Where tracking begins: of the first frames, fitted from nothing each, the most usual one.
+
+    A frame alone may be fitted by a wrong pose, which those that follow would be held to.
+    """
+    frames = _filled(np.arange(min(len(recording.joints), _CHUNKS[0])), _CHUNKS[0])
+    joints, weights = (x[frames].astype(np.float32) for x in (recording.joints, recording.weights))
+    params = np.asarray(fit_params(joints, skeleton, weights=weights, robust=robust).params)
+    seen = recording.seen[frames].sum(axis=1)
+    angles = params[:, _own_dofs(skeleton)]
+    apart = np.abs(angles - np.median(angles[seen >= np.median(seen)], axis=0)).sum(axis=1)
+    usual = int(np.argmin(np.where(seen >= np.median(seen), apart, np.inf)))
+    return int(frames[usual]), params[usual]
+
+
+def _own_dofs(skeleton: Skeleton) -> list[bool]:
+    """Which dofs are not the root's."""
+    root = {motion.dof for motion in skeleton.motions[0]}
+    return [dof not in root for dof in skeleton.dof_names]
+
+
 def _holds(recording: Recording, skeleton: Skeleton) -> dict:
-    """How firmly to hold frames: half as fast is as good as twice the frames."""
-    slowness = _FAST / min(max(recording.speed, _SLOW), _FAST)
-    return holds_of(recording.noise, recording.fps * slowness, skeleton)
+    """How firmly to hold frames: to go half as fast is to have twice the frames."""
+    firmer = min(max(_WALK / max(recording.speed, 1e-6), 1.0), _FIRMER)
+    return holds_of(recording.noise, recording.fps * firmer, skeleton)
 
 
 def _shift(center: np.ndarray, skeleton: Skeleton) -> np.ndarray:

@@ -55,7 +55,7 @@ def _told_by(jacobian: np.ndarray) -> np.ndarray:
     _, strength, basis = np.linalg.svd(
         jacobian.reshape(-1, jacobian.shape[-1]), full_matrices=False
     )
-    return np.square(basis[strength > _MOVES]).sum(axis=0) > 0.75
+    return np.square(basis[strength > _MOVES]).sum(axis=0) > 0.9
 
 
 def interpolate(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
