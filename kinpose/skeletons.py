@@ -68,7 +68,8 @@ HUMAN_LIMITS = {
 """How far the joints of people go, with room for the hypermobile and for errors of the points.
 
 Normal ranges: American Academy of Orthopaedic Surgeons, "Joint Motion: Method of Measuring and
-Recording" (1965); hyperextension: Beighton, Solomon and Soskolne (1973). See docs/angles.md.
+Recording" (1965); measured: Boone and Azen (1979), Soucie et al. (2011); hyperextension: Beighton,
+Solomon and Soskolne (1973). See docs/angles.md.
 
 Hips and neck have one triple of angles for each orientation: of the two that turn a joint alike
 the middle angles are x and 180 degrees - x, and none reaches beyond 90. So a knee that goes a

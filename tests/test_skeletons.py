@@ -173,6 +173,40 @@ def test_limits_leave_room_for_what_people_can_do(dof, low, high):
         assert high <= most
 
 
+@pytest.mark.parametrize(
+    ("dof", "low", "high"),
+    [  # means of men, Boone and Azen (1979), and of girls of 2 to 8, Soucie et al. (2011), degrees
+        ("hip_flexion", -10, 141),
+        ("hip_abduction", -27, 46),
+        ("hip_rotation", -47, 47),
+        ("knee_flexion", -5, 153),
+        ("shoulder_flexion", -62, 167),
+        ("shoulder_rotation", -104, 69),
+        ("elbow_flexion", -1, 143),
+    ],
+)
+def test_limits_contain_measured_means(dof, low, high):
+    for side in LEFT_RIGHT:
+        least, most = np.degrees(HUMAN_LIMITS[f"{side}_{dof}"])
+        assert least <= low
+        assert high <= most
+
+
+@pytest.mark.parametrize("side", LEFT_RIGHT)
+def test_an_arm_raised_sideways_past_the_vertical_has_a_triple_within_limits(x64, side):
+    """184 degrees, the mean of Boone and Azen (1979)."""
+    words, limits = ("flexion", "abduction", "rotation"), limit_skeleton(HUMAN, HUMAN_LIMITS).limits
+    past, other = (
+        pose(**{f"{side}_shoulder_{w}": np.radians(x) for w, x in zip(words, degrees, strict=True)})
+        for degrees in ((0, 184, 0), (180, -4, 180))
+    )
+    frames = [joint_transforms(params, HUMAN)[0] for params in (past, other)]
+    np.testing.assert_allclose(*frames, atol=EXACT)
+    low, high = np.transpose(limits)
+    assert not (past <= high).all()
+    assert ((low - EXACT <= other) & (other <= high + EXACT)).all()
+
+
 def test_every_angle_but_the_pelvis_s_has_limits():
     limits = limit_skeleton(HUMAN, HUMAN_LIMITS).limits
     bounded = [n for n, row in zip(HUMAN.dof_names, limits, strict=True) if np.isfinite(row).all()]
