@@ -41,7 +41,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose import skeletons
-from kinpose.dtypes import at_least_float32
+from kinpose._kinematics.scalars import at_least_float32
 from kinpose.kinematics import forward_kinematics
 from kinpose.skeleton import Skeleton
 

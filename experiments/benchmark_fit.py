@@ -11,8 +11,7 @@ import numpy as np
 
 from experiments.benchmark_suite import Contender, Suite
 from kinpose import forward_kinematics, joint_jacobian, limit_skeleton, scale_skeleton
-from kinpose.alignment import align_params
-from kinpose.fitting import fit_params
+from kinpose.fitting import align_params, fit_params
 from kinpose.skeletons import HUMAN_LIMITS, human_17
 
 HUMAN = scale_skeleton(human_17(), 0.001)

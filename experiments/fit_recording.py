@@ -11,8 +11,8 @@ from experiments.reading import Settings
 from experiments.understand import Recording
 from kinpose import Fit, Skeleton, calibrate_skeleton, fit_params, fit_sequence, scale_skeleton
 from kinpose.calibration import guess_scale
+from kinpose.fitting import units
 from kinpose.gaps import determined_dofs, interpolate
-from kinpose.minimise import units
 from kinpose.tracking import holds_of
 
 _CHUNKS = (128, 512)

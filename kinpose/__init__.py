@@ -2,6 +2,7 @@
 
 import importlib
 
+from kinpose.builder import build_skeleton, limit_skeleton
 from kinpose.calibration import calibrate_skeleton
 from kinpose.fitting import Fit, fit_params
 from kinpose.kinematics import forward_kinematics, joint_jacobian, joint_transforms
@@ -9,8 +10,6 @@ from kinpose.skeleton import (
     Joint,
     Motion,
     Skeleton,
-    build_skeleton,
-    limit_skeleton,
     pose,
     pose_dict,
     rotate_skeleton,

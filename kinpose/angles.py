@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
-from kinpose.arithmetic import dot, minus, plus, scale, times
+from kinpose._kinematics.scalars import dot, minus, plus, scale, times
 from kinpose.skeleton import Motion, Skeleton
 
 _SINGULAR = 100
@@ -111,7 +112,7 @@ def _balls(motions: tuple[tuple[Motion, ...], ...], parents, dof_names) -> tuple
     return tuple(balls)
 
 
-def real_limits(skeleton: Skeleton, dtype) -> tuple[jax.Array, jax.Array]:
+def real_limits(skeleton: Skeleton, dtype: jax.typing.DTypeLike) -> tuple[jax.Array, jax.Array]:
     """Lowest and highest angles, each (D,), at which motion can stop."""
     low, high = jnp.asarray(skeleton.limits, dtype).T
     middle = np.zeros(skeleton.num_dofs, bool)
@@ -157,9 +158,10 @@ def into_limits(params: jax.Array, skeleton: Skeleton) -> jax.Array:
     return found
 
 
-def nearest_turn(angle, near):
+def nearest_turn(angle: ArrayLike, near: ArrayLike) -> jax.Array:
     """The angle plus the full turns that bring it within pi of another."""
-    return angle + 2 * math.pi * jnp.round((near - angle) / (2 * math.pi))
+    turns = (near - angle) * (0.5 / math.pi)
+    return angle + 2 * math.pi * lax.round(turns, lax.RoundingMethod.TO_NEAREST_EVEN)
 
 
 def other_triple(angles: Sequence) -> list:
@@ -168,7 +170,7 @@ def other_triple(angles: Sequence) -> list:
     return [a + math.pi, math.pi - b, c + math.pi]
 
 
-def orientation_of(angles: Sequence, hand=1.0) -> list[list]:
+def orientation_of(angles: Sequence, hand: ArrayLike = 1.0) -> list[list]:
     """Rx(a) Ry(b) Rz(c), rows of numbers; of negated angles for a left hand."""
     (sa, ca), (sb, cb), (sc, cc) = (_sine_and_cosine(x, hand) for x in angles)
     sasb, casb = times(sa, sb), times(ca, sb)
@@ -187,13 +189,13 @@ def orientation_of(angles: Sequence, hand=1.0) -> list[list]:
     ]
 
 
-def axes_of(angles: Sequence, hand=1.0) -> list[list]:
+def axes_of(angles: Sequence, hand: ArrayLike = 1.0) -> list[list]:
     """The axes of the three rotations in the ball's own frame, after them: rows of numbers."""
     (sb, cb), (sc, cc) = (_sine_and_cosine(x, hand) for x in angles[1:])
     return [[times(cb, cc), times(-1.0, times(cb, sc)), sb], [sc, cc, 0.0], [0.0, 0.0, 1.0]]
 
 
-def normals_of(angles: Sequence, hand=1.0) -> list[list]:
+def normals_of(angles: Sequence, hand: ArrayLike = 1.0) -> list[list]:
     """For each angle the unit vector, in the same frame, across which turns leave it as it is."""
     (sb, cb), (sc, cc) = (_sine_and_cosine(x, hand) for x in angles[1:])
     return [
@@ -206,6 +208,26 @@ def normals_of(angles: Sequence, hand=1.0) -> list[list]:
 def _sine_and_cosine(angle, hand) -> tuple:
     """Of the angle times the hand: kernels have those of each angle at hand."""
     return times(hand, lax.sin(angle)), lax.cos(angle)
+
+
+def turns_away(params: jax.Array, anchor: jax.Array, balls: Balls) -> tuple[jax.Array, jax.Array]:
+    """From an anchor (D,) to a pose (D,): turns of the balls, and their squares.
+
+    Turns by t are long sin(t), their squares are 2 - 2 cos(t): those of t while that is small,
+    and the derivative of half the one is the other.
+
+    Returns:
+      (3, b) about their own axes, and (b,).
+    """
+    now, was = (orientation_of(list(handed(x, balls))) for x in (params, anchor))
+    (a, b, c), (d, e, f), (g, h, i) = product(list(zip(*was, strict=True)), now)
+    hand = balls.hand.astype(params.dtype)[None, :]
+    return 0.5 * hand * jnp.stack([h - f, c - g, d - b]), 3.0 - a - e - i
+
+
+def handed(params: jax.Array, balls: Balls) -> jax.Array:
+    """(3, b) angles of the balls, negated where their axes are left-handed."""
+    return params[balls.dofs] * balls.hand.astype(params.dtype)[None, :]
 
 
 def small_turn(spin: Sequence) -> list[list]:
@@ -226,8 +248,14 @@ def product(first: Sequence, second: Sequence) -> list[list]:
     return [[dot(row, column) for column in columns] for row in first]
 
 
-def turned(hand, angles: Sequence, spin: Sequence, low: Sequence, high: Sequence) -> tuple:
-    """The angles of a ball after a turn, within limits.
+def turned(
+    hand: ArrayLike,
+    angles: Sequence,
+    spin: Sequence,
+    low: Sequence | None = None,
+    high: Sequence | None = None,
+) -> tuple:
+    """The angles of a ball after a turn, within limits where there are any.
 
     Args:
       hand: 1 where its axes are right-handed, else -1.
@@ -240,14 +268,22 @@ def turned(hand, angles: Sequence, spin: Sequence, low: Sequence, high: Sequence
       The three angles, nearest to those before, and by how much (rad) all together had to be
       clipped.
     """
-    near, *ends = (scale(hand, values) for values in (angles, low, high))
-    after = product(orientation_of(angles, hand), small_turn(scale(hand, spin)))
-    found, outside = triple_of(after, near, *(list(map(f, *ends)) for f in (lax.min, lax.max)))
+    near, after = scale(hand, angles), orientation_of(angles, hand)
+    after, ends = product(after, small_turn(scale(hand, spin))), ()
+    if low is not None:
+        ends = scale(hand, low), scale(hand, high)
+        ends = tuple(list(map(f, *ends)) for f in (lax.min, lax.max))
+    found, outside = triple_of(after, near, *ends)
     return scale(hand, found), outside
 
 
-def triple_of(rotation: Sequence, near: Sequence, low: Sequence, high: Sequence) -> tuple:
-    """The angles of an orientation within limits.
+def triple_of(
+    rotation: Sequence,
+    near: Sequence,
+    low: Sequence | None = None,
+    high: Sequence | None = None,
+) -> tuple:
+    """The angles of an orientation, within limits where there are any.
 
     Of the two triples it is the one that is less outside the limits or, where both are within,
     nearer to another and, if they have limits, to zero. What is outside is clipped, and the last
@@ -262,7 +298,13 @@ def triple_of(rotation: Sequence, near: Sequence, low: Sequence, high: Sequence)
     Returns:
       The three angles, and by how much (rad) all together were clipped.
     """
-    one, bounds = cardan_angles(rotation, near[0]), list(zip(near, low, high, strict=True))
+    one = cardan_angles(rotation, near[0])
+    if low is None:
+        one, two = (list(map(nearest_turn, x, near)) for x in (one, other_triple(one)))
+        ways = [sum(lax.abs(x - y) for x, y in zip(w, near, strict=True)) for w in (one, two)]
+        found = [lax.select(ways[1] < ways[0], y, x) for x, y in zip(one, two, strict=True)]
+        return found, 0.0
+    bounds = list(zip(near, low, high, strict=True))
     one, two = (
         [_towards(x, *bound) for x, bound in zip(triple, bounds, strict=True)]
         for triple in (one, other_triple(one))
@@ -276,7 +318,7 @@ def triple_of(rotation: Sequence, near: Sequence, low: Sequence, high: Sequence)
     return [a, b, _clip(_towards(last, *bounds[2]), low[2], high[2])], outside
 
 
-def cardan_angles(rotation: Sequence, near) -> list:
+def cardan_angles(rotation: Sequence, near: ArrayLike) -> list:
     """The first triple of angles of an orientation.
 
     Args:
@@ -303,17 +345,10 @@ def _clip(x, low, high):
 
 def _towards(angle, near, low, high):
     """With full turns to another angle or, where that is outside the limits, to their middle."""
-
-    def turn_to(middle):
-        return angle + 2 * math.pi * lax.round(
-            (middle - angle) * (0.5 / math.pi), lax.RoundingMethod.TO_NEAREST_EVEN
-        )
-
-    found = turn_to(near)
+    found = nearest_turn(angle, near)
     inside = (found >= low) & (found <= high)
-    return lax.select(
-        inside, found, turn_to(lax.select(high - low < 4 * math.pi, 0.5 * (low + high), near))
-    )
+    middle = lax.select(high - low < 4 * math.pi, 0.5 * (low + high), near)
+    return lax.select(inside, found, nearest_turn(angle, middle))
 
 
 def _cost(triple, bounds):

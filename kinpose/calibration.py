@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.fitting import checked_points, fit_params, seen_points
+from kinpose.fitting._problem import units
+from kinpose.fitting.fit import checked_points, fit_params, seen_points
 from kinpose.kinematics import forward_kinematics, joint_jacobian
-from kinpose.minimise import units
 from kinpose.skeleton import Skeleton, scale_skeleton
 
 _STEPS = 20
@@ -96,7 +96,7 @@ def _rows(weights, frames):
     return weights if np.ndim(weights) < 2 else np.asarray(weights)[frames]
 
 
-def guess_scale(joints, skeleton: Skeleton) -> float:
+def guess_scale(joints: jax.typing.ArrayLike, skeleton: Skeleton) -> float:
     """Median, over bones and frames, of the points' distance to the skeleton's bone length.
 
     Args:

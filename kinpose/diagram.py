@@ -4,9 +4,11 @@ Shapes: J joints, K keypoints, D dofs. Drawings are made in 3D; a 2D object lies
 """
 
 import math
+import os
 from typing import NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 
 from kinpose.drawing import (
@@ -25,7 +27,13 @@ from kinpose.skeleton import Skeleton
 _LINE_IN, _GAP_IN = 0.175, 0.55  # of the labels, in inches
 
 
-def plot_skeleton(skeleton: Skeleton, params=None, *, path=None, up: str = "y") -> Figure:
+def plot_skeleton(
+    skeleton: Skeleton,
+    params: ArrayLike | None = None,
+    *,
+    path: str | os.PathLike | None = None,
+    up: str = "y",
+) -> Figure:
     """A labelled drawing of keypoints, dofs and axes, for documentation.
 
     3D skeletons are drawn from the front, with the labels of the limbs, and from the side,

@@ -3,7 +3,12 @@
 Shapes: T frames, K keypoints, n space dimension.
 """
 
+import os
+from typing import Any
+
 import numpy as np
+from jax.typing import ArrayLike
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -47,7 +52,15 @@ def keypoint_sides(skeleton: Skeleton) -> tuple[str, ...]:
     return tuple(next((s for s in ("left", "right") if is_on(s, n)), "") for n in names)
 
 
-def draw_pose(ax, joints, skeleton: Skeleton, *, view="front", up: str = "y", **style):
+def draw_pose(
+    ax: Axes,
+    joints: ArrayLike,
+    skeleton: Skeleton,
+    *,
+    view: str = "front",
+    up: str = "y",
+    **style: Any,
+) -> list:
     """Draws the bones of one pose; those with a missing (NaN) end are left out.
 
     Args:
@@ -101,14 +114,14 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike | None) -> None:
     """Writes a picture, whole or not at all; None for none."""
     if path is not None:
         with write_atomically(path) as temporary:
             figure.savefig(temporary, dpi=100)
 
 
-def checked_poses(poses, shape) -> np.ndarray:
+def checked_poses(poses: ArrayLike, shape: tuple[int | None, ...]) -> np.ndarray:
     """float64, NaN for points that are not finite."""
     poses = np.asarray(poses, np.float64)
     fits = len(poses.shape) == len(shape) and all(

@@ -1,7 +1,7 @@
 """Forward kinematics: motion parameters to joint positions (Eq. 2), and their derivatives.
 
 Trees of tens of motions are written out and run as one kernel over a batch
-(`kinpose.unrolled`); larger ones go through a loop (`kinpose.looped`).
+(`kinpose._kinematics.walk`); larger ones go through a loop (`kinpose._kinematics.loop`).
 """
 
 import contextlib
@@ -15,15 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.dtypes import at_least_float32
-from kinpose.looped import path_table
-from kinpose.looped import places as looped_places
+from kinpose._kernels.thresholds import WALK_MOTIONS
+from kinpose._kinematics import loop, walk
+from kinpose._kinematics.scalars import at_least_float32
+from kinpose._kinematics.walk import Structure, known_zeros, structure_of
 from kinpose.skeleton import Skeleton
-from kinpose.tree import known_zeros, make_tree
-from kinpose.unrolled import unrolled_places
-
-_UNROLLED = 100
-"""Most motions of a tree that is written out: a kernel of more takes long to compile."""
 
 _IN_LOOPS = contextvars.ContextVar("in loops", default=False)
 
@@ -46,7 +42,7 @@ def are_in_loops() -> bool:
     return _IN_LOOPS.get()
 
 
-def forward_kinematics(params: jax.Array, skeleton: Skeleton) -> jax.Array:
+def forward_kinematics(params: jax.typing.ArrayLike, skeleton: Skeleton) -> jax.Array:
     """Positions of the keypoints: the function F of Eq. 1, by the product of Eq. 2.
 
     Pure; differentiable to any order in both modes, with respect to `params` and to
@@ -73,10 +69,12 @@ def forward_kinematics(params: jax.Array, skeleton: Skeleton) -> jax.Array:
       >>> forward_kinematics(jnp.zeros(27), human_17()).shape
       (17, 3)
     """
-    return _over_batch(_positions, params, skeleton)
+    return _over_leading(_positions, params, skeleton)
 
 
-def joint_transforms(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
+def joint_transforms(
+    params: jax.typing.ArrayLike, skeleton: Skeleton
+) -> tuple[jax.Array, jax.Array]:
     """Orientation and position of every joint, helper joints included.
 
     Args:
@@ -91,10 +89,10 @@ def joint_transforms(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, 
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _over_batch(_transforms, params, skeleton)
+    return _over_leading(_transforms, params, skeleton)
 
 
-def joint_jacobian(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
+def joint_jacobian(params: jax.typing.ArrayLike, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
     """Keypoint positions and their analytic derivative with respect to the parameters.
 
     The geometric Jacobian: turning about an axis a through a point c moves what hangs
@@ -111,20 +109,19 @@ def joint_jacobian(params: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, ja
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _over_batch(_jacobian, params, skeleton)
+    return _over_leading(_jacobian, params, skeleton)
 
 
-def _over_batch(function: Callable, params, skeleton: Skeleton):
+def _over_leading(function: Callable, params, skeleton: Skeleton):
     """A function of one pose, over the leading dimensions of params and offsets."""
-    walk = _walk_of(skeleton)
-    params, skeleton = _checked(params, skeleton)
+    params, skeleton, form = _checked(params, skeleton)
     if params.ndim == 1 and skeleton.offsets.ndim == 2:
-        return function(walk, params, skeleton)
-    return _mapped(function, walk, params, skeleton)
+        return function(form, params, skeleton)
+    return _mapped(function, form, params, skeleton)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _mapped(function: Callable, walk: "_Walk", params, skeleton: Skeleton):
+def _mapped(function: Callable, form: "_Form", params, skeleton: Skeleton):
     offsets = skeleton.offsets
     batch = jnp.broadcast_shapes(params.shape[:-1], offsets.shape[:-2])
     params = jnp.broadcast_to(params, (*batch, params.shape[-1])).reshape(-1, params.shape[-1])
@@ -134,13 +131,13 @@ def _mapped(function: Callable, walk: "_Walk", params, skeleton: Skeleton):
         offsets = jnp.broadcast_to(offsets, (*batch, *own)).reshape(-1, *own)
 
     def one(params, offsets):
-        return function(walk, params, dataclasses.replace(skeleton, offsets=offsets))
+        return function(form, params, dataclasses.replace(skeleton, offsets=offsets))
 
     found = jax.vmap(one, in_axes=(0, None if shared else 0))(params, offsets)
     return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), found)
 
 
-def _checked(params, skeleton: Skeleton) -> tuple[jax.Array, Skeleton]:
+def _checked(params, skeleton: Skeleton) -> tuple[jax.Array, Skeleton, "_Form"]:
     """The gate; the skeleton's numbers come out in the type to compute in."""
     if not isinstance(skeleton, Skeleton):
         swapped = "; params come first" if isinstance(params, Skeleton) else ""
@@ -162,19 +159,32 @@ def _checked(params, skeleton: Skeleton) -> tuple[jax.Array, Skeleton]:
             f"params {params.shape} and the skeleton's offsets {offsets.shape} have leading "
             "dimensions that do not broadcast."
         ) from None
-    return params, dataclasses.replace(skeleton, offsets=offsets)
+    return params, dataclasses.replace(skeleton, offsets=offsets), _form_of(skeleton)
+
+
+class _Form(NamedTuple):
+    """How a tree is gone through: by a loop, or written out; and its structure."""
+
+    is_loop: bool
+    structure: Structure
+
+
+def _form_of(skeleton: Skeleton) -> _Form:
+    is_loop = _IN_LOOPS.get() or len(skeleton.flat_motions) not in range(1, WALK_MOTIONS + 1)
+    zeros = () if is_loop else known_zeros(skeleton)
+    return _Form(is_loop, structure_of(skeleton, zeros))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _positions(walk, params, skeleton):
-    (positions,) = _places(params, skeleton, "positions", walk)
+def _positions(form: _Form, params, skeleton: Skeleton):
+    (positions,) = _run(walk.positions, loop.positions, form, params, skeleton)
     return positions.reshape(-1, skeleton.ndim).astype(params.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _transforms(walk, params, skeleton):
+def _transforms(form: _Form, params, skeleton: Skeleton):
     n = skeleton.ndim
-    rotations, positions = _places(params, skeleton, "frames", walk)
+    rotations, positions = _run(walk.frames, loop.frames, form, params, skeleton)
     return (
         rotations.reshape(-1, n, n).astype(params.dtype),
         positions.reshape(-1, n).astype(params.dtype),
@@ -182,60 +192,48 @@ def _transforms(walk, params, skeleton):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _jacobian(walk, params, skeleton):
-    tree, n = make_tree(skeleton, "hinges"), skeleton.ndim
-    positions, axes, pivots = _places(params, skeleton, "hinges", walk)
+def _jacobian(form: _Form, params, skeleton: Skeleton):
+    n = skeleton.ndim
+    positions, axes, pivots = _run(walk.hinges, loop.hinges, form, params, skeleton)
     positions, axes, pivots = (
         x.reshape(-1, m) for x, m in ((positions, n), (axes, 3), (pivots, 3))
     )
     arms = jnp.pad(positions, ((0, 0), (0, 3 - n)))[:, None, :] - pivots[None, :, :]
     axes = jnp.broadcast_to(axes[None, :, :], arms.shape)
-    turns = np.array([motion.kind == "r" for joint in tree.motions for motion in joint], bool)
+    turns = np.array([motion.kind == "r" for motion in skeleton.flat_motions], bool)
     moved = jnp.where(turns[None, :, None], jnp.cross(axes, arms), axes)
-    moved = jnp.where(path_table(tree)[:, :, None], moved, 0.0)[:, :, :n].swapaxes(-1, -2)
-    dofs, _ = _drives(skeleton.motions, skeleton.dof_names)
-    if dofs is not None:
-        moved = jnp.matmul(moved, dofs.astype(moved.dtype), precision="highest")
+    paths = loop.path_table(form.structure)
+    moved = jnp.where(paths[:, :, None], moved, 0.0)[:, :, :n].swapaxes(-1, -2)
+    matrix, _ = _values_from_dofs(skeleton.motions, skeleton.dof_names)
+    if matrix is not None:
+        moved = jnp.matmul(moved, matrix.astype(moved.dtype), precision="highest")
     return positions.astype(params.dtype), moved.astype(params.dtype)
 
 
-class _Walk(NamedTuple):
-    """How a tree is walked: what of it is known to be zero, and whether by a loop."""
-
-    zeros: tuple[int, ...]
-    loop: bool
-
-
-def _walk_of(skeleton: Skeleton) -> _Walk:
-    if not isinstance(skeleton, Skeleton):
-        return _Walk((), True)  # which the gate refuses
-    loop = _IN_LOOPS.get() or sum(map(len, skeleton.motions)) not in range(1, _UNROLLED + 1)
-    return _Walk(() if loop else known_zeros(skeleton), loop)
-
-
-def _places(params, skeleton: Skeleton, details: str, walk: _Walk) -> list[jax.Array]:
-    """See `kinpose.looped.places`."""
-    tree = make_tree(skeleton, details, walk.zeros)
+def _run(
+    written_out: Callable, looped: Callable, form: _Form, params, skeleton: Skeleton
+) -> list[jax.Array]:
+    """One of two functions of structure, values and offsets that give the same."""
     params, offsets = params.astype(skeleton.offsets.dtype), skeleton.offsets.ravel()
-    dofs, bias = _drives(skeleton.motions, skeleton.dof_names)
-    amounts = params
-    if dofs is not None:
-        amounts = jnp.matmul(dofs.astype(params.dtype), params, precision="highest")
-        amounts += bias.astype(params.dtype)
-    return (looped_places if walk.loop else unrolled_places)(tree, amounts, offsets)
+    matrix, bias = _values_from_dofs(skeleton.motions, skeleton.dof_names)
+    values = params
+    if matrix is not None:
+        values = jnp.matmul(matrix.astype(params.dtype), params, precision="highest")
+        values += bias.astype(params.dtype)
+    return (looped if form.is_loop else written_out)(form.structure, values, offsets)
 
 
 @functools.lru_cache(maxsize=64)
-def _drives(motions, dof_names) -> tuple[np.ndarray | None, np.ndarray]:
-    """How M motions' amounts follow from the dofs.
+def _values_from_dofs(motions, dof_names) -> tuple[np.ndarray | None, np.ndarray]:
+    """How the M motions' angles and distances follow from the dofs.
 
     Returns:
-      (M, D) their derivative, None if they are the dofs; (M,) the amounts of zero dofs.
+      (M, D) their derivative, None if they are the dofs; (M,) their values at zero.
     """
     flat = [motion for joint in motions for motion in joint]
-    dofs = np.zeros((len(flat), len(dof_names)))
+    matrix, index = np.zeros((len(flat), len(dof_names))), {d: i for i, d in enumerate(dof_names)}
     for m, motion in enumerate(flat):
-        dofs[m, dof_names.index(motion.dof)] = motion.multiplier
+        matrix[m, index[motion.dof]] = motion.multiplier
     bias = np.array([motion.bias for motion in flat])
-    same = dofs.shape[0] == dofs.shape[1] and np.array_equal(dofs, np.eye(len(dofs)))
-    return (None if same and not bias.any() else dofs), bias
+    same = matrix.shape[0] == matrix.shape[1] and np.array_equal(matrix, np.eye(len(matrix)))
+    return (None if same and not bias.any() else matrix), bias

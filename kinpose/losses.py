@@ -7,12 +7,13 @@ Shapes: K keypoints, n space dimension, D dofs.
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from kinpose.dtypes import at_least_float32
+from kinpose._kinematics.scalars import at_least_float32
 from kinpose.skeleton import Skeleton
 
 
-def joint_loss(pred, true, *, weights=None) -> jax.Array:
+def joint_loss(pred: ArrayLike, true: ArrayLike, *, weights: ArrayLike | None = None) -> jax.Array:
     """Squared joint distance, 1/2 |F(Theta) - Y|^2 (Eq. 3).
 
     Args:
@@ -40,7 +41,7 @@ def joint_loss(pred, true, *, weights=None) -> jax.Array:
     return jnp.sum(weights * _half_square(difference, axis=-1), axis=-1)
 
 
-def absolute_joint_loss(pred, true) -> jax.Array:
+def absolute_joint_loss(pred: ArrayLike, true: ArrayLike) -> jax.Array:
     """The sum of absolute differences of coordinates, L1 (Sun et al., ICCV 2017).
 
     Args:
@@ -56,7 +57,7 @@ def absolute_joint_loss(pred, true) -> jax.Array:
     return jnp.sum(jnp.abs(_difference(pred, true, "(..., K, n)", ndim=2)), axis=(-2, -1))
 
 
-def parameter_loss(pred, true) -> jax.Array:
+def parameter_loss(pred: ArrayLike, true: ArrayLike) -> jax.Array:
     """Squared Euclidean distance of parameters, the paper's direct parameter (Sec. 3.2).
 
     Angles are not wrapped, lengths and angles not balanced, as in the paper: two angles that
@@ -75,7 +76,7 @@ def parameter_loss(pred, true) -> jax.Array:
     return _half_square(_difference(pred, true, "(..., D)", ndim=1), axis=-1)
 
 
-def limit_loss(params, skeleton: Skeleton) -> jax.Array:
+def limit_loss(params: ArrayLike, skeleton: Skeleton) -> jax.Array:
     """Half the squared distance to the nearest parameters within the limits.
 
     A quadratic hinge, as in the hand model of Zhou et al. (IJCAI 2016), the paper's [41];

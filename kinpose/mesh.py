@@ -1,11 +1,14 @@
 """Arrays over all devices: one mesh of one axis, for one device, many, or many processes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
-def make_mesh(devices=None) -> Mesh:
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """All devices of all processes, or those given, in one axis named `batch`."""
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh((len(devices),), ("batch",), (AxisType.Auto,), devices=devices)
@@ -21,7 +24,7 @@ def split(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("batch"))
 
 
-def share_batch(batch, mesh: Mesh):
+def share_batch(batch: Any, mesh: Mesh) -> Any:
     """A pytree of this process's rows as global arrays, split over the mesh."""
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(split(mesh), np.asarray(x)), batch

@@ -16,13 +16,15 @@ A prediction that is NaN scores NaN in a distance and a miss in PCK and AUC.
 Shapes: K keypoints, n space dimension, D dofs.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
-from kinpose.dtypes import at_least_float32
+from kinpose._kinematics.scalars import at_least_float32
 from kinpose.procrustes import move_onto, optimal_scale
 from kinpose.skeleton import Skeleton
 
@@ -33,7 +35,14 @@ AUC_THRESHOLDS_MM = tuple(range(0, 151, 5))
 """The 31 thresholds of the AUC of MPI-INF-3DHP (Mehta et al., 2017)."""
 
 
-def mpjpe(pred, true, *, root=None, where=True, axis=-1) -> jax.Array:
+def mpjpe(
+    pred: ArrayLike,
+    true: ArrayLike,
+    *,
+    root: int | None = None,
+    where: ArrayLike = True,
+    axis: int | Sequence[int] | None = -1,
+) -> jax.Array:
     """Mean per-joint position error: the mean distance between joints (Ionescu et al., 2014).
 
     Args:
@@ -63,7 +72,14 @@ def mpjpe(pred, true, *, root=None, where=True, axis=-1) -> jax.Array:
     return _mean(_distances(poses), poses, axis)
 
 
-def n_mpjpe(pred, true, *, root=None, where=True, axis=-1) -> jax.Array:
+def n_mpjpe(
+    pred: ArrayLike,
+    true: ArrayLike,
+    *,
+    root: int | None = None,
+    where: ArrayLike = True,
+    axis: int | Sequence[int] | None = -1,
+) -> jax.Array:
     """MPJPE after each pose is scaled by its least-squares factor (Rhodin et al., CVPR 2018).
 
     The factor <pred, true> / <pred, pred> scales about the origin, so give a `root` unless
@@ -88,7 +104,13 @@ def n_mpjpe(pred, true, *, root=None, where=True, axis=-1) -> jax.Array:
     return _mean(_distances(poses._replace(pred=scale * poses.pred)), poses, axis)
 
 
-def pa_mpjpe(pred, true, *, where=True, axis=-1) -> jax.Array:
+def pa_mpjpe(
+    pred: ArrayLike,
+    true: ArrayLike,
+    *,
+    where: ArrayLike = True,
+    axis: int | Sequence[int] | None = -1,
+) -> jax.Array:
     """MPJPE after `procrustes_align` with scale, pose by pose: the reconstruction error.
 
     Mostly, not always, below the MPJPE: the alignment minimises squared distances.
@@ -110,7 +132,9 @@ def pa_mpjpe(pred, true, *, where=True, axis=-1) -> jax.Array:
     return _mean(_distances(poses._replace(pred=moved)), poses, axis)
 
 
-def procrustes_align(pred, true, *, scale: bool = True, where=True) -> jax.Array:
+def procrustes_align(
+    pred: ArrayLike, true: ArrayLike, *, scale: bool = True, where: ArrayLike = True
+) -> jax.Array:
     """Moves `pred` onto `true` by the similarity of least squared distance (Umeyama, 1991).
 
     The rotation is proper: a mirrored pose is turned, never mirrored back. Where several
@@ -135,7 +159,15 @@ def procrustes_align(pred, true, *, scale: bool = True, where=True) -> jax.Array
     return moved.astype(poses.dtype)
 
 
-def pck(pred, true, threshold=PCK_THRESHOLD_MM, *, root=None, where=True, axis=-1) -> jax.Array:
+def pck(
+    pred: ArrayLike,
+    true: ArrayLike,
+    threshold: ArrayLike = PCK_THRESHOLD_MM,
+    *,
+    root: int | None = None,
+    where: ArrayLike = True,
+    axis: int | Sequence[int] | None = -1,
+) -> jax.Array:
     """Share of correct keypoints: error below the threshold (Mehta et al., 3DV 2017).
 
     Args:
@@ -156,7 +188,15 @@ def pck(pred, true, threshold=PCK_THRESHOLD_MM, *, root=None, where=True, axis=-
     return auc(pred, true, (threshold,), root=root, where=where, axis=axis)
 
 
-def auc(pred, true, thresholds=AUC_THRESHOLDS_MM, *, root=None, where=True, axis=-1) -> jax.Array:
+def auc(
+    pred: ArrayLike,
+    true: ArrayLike,
+    thresholds: ArrayLike = AUC_THRESHOLDS_MM,
+    *,
+    root: int | None = None,
+    where: ArrayLike = True,
+    axis: int | Sequence[int] | None = -1,
+) -> jax.Array:
     """Area under the curve of PCK: its mean over the thresholds (Mehta et al., 3DV 2017).
 
     With the usual thresholds, perfect poses score 30/31: no error is below the first one, 0.
@@ -181,7 +221,7 @@ def auc(pred, true, thresholds=AUC_THRESHOLDS_MM, *, root=None, where=True, axis
     return _mean(jnp.mean(hits, axis=0, dtype=errors.dtype), poses, axis)
 
 
-def bone_lengths(joints, skeleton: Skeleton) -> jax.Array:
+def bone_lengths(joints: ArrayLike, skeleton: Skeleton) -> jax.Array:
     """Lengths of the bones between the keypoints of a pose, no mean.
 
     Args:
@@ -205,7 +245,7 @@ def bone_lengths(joints, skeleton: Skeleton) -> jax.Array:
     return _norm(wide[..., ends, :] - wide[..., starts, :]).astype(joints.dtype)
 
 
-def angle_error(pred, true) -> jax.Array:
+def angle_error(pred: ArrayLike, true: ArrayLike) -> jax.Array:
     """Absolute difference of angles, the short way around the circle, no mean.
 
     Args:

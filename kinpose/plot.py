@@ -10,10 +10,13 @@ x is left, z forward) or "z" (y left, x forward).
 """
 
 import math
+import os
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 
 try:
     from matplotlib.animation import FFMpegWriter
@@ -56,14 +59,14 @@ _BELOW_IN = 0.4  # the panels, for the legend
 
 
 def plot_poses(
-    path,
-    fitted,
+    path: str | os.PathLike,
+    fitted: ArrayLike,
     skeleton: Skeleton,
     *,
-    points=None,
-    frames=None,
+    points: ArrayLike | None = None,
+    frames: Sequence[int] | None = None,
     frame_time_s: float | None = None,
-    views=("front", "side"),
+    views: Sequence[str] = ("front", "side"),
     up: str = "y",
     title: str = "",
 ) -> Figure:
@@ -109,15 +112,15 @@ def plot_poses(
 
 
 def animate_poses(
-    path,
-    fitted,
+    path: str | os.PathLike,
+    fitted: ArrayLike,
     skeleton: Skeleton,
     frame_time_s: float,
     *,
-    points=None,
-    views=("front", "side"),
+    points: ArrayLike | None = None,
+    views: Sequence[str] = ("front", "side"),
     up: str = "y",
-    progress=None,
+    progress: Callable | None = None,
 ) -> None:
     """An animation in real time, of at most 25 frames a second, that follows the person.
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 
-def move_onto(pred, true, where, *, scale: bool) -> jax.Array:
+def move_onto(pred: jax.Array, true: jax.Array, where: jax.Array, *, scale: bool) -> jax.Array:
     """(..., K, n): `pred` turned, shifted and, with scale, scaled to be nearest to `true`."""
     there = where[..., None]
     pred_mean, true_mean = (jnp.mean(x, axis=-2, keepdims=True, where=there) for x in (pred, true))
@@ -20,7 +20,7 @@ def move_onto(pred, true, where, *, scale: bool) -> jax.Array:
     return pred + true_mean
 
 
-def optimal_scale(pred, true, where) -> jax.Array:
+def optimal_scale(pred: jax.Array, true: jax.Array, where: jax.Array) -> jax.Array:
     """(..., 1, 1): s of least |s pred - true|; 0 where `pred` is zero and any s is as good.
 
     `true` must be zero where a joint is missing.

@@ -6,14 +6,22 @@ are learnt in, so all that follows knows one flat vector of parameters.
 Shapes: B batch, D dofs.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from kinpose.skeleton import Skeleton
 
 
-def read_outputs(skeleton: Skeleton, mean_params, units, angles: str = "plain"):
+def read_outputs(
+    skeleton: Skeleton,
+    mean_params: ArrayLike,
+    units: ArrayLike,
+    angles: str = "plain",
+) -> tuple[int, Callable[[jax.Array], jax.Array]]:
     """How outputs become motion parameters.
 
     Args:

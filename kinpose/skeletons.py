@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from kinpose.skeleton import Joint, Motion, Skeleton, build_skeleton
+from kinpose.builder import build_skeleton
+from kinpose.skeleton import Joint, Motion, Skeleton
 
 HUMAN36M_LENGTHS_MM = {
     "pelvis-hip": 134.2,

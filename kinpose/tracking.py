@@ -7,8 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose.angles import balls_of, orientation_of, side_by_side, triple_of
-from kinpose.fitting import (
-    MAX_ITERATIONS,
+from kinpose.fitting._levenberg_marquardt import MAX_ITERATIONS, first_state, minimise
+from kinpose.fitting._problem import (
+    Problem,
+    bounds,
+    cost_of,
+    into_bounds,
+    units,
+    without_idle_limits,
+)
+from kinpose.fitting.fit import (
     Fit,
     checked_points,
     checked_shape,
@@ -18,7 +26,6 @@ from kinpose.fitting import (
     seen_points,
 )
 from kinpose.kinematics import in_loops
-from kinpose.minimise import Problem, cost_of, first_state, minimise, units
 from kinpose.skeleton import Skeleton
 
 _CLEARLY = 4e-4
@@ -81,6 +88,7 @@ def fit_sequence(
     if init is not None:
         init = checked_shape(init, (skeleton.num_dofs,), "init").astype(joints.dtype)
     softness = checked_softness(robust, joints.dtype)
+    skeleton = without_idle_limits(skeleton)
     holds = jnp.asarray([hold, rest], joints.dtype)
     with jax.default_matmul_precision("highest"), in_loops():
         # A program of its own, which other fits of as many poses share.
@@ -141,17 +149,16 @@ def _fit_frames(
     frozen = points, weights, fresh, init, skeleton
     targets, used, fresh, init, still = jax.lax.stop_gradient(frozen)
     used = used / jnp.maximum(jnp.max(used), jnp.finfo(used.dtype).tiny)
-    low, high = jnp.asarray(still.limits, joints.dtype).T
     hold = jnp.sqrt(jnp.sum(jnp.square(holds)))
     back = jnp.square(holds[1] / jnp.maximum(hold, 1e-30))
     back = jnp.where(_root_dofs(still), 0.0, back)
 
     def follow(before, frame):
         points, weights, other = frame
-        anchor = before + back * (jnp.clip(jnp.zeros_like(before), low, high) - before)
+        anchor = before + back * (into_bounds(jnp.zeros_like(before), still) - before)
         problem = Problem(points, weights, softness, anchor, hold)
         start = first_state(problem, before, still)
-        state = minimise(problem, start, still, "least_squares", max_iterations, tolerance)
+        state = minimise(problem, start, still, max_iterations, tolerance)
         free = Problem(points, weights, softness)
         other, own = (_nearest_triples(x, before, still) for x in (other, state.params))
         apart = jnp.minimum(
@@ -183,7 +190,7 @@ def _nearest_triples(params, before, skeleton: Skeleton) -> jax.Array:
     An angle without limits may gain full turns, and three about orthogonal axes have a second
     way.
     """
-    low, high = jnp.asarray(skeleton.limits, params.dtype).T
+    low, high = bounds(skeleton, params.dtype)
     free = jnp.isinf(low) & jnp.isinf(high)
     period = jnp.asarray(_periods(skeleton), params.dtype)
     rounds = jnp.where(jnp.isfinite(period) & free, jnp.round((before - params) / period), 0.0)
@@ -193,8 +200,8 @@ def _nearest_triples(params, before, skeleton: Skeleton) -> jax.Array:
         return params
     hand = balls.hand.astype(params.dtype)
     here, near, *ends = ([hand * row for row in x[balls.dofs]] for x in (params, before, low, high))
-    low, high = (list(map(f, *ends)) for f in (jnp.minimum, jnp.maximum))
-    found, _ = triple_of(orientation_of(here), near, low, high)
+    ends = [list(map(f, *ends)) for f in (jnp.minimum, jnp.maximum)]
+    found, _ = triple_of(orientation_of(here), near, *ends)
     return params.at[balls.dofs].set(jnp.stack([hand * x for x in found]))
 
 

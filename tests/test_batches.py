@@ -1,6 +1,6 @@
 """A batch is a loop: what runs as one kernel gives what poses give one by one.
 
-Single poses are held against Eq. 2 in tests/test_kinematics.py; here, too, `kinpose.looped`.
+Single poses are held against Eq. 2 in tests/test_kinematics.py; here, too, the loop.
 """
 
 import dataclasses
@@ -25,11 +25,10 @@ from test_kinematics import (
 
 from data.motion import MOTION_DIR
 from kinpose import Joint, build_skeleton, forward_kinematics, joint_jacobian, joint_transforms
-from kinpose.fused import fused
+from kinpose._kernels import over_batch
+from kinpose._kinematics import loop, walk
+from kinpose._kinematics.walk import structure_of
 from kinpose.io.bvh import load_bvh
-from kinpose.looped import places
-from kinpose.tree import make_tree
-from kinpose.unrolled import unrolled_places
 from tests.conftest import optimised_jit
 
 BATCH = 60
@@ -63,20 +62,20 @@ def test_values(x64, skeleton, function):
 
 
 @every_object_the_human_slowly
-@pytest.mark.parametrize("details", ["positions", "frames", "hinges"])
-def test_the_loop_gives_what_is_written_out(x64, skeleton, details):
-    tree = make_tree(skeleton, details)
+@pytest.mark.parametrize("quantity", ["positions", "frames", "hinges"])
+def test_the_loop_gives_what_is_written_out(x64, skeleton, quantity):
+    structure = structure_of(skeleton)
     random = np.random.default_rng(0)
-    amounts = random.normal(size=sum(map(len, tree.motions)))
+    values = random.normal(size=len(skeleton.flat_motions))
     offsets = skeleton.offsets.ravel() + 0.1 * random.normal(size=skeleton.offsets.size)
-    directions = random.normal(size=amounts.shape), random.normal(size=offsets.shape)
+    directions = random.normal(size=values.shape), random.normal(size=offsets.shape)
 
     def derivatives(form):
-        function = functools.partial(form, tree)
-        values, moved = jax.jvp(function, (amounts, offsets), directions)
-        return values, moved, jax.vjp(function, amounts, offsets)[1](moved)
+        function = functools.partial(getattr(form, quantity), structure)
+        found, moved = jax.jvp(function, (values, offsets), directions)
+        return found, moved, jax.vjp(function, values, offsets)[1](moved)
 
-    found, expected = (jax.jit(lambda f=f: derivatives(f))() for f in (places, unrolled_places))
+    found, expected = (jax.jit(lambda f=f: derivatives(f))() for f in (loop, walk))
     close_trees(found, expected, FLOAT64)
 
 
@@ -257,12 +256,14 @@ def polar(point, scale):
 
 def test_a_program_may_have_several_rows_in_and_out(x64):
     points, scale = np.random.default_rng(0).normal(size=(BATCH, 2)), np.array([2.0])
-    place, radius, nothing = at_once(lambda p: fused(polar, p, scale), points)
+    place, radius, nothing = at_once(lambda p: over_batch(polar, p, scale), points)
     x, y = 2 * points[:, 0] * np.cos(points[:, 1]), 2 * points[:, 0] * np.sin(points[:, 1])
     close(place, np.stack([x, y], axis=1), FLOAT64)
     close(radius, points[:, :1], FLOAT64)
     assert nothing.shape == (BATCH, 0)
-    slope = jax.grad(lambda p, s: jnp.sum(jax.vmap(lambda p: fused(polar, p, s)[0])(p)), (0, 1))
+    slope = jax.grad(
+        lambda p, s: jnp.sum(jax.vmap(lambda p: over_batch(polar, p, s)[0])(p)), (0, 1)
+    )
     by_points, by_scale = jax.jit(slope)(points, scale)
     radius, angle = points.T
     along = np.cos(angle) + np.sin(angle), radius * (np.cos(angle) - np.sin(angle))

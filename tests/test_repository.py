@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from kinpose._kernels import thresholds
 from tests.conftest import ROOT
 
 DRAWS = {"kinpose.plot", "kinpose.drawing", "kinpose.diagram"}
@@ -27,7 +28,27 @@ def imported(path):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return found
+
+
+MODULES = {module_name(path): imported(path) for path in FILES}
+
+
+def reachable(name, stop):
+    """What a module needs of the library, itself included, but for what begins with `stop`."""
+    found, todo = set(), [name]
+    while todo:
+        name = todo.pop()
+        if name in MODULES and name not in found and not name.startswith(stop):
+            found.add(name)
+            todo += MODULES[name]
+    return found
+
+
+def lines_of(names):
+    paths = (path for path in FILES if module_name(path) in names)
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
@@ -42,14 +63,62 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
         allowed |= {"flax", "optax", "orbax", "absl", "tensorboardX"}
     if name in READS_WEIGHTS:
         allowed |= {"h5py", "safetensors"}
-    assert {name.split(".")[0] for name in imported(path)} <= allowed
+    assert {name.split(".")[0] for name in MODULES[name]} <= allowed
 
 
 def test_imports_only_go_down():
-    modules = {module_name(path): imported(path) for path in FILES}
     graphlib.TopologicalSorter(
-        {name: {other for other in others if other in modules} for name, others in modules.items()}
+        {
+            name: {other for other in others if other in MODULES and other != name}
+            for name, others in MODULES.items()
+        }
     ).prepare()
+
+
+def test_kinematics_is_read_in_a_quarter_of_an_hour():
+    """Beside what a skeleton is, and without the CPU's kernels."""
+    names = reachable("kinpose.kinematics", ("kinpose._kernels", "kinpose.skeleton"))
+    names -= {"kinpose._kinematics", "kinpose._varying"}  # a line; and what shards ask for
+    assert len(names) == 4
+    assert lines_of(names) < 800
+
+
+def test_a_fit_is_read_in_another():
+    """Beside kinematics and angles."""
+    others = "kinpose._k", "kinpose.kinematics", "kinpose.skeleton", "kinpose.angles"
+    names = reachable("kinpose.fitting.fit", (*others, "kinpose._varying"))
+    assert len(names) < 10
+    assert lines_of(names) < 1950
+
+
+def test_thresholds_stand_in_their_table():
+    table = (ROOT / "kinpose" / "_kernels" / "README.md").read_text(encoding="utf-8")
+    for name, value in vars(thresholds).items():
+        if name.isupper():
+            numbers = value.values() if isinstance(value, dict) else [value]
+            assert f"| `{name}` | {', '.join(map(str, numbers))} |" in table
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_public_functions_say_what_they_take_and_give(path):
+    """Every argument and result is annotated, but in modules with an underscore."""
+    if any(part.startswith("_") for part in module_name(path).split(".")):
+        return
+
+    def functions(body):
+        for node in body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield from functions(node.body)
+            elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                yield node
+
+    for function in functions(ast.parse(path.read_text(encoding="utf-8")).body):
+        given = function.args
+        arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+        for argument in arguments:
+            if argument is not None and argument.arg not in ("self", "cls"):
+                assert argument.annotation is not None, f"{function.name}: {argument.arg}"
+        assert function.returns is not None, function.name
 
 
 def test_the_twelve_lines_of_the_readme_run(capsys):

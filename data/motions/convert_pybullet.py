@@ -18,8 +18,9 @@ import numpy as np
 from absl import app, flags
 from scipy.spatial.transform import Rotation, Slerp
 
+from kinpose.builder import build_skeleton
 from kinpose.io.bvh import save_bvh
-from kinpose.skeleton import Joint, Skeleton, build_skeleton, scale_skeleton
+from kinpose.skeleton import Joint, Skeleton, scale_skeleton
 
 _PYBULLET_DIR = flags.DEFINE_string(
     "pybullet_dir", None, "directory of pybullet_data; by default that of the installed package."

@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kinpose.builder import build_skeleton
 from kinpose.io.bvh_writer import LARGEST, check_positive, save_bvh
-from kinpose.skeleton import Joint, Motion, Skeleton, build_skeleton, remove_dofs
+from kinpose.skeleton import Joint, Motion, Skeleton, remove_dofs
 
 __all__ = ["Recording", "hold_positions", "load_bvh", "save_bvh"]
 

@@ -48,7 +48,9 @@ def convolve_and_pool(
     )
 
 
-def by_convolution(images, kernel, bias, *, pool: int) -> jax.Array:
+def by_convolution(
+    images: jax.Array, kernel: jax.Array, bias: jax.Array, *, pool: int
+) -> jax.Array:
     """`convolve_and_pool` in XLA's own operations."""
     convolved = lax.conv_general_dilated(
         images, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -61,7 +63,9 @@ def by_convolution(images, kernel, bias, *, pool: int) -> jax.Array:
     return lax.reduce_window(activations, -jnp.inf, lax.max, windows, windows, overhang)
 
 
-def by_matrix_product(images, kernel, bias, *, pool: int, dark: bool = False) -> jax.Array:
+def by_matrix_product(
+    images: jax.Array, kernel: jax.Array, bias: jax.Array, *, pool: int, dark: bool = False
+) -> jax.Array:
     """`convolve_and_pool` as one matrix product per layer."""
     sizes = [have - need + 1 for have, need in zip(images.shape[1:3], kernel.shape, strict=False)]
     windows = tuple(-(-size // pool) for size in sizes)

@@ -98,7 +98,7 @@ def _on_kernel(form: Callable) -> Callable:
     return derivative
 
 
-def by_convolution(x, kernel, *, stride: int) -> jax.Array:
+def by_convolution(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
     """`convolve` in XLA's own operation."""
     margin = (kernel.shape[0] - 1) // 2
     return lax.conv_general_dilated(
@@ -110,7 +110,7 @@ def by_convolution(x, kernel, *, stride: int) -> jax.Array:
     )
 
 
-def by_patches(x, kernel, *, stride: int) -> jax.Array:
+def by_patches(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
     """`convolve` as one product of the patches that the outputs see with the kernel."""
     size, _, _, channels = kernel.shape
     seen = jnp.concatenate(_shifted(x, size, stride, 0), axis=-1)

@@ -9,7 +9,7 @@ Shapes: B batch, H and W rows and columns, C channels in, D channels out, h and 
 columns of tiles. A grid is a list of rows of arrays, one for each place of a tile.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +78,7 @@ def _tiles(x) -> list:
     ]
 
 
-def assemble(grid, shape) -> jax.Array:
+def assemble(grid: jax.Array, shape: Sequence[int]) -> jax.Array:
     """The image that has a grid of 2x2 places at each of (h, w), cut to the size of a shape."""
     tiles = jnp.stack([jnp.stack(row, axis=3) for row in grid], axis=2)
     batch, h, _, w, _, channels = tiles.shape

@@ -16,37 +16,35 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from kinpose.programs import batch_size, cut, in_parts, joined, merged, padded_blocks
-from kinpose.trigonometry import with_polynomials
-
-_BLOCK = 4096
-"""Examples that are worked on at a time; so many rows of a hundred numbers fit a cache."""
-
-_MANY = 1024
-"""From so many examples on, polynomials for sine and cosine are worth their operations."""
-
-_LONG = 2500
-"""Most operations of one reduction: beyond, it takes minutes to compile; and what goes from one
-to the next passes through memory."""
+from kinpose._kernels.jaxprs import (
+    batch_size,
+    in_parts,
+    joined,
+    merged,
+    padded_blocks,
+    split_list,
+)
+from kinpose._kernels.polynomials import with_polynomials
+from kinpose._kernels.thresholds import POLYNOMIAL_EXAMPLES, WINDOW_EXAMPLES, WINDOW_OPERATIONS
 
 
 def windows_in_blocks(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.Array]:
-    """A program for every example of a large batch: see `kinpose.programs.Kernel`."""
+    """A program for every example of a large batch: see `kinpose._kernels.jaxprs.Kernel`."""
     size = batch_size(rows)
-    if size <= _BLOCK:
+    if size <= WINDOW_EXAMPLES:
         return windows(program, sizes, rows)
 
     def run(blocks):
         return windows(program, sizes, merged(rows, blocks))
 
-    found = lax.map(run, [padded_blocks(row, _BLOCK) for row in rows if row.ndim > 1])
+    found = lax.map(run, [padded_blocks(row, WINDOW_EXAMPLES) for row in rows if row.ndim > 1])
     return [joined(x, size) for x in found]
 
 
 def windows(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.Array]:
-    """A program for every example: see `kinpose.programs.Kernel`."""
+    """A program for every example: see `kinpose._kernels.jaxprs.Kernel`."""
     dtype, size = rows[0].dtype, batch_size(rows)
-    program = with_polynomials(program) if size >= _MANY else program
+    program = with_polynomials(program) if size >= POLYNOMIAL_EXAMPLES else program
     fill = [(0, _filling(size, dtype)), (0, 0)]
     columns = [
         column if row.ndim > 1 else column[0]
@@ -56,12 +54,12 @@ def windows(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.
     example = next(column for column in columns if column.ndim)
     names = [*program.jaxpr.invars, *program.jaxpr.constvars]
     values = dict(zip(names, [*columns, *map(jnp.asarray, program.consts)], strict=True))
-    for part in in_parts(program.jaxpr, _LONG):
+    for part in in_parts(program.jaxpr, WINDOW_OPERATIONS):
         found = _run_part(part, [values[name] for name in part.invars], example)
         values.update(zip(part.outvars, found, strict=True))
     results = [x.val if isinstance(x, Literal) else values[x] for x in program.jaxpr.outvars]
     results = [jnp.broadcast_to(jnp.asarray(x, dtype), example.shape) for x in results]
-    return [_rows(part, size, dtype) for part in cut(results, sizes)]
+    return [_rows(part, size, dtype) for part in split_list(results, sizes)]
 
 
 def _run_part(part: Jaxpr, values: list, example) -> list[jax.Array]:

@@ -6,13 +6,13 @@ and their moments are summed towards the root (composite bodies: Featherstone, "
 Dynamics Algorithms", 2008, ch. 6), each joint's about its own place: about a distant one the
 twist of a straight limb would be the difference of large numbers. The system is solved from the
 tips to the root, which fills in nothing (ch. 8). All of it works on lists of numbers, for
-`kinpose.fused`.
+`kinpose._kernels`.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kinpose.arithmetic import (
+from kinpose._kinematics.scalars import (
     cross,
     dot,
     matrix_times,
@@ -23,7 +23,7 @@ from kinpose.arithmetic import (
     vector_difference,
     vector_sum,
 )
-from kinpose.tree import Tree
+from kinpose._kinematics.walk import Structure
 
 _NOTHING = (0.0, 0.0, 0.0)
 _UPPER = tuple((i, j) for i in range(3) for j in range(i, 3))
@@ -34,8 +34,8 @@ class Drive(NamedTuple):
 
     Attributes:
       dof: its index.
-      multiplier: amount of the motion per unit of the dof.
-      bias: amount where the dof is zero.
+      multiplier: value of the motion per unit of the dof.
+      bias: value where the dof is zero.
     """
 
     dof: int
@@ -64,13 +64,13 @@ class Screw(NamedTuple):
     slide: Any
 
 
-def amounts_of(params: Sequence, drives: Sequence[Drive]) -> list:
+def values_of(params: Sequence, drives: Sequence[Drive]) -> list:
     """Angle or distance of each motion."""
     return [plus(times(d.multiplier, params[d.dof]), d.bias) for d in drives]
 
 
 def screws_of(
-    hinges: Sequence, tree: Tree, drives: Sequence[Drive], places: Sequence
+    hinges: Sequence, tree: Structure, drives: Sequence[Drive], places: Sequence
 ) -> list[Screw]:
     """The screw of each motion, per unit of its dof.
 
@@ -102,13 +102,13 @@ def scaled(screws: Sequence[Screw], factors: Sequence) -> list[Screw]:
     ]
 
 
-def arms_of(tree: Tree, places: Sequence) -> list:
+def arms_of(tree: Structure, places: Sequence) -> list:
     """From each joint's parent to the joint; zeros for the root."""
     parents = zip(tree.parents, places, strict=True)
     return [vector_difference(p, places[i]) if i >= 0 else _NOTHING for i, p in parents]
 
 
-def bodies_of(tree: Tree, arms: Sequence, masses: Sequence, pulls: Sequence) -> list[Body]:
+def bodies_of(tree: Structure, arms: Sequence, masses: Sequence, pulls: Sequence) -> list[Body]:
     """What hangs below each joint, itself included.
 
     Args:
@@ -143,7 +143,7 @@ def _shifted(body: Body, arm) -> Body:
     )
 
 
-def gradient_of(tree: Tree, bodies: Sequence[Body], screws: Sequence[Screw], num: int) -> list:
+def gradient_of(tree: Structure, bodies: Sequence[Body], screws: Sequence[Screw], num: int) -> list:
     """(D) J'f."""
     gradient, remaining = [0.0] * num, iter(screws)
     for joint, body in enumerate(bodies):
@@ -154,7 +154,9 @@ def gradient_of(tree: Tree, bodies: Sequence[Body], screws: Sequence[Screw], num
     return gradient
 
 
-def normal_of(tree: Tree, arms: Sequence, bodies: Sequence[Body], screws: Sequence[Screw]) -> dict:
+def normal_of(
+    tree: Structure, arms: Sequence, bodies: Sequence[Body], screws: Sequence[Screw]
+) -> dict:
     """J'WJ: {(d, e): number} with d <= e, where dofs meet; in the order of `pairs_of`."""
     normal: dict[tuple[int, int], Any] = dict.fromkeys(pairs_of(tree, screws), 0.0)
     own: list[list[Screw]] = []
@@ -187,7 +189,7 @@ def _inertia(body: Body) -> list[list]:
     return [[plus(yy, zz), xy, xz], [xy, plus(xx, zz), yz], [xz, yz, plus(xx, yy)]]
 
 
-def pairs_of(tree: Tree, drives: Sequence) -> list[tuple[int, int]]:
+def pairs_of(tree: Structure, drives: Sequence) -> list[tuple[int, int]]:
     """The pairs d <= e of dofs that drive motions on one path from the root.
 
     Args:
@@ -248,7 +250,9 @@ def solve(lower: dict, inverse: Sequence, right: Sequence) -> list:
     return found
 
 
-def velocities_of(tree: Tree, arms: Sequence, screws: Sequence[Screw], change: Sequence) -> list:
+def velocities_of(
+    tree: Structure, arms: Sequence, screws: Sequence[Screw], change: Sequence
+) -> list:
     """J times a change of the dofs: how each keypoint moves, 3 numbers."""
     spins, speeds, remaining = [], [], iter(screws)
     for joint, parent in enumerate(tree.parents):

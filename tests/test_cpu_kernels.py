@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from kinpose import forward_kinematics
-from kinpose.programs import cut, in_parts
+from kinpose._kernels.cpu_blocks import in_blocks
+from kinpose._kernels.cpu_reduce_window import windows, windows_in_blocks
+from kinpose._kernels.jaxprs import in_parts, split_list
 from kinpose.skeletons import human_17
-from kinpose.small_calls import small_calls
-from kinpose.windows import windows, windows_in_blocks
 from tests.conftest import optimised_jit
 
 OFFSET = np.array(0.25)  # an array that a program captures, not a number
@@ -35,14 +35,14 @@ def expected(angles, lone, shared):
     return [np.stack(row, 1) if row else np.zeros((len(a), 0)) for row in rows]
 
 
-@pytest.mark.parametrize("kernel", [small_calls, windows, windows_in_blocks])
+@pytest.mark.parametrize("kernel", [in_blocks, windows, windows_in_blocks])
 @pytest.mark.parametrize("size", [1, 129, 4099])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_corner_of_a_program(x64, kernel, size, dtype):
     sizes = [4, 3, 0, 1]
 
     def flat(*scalars):
-        return [x for row in program(*cut(scalars, (2, 1, 2))) for x in row]
+        return [x for row in program(*split_list(scalars, (2, 1, 2))) for x in row]
 
     traced = jax.make_jaxpr(flat)(*[jax.ShapeDtypeStruct((), dtype)] * 5)
     random = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def test_every_corner_of_a_program(x64, kernel, size, dtype):
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_kernels_hand_on_whatever_a_program_computes(monkeypatch, most):
     """Truth values, too."""
-    monkeypatch.setattr("kinpose.small_calls._PART", most)
+    monkeypatch.setattr("kinpose._kernels.cpu_blocks.BLOCK_OPERATIONS", most)
 
     def clipped(x, low):
         small, odd = x < low, jnp.sin(3.0 * x) > 0
@@ -65,11 +65,11 @@ def test_kernels_hand_on_whatever_a_program_computes(monkeypatch, most):
 
     traced = jax.make_jaxpr(clipped)(*[jax.ShapeDtypeStruct((), np.float32)] * 2)
     rows = np.random.default_rng(0).normal(size=(130, 2)).astype(np.float32)
-    (found,) = jax.jit(lambda rows: small_calls(traced, [2], [rows]))(rows)
+    (found,) = jax.jit(lambda rows: in_blocks(traced, [2], [rows]))(rows)
     np.testing.assert_allclose(found, np.stack(clipped(*rows.T), 1), atol=1e-6)
 
 
-@pytest.mark.parametrize("kernel", [small_calls, windows])
+@pytest.mark.parametrize("kernel", [in_blocks, windows])
 def test_much_work_for_a_single_result(kernel):
     """So much that XLA means to divide it among threads, which a small call has not."""
 
@@ -84,7 +84,7 @@ def test_much_work_for_a_single_result(kernel):
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
-def test_small_calls_bear_rows_that_are_constant_or_not_read():
+def test_blocks_bear_rows_that_are_constant_or_not_read():
     """XLA aborts where it finds an argument of a call without use."""
 
     def sums(*scalars):
@@ -98,7 +98,7 @@ def test_small_calls_bear_rows_that_are_constant_or_not_read():
         def run(*given, places=tuple(places)):
             filled = dict(zip(places, given, strict=True))
             own = [filled.get(i, jnp.asarray(row)) for i, row in enumerate(rows)]
-            return small_calls(traced, [1], own)
+            return in_blocks(traced, [1], own)
 
         (found,) = optimised_jit(run)(*[rows[i] for i in places])
         np.testing.assert_array_equal(found, 2.0)
@@ -115,7 +115,7 @@ def test_a_long_program_is_several_kernels(x64):
 
     traced = jax.make_jaxpr(powers)(*[jax.ShapeDtypeStruct((), np.float64)] * 2)
     rows = np.random.default_rng(0).normal(size=(200, 2))
-    (found,) = jax.jit(lambda rows: small_calls(traced, [3], [rows]))(rows)
+    (found,) = jax.jit(lambda rows: in_blocks(traced, [3], [rows]))(rows)
     np.testing.assert_allclose(found, np.stack(powers(*rows.T), 1), rtol=1e-9, atol=1e-12)
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kinpose.trigonometry import arc_tangent, sine_and_cosine, with_polynomials
+from kinpose._kernels.polynomials import arc_tangent, sine_and_cosine, with_polynomials
 
 
 @pytest.mark.parametrize("largest", [1e-30, 1.0, 3.2, 100.0, 1e4])

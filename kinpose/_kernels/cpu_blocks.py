@@ -21,21 +21,23 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from kinpose.programs import batch_size, cut, in_parts, joined, mapped, merged, padded_blocks
-from kinpose.trigonometry import TURNED, sine_and_cosine, with_polynomials
+from kinpose._kernels.jaxprs import (
+    batch_size,
+    in_parts,
+    joined,
+    merged,
+    padded_blocks,
+    split_list,
+    vmap_jaxpr,
+)
+from kinpose._kernels.polynomials import TURNED, sine_and_cosine, with_polynomials
+from kinpose._kernels.thresholds import BLOCK, BLOCK_OPERATIONS
 
-_BLOCK = 128
-"""Most examples of a block."""
 
-_PART = 500
-"""Most operations of a kernel. XLA compiles kernels side by side; it computes more twice in large
-ones, and small ones have more to hand on."""
-
-
-def small_calls(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.Array]:
-    """A program for every example: see `kinpose.programs.Kernel`."""
+def in_blocks(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[jax.Array]:
+    """A program for every example: see `kinpose._kernels.jaxprs.Kernel`."""
     size, batched = batch_size(rows), [row.ndim > 1 for row in rows]
-    blocks = [padded_blocks(row, _BLOCK).swapaxes(1, 2) for row in rows if row.ndim > 1]
+    blocks = [padded_blocks(row, BLOCK).swapaxes(1, 2) for row in rows if row.ndim > 1]
     count, _, each = blocks[0].shape
 
     def run(tables):
@@ -75,7 +77,7 @@ def _run_block(program: ClosedJaxpr, sizes, each: int, batched, tables) -> list[
     origins = [(t, i) for t, length in enumerate(lengths) for i in range(length)]
     places = dict(zip(jaxpr.invars, origins, strict=True))
     constants = dict(zip(jaxpr.constvars, program.consts, strict=True))
-    *parts, last = in_parts(_turn_tables(jaxpr, tables, batched, places), _PART)
+    *parts, last = in_parts(_turn_tables(jaxpr, tables, batched, places), BLOCK_OPERATIONS)
 
     def read(name, tables, known):
         if isinstance(name, Literal):
@@ -91,7 +93,7 @@ def _run_block(program: ClosedJaxpr, sizes, each: int, batched, tables) -> list[
 
     def run(part, wanted, tables):
         args = [read(name, tables, constants) for name in part.invars]
-        found = mapped(with_polynomials(ClosedJaxpr(part, ())), (each,), args)
+        found = vmap_jaxpr(with_polynomials(ClosedJaxpr(part, ())), (each,), args)
         known = constants | dict(zip(part.outvars, found, strict=True))
 
         def column(name):
@@ -110,7 +112,7 @@ def _run_block(program: ClosedJaxpr, sizes, each: int, batched, tables) -> list[
         places |= {name: (len(tables), i) for i, name in enumerate(part.outvars)}
         tables += found
         batched.append(True)
-    return call(last, cut(jaxpr.outvars, sizes))
+    return call(last, split_list(jaxpr.outvars, sizes))
 
 
 def _turn_tables(jaxpr: Jaxpr, tables: list, batched: list, places: dict) -> Jaxpr:

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose.angles import balls_of, into_limits, nearest_turn, real_limits
+from kinpose.fitting._levenberg_marquardt import State, first_state
+from kinpose.fitting._problem import Problem, bounds, pressed_at_limit, trust, units
 from kinpose.kinematics import forward_kinematics
-from kinpose.minimise import Problem, State, first_state, pressed_at_limit, units
 from kinpose.skeleton import Skeleton
-from kinpose.steps import trust
 
 _FEW_RESTARTS = 3
 """Of a skeleton that turns freely as a whole: only limits can hold it up."""
@@ -41,7 +41,7 @@ def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_fi
     Poses that then come to rest without a solution are tried again from other starts.
 
     Args:
-      solve: from states and limits (D, 2) to the states where the descent ends.
+      solve: from states and limits (D, 2), or None, to the states where the descent ends.
       problems: of a batch.
       starts: (B, D) where to begin.
       skeleton: the tree.
@@ -50,14 +50,19 @@ def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_fi
     Returns:
       The best states found, with the steps of all tries.
     """
-    count = _num_restarts(skeleton)
-    limits = jnp.asarray(skeleton.limits, starts.dtype)
-    limbs = [d for ball in balls_of(skeleton) for d in (*ball.dofs, *ball.hinges)]
-    free = limits.at[np.array(limbs, int)].set(jnp.array([-jnp.inf, jnp.inf], limits.dtype)[None])
 
     def state_at(starts, limits):
         within = dataclasses.replace(skeleton, limits=limits)
         return jax.vmap(first_state, in_axes=(0, 0, None))(problems, starts, within)
+
+    count = _num_restarts(skeleton)
+    if not count:
+        return solve(state_at(starts, skeleton.limits), skeleton.limits)
+    low, high = bounds(skeleton, starts.dtype)
+    limits = jnp.stack([low, high], axis=1)
+    skeleton = dataclasses.replace(skeleton, limits=limits)
+    limbs = [d for ball in balls_of(skeleton) for d in (*ball.dofs, *ball.hinges)]
+    free = limits.at[np.array(limbs, int)].set(jnp.array([-jnp.inf, jnp.inf], limits.dtype)[None])
 
     @jax.vmap
     def pressed_in(problem, state):
@@ -117,14 +122,12 @@ def pressed_hard(params, slopes, skeleton: Skeleton) -> jax.Array:
 
 
 def _num_restarts(skeleton: Skeleton) -> int:
-    """How often a pose may be tried again. Limits are looked at only where they are known."""
+    """How often a pose may be tried again."""
     if not skeleton.num_dofs:
         return 0
     if not _turns_freely(skeleton):
         return _MANY_RESTARTS
-    limits = skeleton.limits
-    known = isinstance(limits, np.ndarray)
-    return 0 if known and not np.isfinite(limits).any() else _FEW_RESTARTS
+    return 0 if skeleton.limits is None else _FEW_RESTARTS
 
 
 def _start(number, params, pressed, skeleton: Skeleton) -> jax.Array:
@@ -146,7 +149,7 @@ def _start(number, params, pressed, skeleton: Skeleton) -> jax.Array:
     """
     if not _turns_freely(skeleton):
         return _drawn(number, params, skeleton)
-    low, high = jnp.asarray(skeleton.limits, params.dtype).T
+    low, high = bounds(skeleton, params.dtype)
     flipped, held = params, pressed
     for ball in balls_of(skeleton):
         group = np.array([*ball.dofs, *ball.hinges])
@@ -161,7 +164,7 @@ def _start(number, params, pressed, skeleton: Skeleton) -> jax.Array:
 
 def _drawn(number, params, skeleton: Skeleton) -> jax.Array:
     """Zeros, then angles spread evenly over their limits."""
-    low, high = jnp.asarray(skeleton.limits, params.dtype).T
+    low, high = bounds(skeleton, params.dtype)
     bounded = jnp.isfinite(high - low)
     angle = np.array(skeleton.is_angle, bool)
     least, most = jnp.where(bounded, low, -math.pi), jnp.where(bounded, high, math.pi)

@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.angles import balls_of, cardan_angles, product
+from kinpose._kinematics.scalars import rotation_parts
+from kinpose._varying import varying_like
+from kinpose.angles import balls_of, cardan_angles
+from kinpose.fitting._problem import bounds, into_bounds
 from kinpose.kinematics import joint_transforms
-from kinpose.rodrigues import rotation_parts
 from kinpose.skeleton import Motion, Skeleton
 
 _DECAY = 0.03
@@ -29,6 +31,8 @@ _SQUARINGS = 10
 
 _TOO_FAR = 1.5
 """Distances of points in lengths of the bones between them: what no person can do."""
+
+_LEVI_CIVITA = np.cross(np.eye(3)[:, None], np.eye(3)[None])
 
 _SWEEPS, _SWEEPS_WITHIN = 3, 2
 """Rounds over the angles of one joint, first wherever they lead and then within the limits."""
@@ -54,6 +58,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     dtype, flat = joints.dtype, 3 - skeleton.ndim
     tables = _tables(skeleton)
     start, num_loose = _start_params(skeleton, dtype), _num_loose(skeleton)
+    start = varying_like(start, joints, weights, skeleton.offsets)
     rotations, positions = joint_transforms(start, skeleton)
     rotations = jnp.pad(rotations, ((0, 0), (0, flat), (0, flat)))
     rotations += np.diag([0.0, 0.0, flat]).astype(dtype)[None]
@@ -63,7 +68,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     )
     center = joints.T @ (weights / jnp.maximum(jnp.sum(weights), 1e-12))
     ends = positions[np.array(skeleton.keypoints)]
-    limits = jnp.asarray(skeleton.limits, dtype)
+    limits = None if skeleton.limits is None else bounds(skeleton, dtype)
 
     def place_joint(carry, row):
         params, frames, places = carry
@@ -76,7 +81,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
             for motion in slides:
                 axis = frame @ motion.axis.astype(dtype)
                 params = motion.set(params, jnp.dot(axis, own - place), limits)
-                place = place + axis * motion.amount(params)
+                place = place + axis * motion.value(params)
             return params, place
 
         if slides:
@@ -100,6 +105,7 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
 
     frames = jnp.zeros((skeleton.num_joints + 1, 3, 3), dtype).at[-1].set(jnp.eye(3, dtype=dtype))
     places = jnp.zeros((skeleton.num_joints + 1, 3), dtype)
+    frames, places = varying_like((frames, places), start)
     rows = (*jax.tree.map(lambda x: _as(x, dtype), tables), offsets, rotations, positions)
     (params, _, _), _ = jax.lax.scan(place_joint, (start, frames, places), rows)
     return params
@@ -126,8 +132,10 @@ def _in_turn(num_turns: int) -> Callable:
 
         if num_turns < 2:
             return sweep(limits, params)
-        params = jnp.clip(sweeps(_SWEEPS, None, params), *limits.T)
-        return sweeps(_SWEEPS_WITHIN, limits, params)
+        params = sweeps(_SWEEPS, None, params)
+        if limits is None:
+            return params
+        return sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits))
 
     return turn
 
@@ -152,37 +160,26 @@ def _best_rotation(covariance) -> jax.Array:
     Davenport's q-method: its quaternion is the first eigenvector of a matrix, found by
     squaring that.
     """
-    (a, b, c), (d, e, f), (g, h, i) = covariance / jnp.maximum(jnp.max(jnp.abs(covariance)), 1e-30)
-    size = jnp.sqrt(sum(x * x for x in (a, b, c, d, e, f, g, h, i)))
-    z, y, x = d - b, c - g, h - f
-    matrix = [
-        [a + e + i, x, y, z],
-        [x, a - e - i, b + d, c + g],
-        [y, b + d, e - a - i, f + h],
-        [z, c + g, f + h, i - a - e],
-    ]
-    matrix = [
-        [entry + 2.0 * size if j == k else entry for k, entry in enumerate(row)]
-        for j, row in enumerate(matrix)
-    ]
+    covariance = covariance / jnp.maximum(jnp.max(jnp.abs(covariance)), 1e-30)
+    size, trace = jnp.sqrt(jnp.sum(jnp.square(covariance))), jnp.trace(covariance)
+    skew = jnp.sum(_LEVI_CIVITA.astype(size.dtype) * covariance[None], axis=(1, 2))
+    rest = covariance + covariance.T - trace * jnp.eye(3, dtype=size.dtype)
+    matrix = jnp.pad(rest, (1, 0)).at[0].set(jnp.append(trace, -skew)).at[1:, 0].set(-skew)
+    matrix = matrix + 2.0 * size * jnp.eye(4, dtype=size.dtype)
 
     def square(_, matrix):
-        trace = matrix[0][0] + matrix[1][1] + matrix[2][2] + matrix[3][3]
-        shrink = 1.0 / jnp.maximum(trace, 1e-30)
-        return product([[shrink * x for x in row] for row in matrix], matrix)
+        matrix = matrix / jnp.maximum(jnp.trace(matrix), 1e-30)
+        return jnp.sum(matrix[:, :, None] * matrix[None], axis=1)
 
-    matrix = jnp.array(jax.lax.fori_loop(0, _SQUARINGS, square, matrix))
+    matrix = jax.lax.fori_loop(0, _SQUARINGS, square, matrix)
     largest = jnp.argmax(jnp.diagonal(matrix))
     near = matrix[0, 0] > 1e-3 * matrix[largest, largest]
     q = jnp.where(near, matrix[0], matrix[largest])
-    w, x, y, z = q / jnp.maximum(jnp.linalg.norm(q), 1e-30)
-    return jnp.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    q = q / jnp.maximum(jnp.linalg.norm(q), 1e-30)
+    w, v = q[0], q[1:]
+    across = jnp.sum(_LEVI_CIVITA.astype(q.dtype) * v[None, None, :], axis=-1)
+    same = (w * w - jnp.dot(v, v)) * jnp.eye(3, dtype=q.dtype)
+    return same + 2.0 * v[:, None] * v[None, :] - 2.0 * w * across
 
 
 def plausible(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> jax.Array:
@@ -236,23 +233,23 @@ class _Row(NamedTuple):
     bias: np.ndarray  # (J,)
     free: np.ndarray  # (J,) whether the dof drives this motion alone
 
-    def amount(self, params):
+    def value(self, params):
         return self.multiplier * jnp.dot(self.dof, params) + self.bias
 
     def rotation(self, params):
-        angle = self.amount(params)
+        angle = self.value(params)
         return self.fixed + jnp.cos(angle) * self.cosine + jnp.sin(angle) * self.sine
 
-    def set(self, params, amount, limits=None):
-        """Puts the dof where the motion has this amount, as far as limits allow."""
-        value = (amount - self.bias) / jnp.where(self.free, self.multiplier, 1.0)
-        value = value if limits is None else jnp.clip(value, *limits.T)
+    def set(self, params, value, limits=None):
+        """Puts the dof where the motion has this value, as far as limits allow."""
+        value = (value - self.bias) / jnp.where(self.free, self.multiplier, 1.0)
+        value = value if limits is None else jnp.clip(value, *limits)
         return jnp.where(self.free & (self.dof > 0), value, params)
 
 
 def _rows(skeleton: Skeleton, kind: str) -> tuple[_Row, ...]:
     """The first, second, ... motion of each joint that is of one kind."""
-    dofs = [motion.dof for joint in skeleton.motions for motion in joint]
+    dofs = [motion.dof for motion in skeleton.flat_motions]
     per_joint = [[m for m in joint if m.kind == kind] for joint in skeleton.motions]
     nothing = Motion(kind, (0.0, 0.0, 0.0), multiplier=0.0)
     rows = []
@@ -310,8 +307,7 @@ def _start_params(skeleton: Skeleton, dtype) -> jax.Array:
         turns = [motion for motion in motions if motion.kind == "r"]
         if len(turns) == 1:
             start[skeleton.dof_names.index(turns[0].dof)] = _BEND
-    limits = jnp.asarray(skeleton.limits, dtype)
-    return jnp.clip(jnp.asarray(start, dtype), limits[:, 0], limits[:, 1])
+    return into_bounds(jnp.asarray(start, dtype), skeleton)
 
 
 def _as(x: np.ndarray, dtype) -> jax.Array:

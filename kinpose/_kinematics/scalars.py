@@ -1,13 +1,16 @@
-"""Sums and products of numbers of which some are known beforehand: Python's own.
+"""Arithmetic of the walk: sums and products of numbers of which some are known beforehand.
 
-Zeros and ones that are known cost nothing, so formulas need no special cases for axes along
-X, Y or Z, for 2D objects, or for what stands still. What is not known is traced by `jax.lax`,
-which takes a third of the time that operators take.
+Those are Python's own. Zeros and ones that are known cost nothing, so formulas need no special
+cases for axes along X, Y or Z, for 2D objects, or for what stands still. What is not known is
+traced by `jax.lax`, which takes a third of the time that operators take.
 """
 
 import functools
 from collections.abc import Sequence
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 
@@ -73,3 +76,37 @@ def cross(a: Sequence, b: Sequence) -> tuple:
 def dot(a: Sequence, b: Sequence):
     """Scalar product."""
     return functools.reduce(plus, map(times, a, b))
+
+
+def rotation_parts(axis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rodrigues' formula: the rotation by t about an axis is A + cos(t) B + sin(t) C.
+
+    Args:
+      axis: (..., 3) unit vectors.
+
+    Returns:
+      A, B, C, each (..., 3, 3).
+    """
+    x, y, z = np.moveaxis(axis, -1, 0)
+    zero = np.zeros_like(x)
+    along = axis[..., :, None] * axis[..., None, :]
+    turning = np.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]])
+    return along, np.eye(3) - along, np.moveaxis(turning, (0, 1), (-2, -1))
+
+
+def at_least_float32(x: jax.Array, name: str) -> jax.Array:
+    """Widens half precision, which cannot hold sums of squares; float64 stays.
+
+    Args:
+      x: any shape.
+      name: what the caller calls it, for the error.
+
+    Returns:
+      The same numbers.
+
+    Raises:
+      ValueError: if x is not of floating point.
+    """
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"{name} must be floating point, but got {x.dtype}.")
+    return x.astype(np.promote_types(x.dtype, np.float32))

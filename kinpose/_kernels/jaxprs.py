@@ -43,13 +43,13 @@ def merged(rows: list, blocks: Sequence) -> list:
     return [next(blocks) if row.ndim > 1 else row for row in rows]
 
 
-def cut(items: Sequence, sizes: Sequence[int]) -> list[list]:
+def split_list(items: Sequence, sizes: Sequence[int]) -> list[list]:
     """The items in lists of these sizes."""
     items = iter(items)
     return [list(itertools.islice(items, size)) for size in sizes]
 
 
-def mapped(program: ClosedJaxpr, batch: tuple[int, ...], args) -> list[jax.Array]:
+def vmap_jaxpr(program: ClosedJaxpr, batch: tuple[int, ...], args) -> list[jax.Array]:
     """The program for every element of a batch, whose dimensions come first where they are."""
     function = jaxpr_as_fun(program)
     cores = program.in_avals

@@ -1,11 +1,8 @@
 """Model fitting: the motion parameters whose joints come closest to given points.
 
-Minimises Eq. 3, half the squared distance between F(params) and the points. Inside, lengths
-are counted in the skeleton's size, so that lengths and angles compare and no tolerance
-depends on the unit.
+Minimises Eq. 3, half the squared distance between F(params) and the points.
 """
 
-import contextlib
 import dataclasses
 import functools
 from typing import NamedTuple
@@ -14,33 +11,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.alignment import align_params, plausible
-from kinpose.dtypes import at_least_float32
-from kinpose.kinematics import forward_kinematics, in_loops
-from kinpose.minimise import (
-    Problem,
-    State,
-    minimise,
-    observability_of,
-    pressed_at_limit,
-    solution_of,
-    units,
+from kinpose._kernels.thresholds import (
+    FEW_POSES,
+    GROUP_POSES,
+    INVERSE_POSES,
+    LANES,
+    MANY_POSES,
 )
-from kinpose.restarts import pressed_hard, with_restarts
+from kinpose._kinematics.scalars import at_least_float32
+from kinpose.fitting._dense import observability_of
+from kinpose.fitting._levenberg_marquardt import (
+    MAX_ITERATIONS,
+    State,
+    form_for,
+    minimise,
+    solution_of,
+)
+from kinpose.fitting._problem import Problem, pressed_at_limit, trust, units, without_idle_limits
+from kinpose.fitting._restarts import pressed_hard, with_restarts
+from kinpose.fitting._start import align_params, plausible
+from kinpose.kinematics import joint_jacobian
 from kinpose.skeleton import Skeleton
-from kinpose.steps import trust
-
-MAX_ITERATIONS = {"least_squares": 60, "gradient_descent": 3000}
-"""Steps to try, by method."""
-
-_GROUP = 512
-"""Fewest poses that are fitted apart from the others of their batch."""
-
-_PER_DOF = {2: 220, 3: 460}
-"""Operations of a step per dof, about, by the dimension of space."""
-
-_QUICK, _PER_POSE = 2500, 20
-"""A step of more operations, and of more per pose, does not run as a kernel."""
 
 STATUS = ("solved", "at a limit", "out of steps")
 """What `Fit.status` says, by number: no step lowers the cost; none that the limits allow does,
@@ -121,6 +112,11 @@ def fit_params(
       >>> bool(fit_params(points, human_17()).residuals.max() < 0.1)
       True
     """
+    few = _on_one_device(joints, weights, init, skeleton) and np.size(joints) <= (
+        FEW_POSES * skeleton.num_keypoints * skeleton.ndim
+    )
+    if few:  # NumPy needs no compiler
+        joints, weights, init = (x if x is None else np.asarray(x) for x in (joints, weights, init))
     joints, weights = checked_points(joints, weights, skeleton)
     batch = joints.shape[:-2]
     if init is not None:
@@ -128,35 +124,100 @@ def fit_params(
     if method not in MAX_ITERATIONS:
         raise ValueError(f"method must be one of {list(MAX_ITERATIONS)}, but got {method!r}.")
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (joints, weights, init))
-    steps = MAX_ITERATIONS[method] if max_iterations is None else max_iterations
+    options = {
+        "method": method,
+        "max_iterations": MAX_ITERATIONS[method] if max_iterations is None else max_iterations,
+        "tolerance": tolerance,
+    }
+    softness = checked_softness(robust, joints.dtype)
     with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
-        fit = fit_batch(
-            *flat,
-            checked_softness(robust, joints.dtype),
-            skeleton,
-            method=method,
-            max_iterations=steps,
-            tolerance=tolerance,
+        fit = (_fit_few if few else fit_batch)(
+            *flat, softness, without_idle_limits(skeleton), **options
         )
     return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), fit)
 
 
+def _on_one_device(*trees) -> bool:
+    """Whether all numbers are known now, and in one place."""
+    return all(
+        not isinstance(x, jax.Array)
+        or (not isinstance(x, jax.core.Tracer) and len(x.sharding.device_set) == 1)
+        for x in jax.tree.leaves(trees)
+    )
+
+
+def _fit_few(joints, weights, init, softness, skeleton, **options) -> Fit:
+    """`fit_batch` of few poses, however many, by one program: the compiler takes longer than it."""
+    size = len(joints)
+
+    def padded(x):
+        return np.pad(x, [(0, FEW_POSES - size), *[(0, 0)] * (x.ndim - 1)])
+
+    rows = jax.tree.map(padded, (joints, weights, init))
+    fit = _fit_first(*rows, softness, skeleton, np.int32(size), **options)
+    return jax.tree.map(lambda x: jax.device_put(np.asarray(x)[:size]), fit)
+
+
 @functools.partial(jax.jit, static_argnames=("method", "max_iterations"))
-def fit_batch(
-    joints, weights, init, softness, skeleton, *, method, max_iterations, tolerance
-) -> Fit:
-    """Fits (B, K, n) points with (B, K) weights, from `init` (B, D) or from nothing."""
-    with in_loops() if _pays_no_kernel(len(joints), skeleton) else contextlib.nullcontext():
-        return _fit_batch(
-            joints, weights, init, softness, skeleton, method, max_iterations, tolerance
+def _fit_first(joints, weights, init, softness, skeleton, size, **options) -> Fit:
+    """Fits the first poses of many, some at a time."""
+
+    def fit_some(i, fits):
+        rows = jax.tree.map(
+            lambda x: jax.lax.dynamic_slice_in_dim(x, i * LANES, LANES), (joints, weights, init)
+        )
+        some = fit_batch(*rows, softness, skeleton, **options)
+        return jax.tree.map(
+            lambda x, own: jax.lax.dynamic_update_slice_in_dim(x, own, i * LANES, axis=0),
+            fits,
+            some,
         )
 
+    count, per_keypoint = len(joints), jnp.zeros(weights.shape, joints.dtype)
+    per_dof = jnp.zeros((count, skeleton.num_dofs), joints.dtype)
+    per_pose = jnp.zeros(count, jnp.int32)
+    nothing = Fit(per_dof, per_keypoint, per_pose, per_pose > 0, per_dof, per_pose, per_keypoint)
+    return jax.lax.fori_loop(0, -(-size // LANES), fit_some, nothing)
 
-def _pays_no_kernel(batch: int, skeleton: Skeleton) -> bool:
-    """Whether the compiler would take longer than it saves; accelerators are made for kernels."""
-    operations = _PER_DOF[skeleton.ndim] * skeleton.num_dofs
-    worth = max(_QUICK, _PER_POSE * batch)
-    return jax.default_backend() == "cpu" and operations > worth
+
+@functools.partial(jax.jit, static_argnames=("method", "max_iterations"))
+def fit_batch(
+    joints: jax.Array,
+    weights: jax.Array,
+    init: jax.Array | None,
+    softness: jax.Array,
+    skeleton: Skeleton,
+    *,
+    method: str,
+    max_iterations: int,
+    tolerance: float,
+) -> Fit:
+    """Fits (B, K, n) points with (B, K) weights, from `init` (B, D) or from nothing."""
+
+    def fit(rows):
+        return _fit_batch(*rows, softness, skeleton, method, max_iterations, tolerance)
+
+    with form_for(joints.shape[0], skeleton):
+        return _in_blocks(fit, (joints, weights, init))
+
+
+def _in_blocks(function, rows):
+    """A function of rows (B, ...), a block of poses at a time: memory for many is bounded.
+
+    Blocks take poses from all over the batch, so that all devices work on each.
+    """
+    size = rows[0].shape[0]
+    if not isinstance(size, int) or size <= MANY_POSES:
+        return function(rows)
+    count = -(-size // MANY_POSES)
+    each = -(-size // count)
+
+    def divided(x):
+        x = jnp.pad(x, [(0, each * count - size), *[(0, 0)] * (x.ndim - 1)])
+        return x.reshape(each, count, *x.shape[1:]).swapaxes(0, 1)
+
+    found = jax.lax.map(function, jax.tree.map(divided, rows))
+    return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:size], found)
 
 
 def _fit_batch(joints, weights, init, softness, skeleton, method, max_iterations, tolerance) -> Fit:
@@ -169,11 +230,11 @@ def _fit_batch(joints, weights, init, softness, skeleton, method, max_iterations
         starts = jax.vmap(align_params, in_axes=(0, 0, None))(targets, likely, still)
     else:
         starts = init
-    problems = Problem(targets, used, jnp.broadcast_to(softness, (len(targets),)))
+    problems = Problem(targets, used, jnp.broadcast_to(softness, targets.shape[:1]))
 
     def solve(states, limits):
         within = dataclasses.replace(still, limits=limits)
-        one = functools.partial(minimise, skeleton=within, method=method, tolerance=tolerance)
+        one = functools.partial(minimise, skeleton=within, tolerance=tolerance, method=method)
         return _in_groups(one, problems, states, max_iterations)
 
     states = with_restarts(solve, problems, starts, still, init is None)
@@ -186,10 +247,10 @@ def _in_groups(solve, problems, states, max_iterations: int):
     A batch takes as many steps as its slowest pose, and that is one in a hundred: so each
     group takes the poses that have had the fewest steps, or are not done when all others are.
     """
-    size, few = len(states.cost), max(8, max_iterations // 8)
-    if size <= _GROUP:
+    size, few = states.cost.shape[0], max(8, max_iterations // 8)
+    if not isinstance(size, int) or size <= GROUP_POSES:
         return jax.vmap(functools.partial(solve, max_iterations=max_iterations))(problems, states)
-    group = max(size // 8, 2 * _GROUP)
+    group = max(size // 8, 2 * GROUP_POSES)
 
     def todo(states):
         return ~states.converged & (states.iterations < max_iterations)
@@ -205,26 +266,38 @@ def _in_groups(solve, problems, states, max_iterations: int):
     return jax.lax.while_loop(lambda states: jnp.any(todo(states)), advance, states)
 
 
-def report(joints, points, weights, softness, skeleton: Skeleton, states: State) -> Fit:
-    """Completes the solutions of a batch; all but `states` may carry derivatives."""
-    observability = observability_of(*jax.lax.stop_gradient((states.params, weights, skeleton)))
-    return jax.vmap(_report_one, in_axes=(0, 0, 0, None, None, 0, 0))(
-        joints, points, weights, softness, skeleton, states, observability
-    )
-
-
-def _report_one(
-    joints, points, weights, softness, skeleton: Skeleton, state: State, observability
+def report(
+    joints: jax.Array,
+    points: jax.Array,
+    weights: jax.Array,
+    softness: jax.Array,
+    skeleton: Skeleton,
+    states: State,
 ) -> Fit:
+    """Completes the solutions of a batch; all but `states` may carry derivatives."""
+
+    def one(pose):
+        return _report_one(*pose, softness, skeleton)
+
+    def in_blocks(poses):
+        return jax.lax.map(one, poses, batch_size=INVERSE_POSES)
+
+    poses = joints, points, weights, states
+    if not isinstance(joints.shape[0], int) or joints.shape[0] <= INVERSE_POSES:
+        return jax.vmap(one)(poses)
+    return jax.lax.platform_dependent(poses, cpu=in_blocks, default=jax.vmap(one))
+
+
+def _report_one(joints, points, weights, state: State, softness, skeleton: Skeleton) -> Fit:
     params, weights_there, still = jax.lax.stop_gradient((state.params, weights, skeleton))
     size, unit = units(still, params.dtype)
-    positions = forward_kinematics(params, skeleton)
-    _, back = jax.vjp(lambda params: forward_kinematics(params, still), params)
+    positions, jacobian = joint_jacobian(params, skeleton)
+    jacobian = jax.lax.stop_gradient(jacobian)
     miss = jax.lax.stop_gradient(positions - points)
     trusted = trust(jnp.sum(jnp.square(miss), axis=-1), softness)
     heaviest = jnp.maximum(jnp.max(weights_there), jnp.finfo(params.dtype).tiny)
     pull = (weights / heaviest * trusted)[:, None] * (positions - points)
-    gradient = back(pull)[0] * unit / size**2
+    gradient = jnp.einsum("kid,ki->d", jacobian, pull, precision="highest") * unit / size**2
     stopped = pressed_hard(params, jax.lax.stop_gradient(gradient), still)
     status = jnp.where(state.converged, jnp.where(jnp.any(stopped), 1, 0), 2)
     seen = jnp.all(jnp.isfinite(joints), axis=-1)
@@ -234,7 +307,7 @@ def _report_one(
         residuals=jnp.linalg.norm(away, axis=-1),
         iterations=state.iterations,
         converged=status == 0,
-        observability=observability,
+        observability=observability_of(jacobian, weights_there, still),
         status=status.astype(jnp.int32),
         trust=jnp.where(seen, trusted, 0.0),
     )
@@ -255,15 +328,25 @@ def _follow_jvp(primals, tangents):
     return params, -unit * solution_of(params, weights, free, tangents[2], skeleton)
 
 
-def seen_points(joints, weights) -> tuple[jax.Array, jax.Array]:
+def seen_points(joints: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Points and weights, both zero where a coordinate is missing."""
     seen = jnp.all(jnp.isfinite(joints), axis=-1)
     return jnp.where(seen[:, None], joints, 0.0), jnp.where(seen, weights, 0.0)
 
 
-def checked_points(joints, weights, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
-    """The gate: points (..., K, n) in float32 at least, and weights (..., K)."""
-    joints = jnp.asarray(joints)
+def checked_points(
+    joints: jax.typing.ArrayLike, weights: jax.typing.ArrayLike | None, skeleton: Skeleton
+) -> tuple:
+    """The gate: points (..., K, n) in float32 at least, and weights (..., K).
+
+    What comes as NumPy stays there, with JAX's choice of precision.
+    """
+    if not isinstance(skeleton, Skeleton):
+        swapped = "; joints come first" if isinstance(joints, Skeleton) else ""
+        raise ValueError(
+            f"skeleton must be a Skeleton, but got {type(skeleton).__name__}{swapped}."
+        )
+    joints = _array(joints)
     shape = (skeleton.num_keypoints, skeleton.ndim)
     if joints.shape[-2:] != shape:
         raise ValueError(
@@ -271,31 +354,38 @@ def checked_points(joints, weights, skeleton: Skeleton) -> tuple[jax.Array, jax.
             f"skeleton, but got {joints.shape}."
         )
     joints = at_least_float32(joints, "joints")
-    weights = jnp.ones(shape[0]) if weights is None else weights
-    weights = checked_shape(weights, joints.shape[:-1], "weights").astype(joints.dtype)
-    if not isinstance(weights, jax.core.Tracer):
-        wrong = np.asarray(~(weights >= 0) | ~jnp.isfinite(weights))
+    weights = np.ones(shape[0], joints.dtype) if weights is None else _array(weights)
+    if not isinstance(weights, jax.core.Tracer) and getattr(weights, "is_fully_addressable", True):
+        numbers = np.asarray(weights)
+        wrong = ~(numbers >= 0) | ~np.isfinite(numbers)
         if wrong.any():
-            raise ValueError(
-                f"weights must be finite and at least 0, but got {np.asarray(weights)[wrong][0]}."
-            )
-    return joints, weights
+            raise ValueError(f"weights must be finite and at least 0, but got {numbers[wrong][0]}.")
+    return joints, checked_shape(weights, joints.shape[:-1], "weights").astype(joints.dtype)
 
 
-def checked_softness(robust, dtype) -> jax.Array:
+def _array(x):
+    """JAX's arrays as they are, all else in NumPy's."""
+    if isinstance(x, jax.Array):
+        return x
+    x = np.asarray(x)
+    return x.astype(jax.dtypes.canonicalize_dtype(x.dtype))
+
+
+def checked_softness(robust: float | None, dtype: jax.typing.DTypeLike) -> jax.Array:
     """The inverse square of the distance `robust` of `fit_params`, zero for None."""
     if robust is None:
-        return jnp.zeros((), dtype)
+        return np.zeros((), dtype)
     if not isinstance(robust, jax.core.Tracer) and not (
         np.ndim(robust) == 0 and 0 < robust < np.inf
     ):
         raise ValueError(f"robust must be a positive distance, or None, but got {robust!r}.")
-    return 1.0 / jnp.square(jnp.asarray(robust, dtype))
+    return 1.0 / (robust * robust) + np.zeros((), dtype)
 
 
-def checked_shape(value, shape: tuple, name: str) -> jax.Array:
+def checked_shape(value: jax.typing.ArrayLike, shape: tuple, name: str) -> jax.Array:
     """The value, broadcast to the shape, which it has in full or in its last dimension."""
-    value = jnp.asarray(value)
+    value = _array(value)
     if value.shape not in (shape, shape[-1:]):
         raise ValueError(f"{name} must have shape {shape[-1:]} or {shape}, but got {value.shape}.")
-    return jnp.broadcast_to(value, shape)
+    known = isinstance(value, np.ndarray) and all(isinstance(size, int) for size in shape)
+    return (np if known else jnp).broadcast_to(value, shape)

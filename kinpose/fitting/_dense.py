@@ -1,0 +1,246 @@
+"""A fit's step as matrices: for few poses, large skeletons and platforms made for matrices.
+
+A ball (`kinpose.angles`) steps about its own three axes; its angles are read off afterwards.
+
+Shapes: K keypoints, D dofs, b balls.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kinpose.angles import (
+    Balls,
+    axes_of,
+    balls_of,
+    handed,
+    normals_of,
+    side_by_side,
+    turned,
+    turns_away,
+)
+from kinpose.fitting._problem import (
+    OPEN,
+    STIFF,
+    STRIDE,
+    Problem,
+    bounds,
+    cost_of,
+    into_bounds,
+    pressed_at_limit,
+    trust,
+    units,
+)
+from kinpose.kinematics import joint_jacobian, joint_transforms
+from kinpose.skeleton import Skeleton
+
+
+def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
+    """See `kinpose.fitting._levenberg_marquardt`."""
+    _, unit = units(skeleton, params.dtype)
+    turning = _turning_of(params, skeleton)
+    residual, by_angle, by_dof = _linearise(problem, params, skeleton, turning)
+    slopes, stiffness = residual @ by_angle, jnp.zeros_like(params)
+    pull, pull_on_angles = stiffness, stiffness
+    if problem.prior_weight is not None:
+        stiffness = jnp.full_like(params, jnp.square(problem.prior_weight))
+        pull = stiffness * (params - problem.prior_params) / unit
+        pull_on_angles = pull
+        if turning is not None:
+            dofs = turning.balls.dofs
+            turns = turns_away(params, problem.prior_params, turning.balls)[0] * stiffness[0]
+            on_angles = jnp.einsum(
+                "rcb,cb->rb", _stacked(axes_of, turning), turns, precision="highest"
+            )
+            pull, pull_on_angles = pull.at[dofs].set(turns), pull.at[dofs].set(on_angles)
+    pressed = pressed_at_limit(params, slopes + pull_on_angles, skeleton)
+    fixed = pressed
+    if turning is not None:
+        fixed = pressed.at[turning.balls.dofs].set(False)
+    by_dof = jnp.where(fixed[None, :], 0.0, by_dof)
+    stiffness = jnp.where(fixed, 0.0, stiffness)
+    gradient = residual @ by_dof + jnp.where(fixed, 0.0, pull)
+    normal = _gram(by_dof) + jnp.diag(stiffness)
+    if turning is not None and skeleton.limits is not None:
+        normal = _stiffened(normal, pressed, turning)
+    moves = -_eliminate(_damped(normal, damping), gradient[:, None])[:, 0]
+    moves = jnp.clip(moves, -STRIDE, STRIDE)
+    moved = into_bounds(params + moves * unit, skeleton)
+    change = (moved - params) / unit
+    if turning is not None:
+        angles, turns = _after_turns(params, moves, skeleton, turning)
+        moved, change = (
+            x.at[turning.balls.dofs].set(y) for x, y in ((moved, angles), (change, turns))
+        )
+    ways = by_dof @ change
+    promised = jnp.dot(ways, ways) + jnp.dot(stiffness, jnp.square(change))
+    predicted = -jnp.dot(gradient, change) - 0.5 * promised
+    return [moved, jnp.stack([cost_of(problem, moved, skeleton), predicted, promised])]
+
+
+def descent_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
+    """Down the gradient; the inverse of the damping is the rate."""
+    _, unit = units(skeleton, params.dtype)
+    residual, jacobian, _ = _linearise(problem, params, skeleton)
+    gradient = residual @ jacobian
+    pressed = pressed_at_limit(params, gradient, skeleton)
+    move = jnp.clip(-jnp.where(pressed, 0.0, gradient) / (1e3 * damping), -STRIDE, STRIDE)
+    moved = into_bounds(params + move * unit, skeleton)
+    ways = jacobian @ ((moved - params) / unit)
+    promised = jnp.dot(ways, ways)
+    predicted = -jnp.dot(ways, residual) - 0.5 * promised
+    return [moved, jnp.stack([cost_of(problem, moved, skeleton), predicted, promised])]
+
+
+def solution(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
+    """See `kinpose.fitting._levenberg_marquardt.solution_of`."""
+    jacobian = _in_sizes(joint_jacobian(params, skeleton)[1], weights, skeleton)
+    inverse = _inverse(jnp.where(free[None, :], jacobian, 0.0))
+    found = jnp.matmul(inverse, jnp.where(free, right, 0.0), precision="highest")
+    return jnp.where(free, found, 0.0)
+
+
+def observability_of(jacobian, weights, skeleton: Skeleton) -> jax.Array:
+    """(D,) least way that the keypoints go per unit of a dof, other dofs free.
+
+    Matrices do for what is asked for once a pose: a program written out would take longer to
+    compile than to run for a hundred thousand poses.
+
+    Args:
+      jacobian: (K, n, D) of the keypoints.
+      weights: (K,) of their squares.
+      skeleton: the tree.
+    """
+    size, unit = units(skeleton, jacobian.dtype)
+    inverse = jnp.diagonal(_inverse(_in_sizes(jacobian, weights, skeleton)))
+    return jnp.sqrt(jnp.maximum(1.0 / inverse - OPEN, 0.0)) * size / unit
+
+
+def _in_sizes(jacobian, weights, skeleton: Skeleton) -> jax.Array:
+    """(K * n, D) from (K, n, D), weighted, and lengths counted in sizes."""
+    size, unit = units(skeleton, jacobian.dtype)
+    root = jnp.sqrt(weights)[:, None, None] / size
+    return (jacobian * root * unit[None, None, :]).reshape(-1, len(unit))
+
+
+def _linearise(problem: Problem, params, skeleton: Skeleton, turning=None) -> tuple:
+    """Weighted residuals (K * n,) and Jacobians (K * n, D), in sizes.
+
+    The first Jacobian is by the dofs; in the second a ball's dofs are turns about its own axes.
+    """
+    size, _ = units(skeleton, params.dtype)
+    positions, jacobian = joint_jacobian(params, skeleton)
+    miss = positions - problem.joints
+    trusted = problem.weights * trust(jnp.sum(jnp.square(miss), axis=-1), problem.softness)
+    by_angle = by_dof = _in_sizes(jacobian, trusted, skeleton)
+    if turning is not None:
+        by_dof = _by_turns(jacobian, positions, turning, skeleton)
+        by_dof = _in_sizes(by_dof, trusted, skeleton)
+    return (miss * jnp.sqrt(trusted)[:, None] / size).ravel(), by_angle, by_dof
+
+
+def _inverse(jacobian) -> jax.Array:
+    normal = _damped(_gram(jacobian))
+    return _eliminate(normal, jnp.eye(len(normal), dtype=normal.dtype))
+
+
+def _gram(jacobian) -> jax.Array:
+    return jnp.matmul(jacobian.T, jacobian, precision="highest")
+
+
+def _damped(normal, damping=0.0) -> jax.Array:
+    """The matrix + damping its diagonal, and enough more that it is never singular."""
+    damping += 100 * jnp.finfo(normal.dtype).eps
+    return normal + jnp.diag(damping * jnp.diagonal(normal) + OPEN)
+
+
+def _eliminate(matrix, right) -> jax.Array:
+    """Solves a positive definite system by Gauss-Jordan elimination.
+
+    Not LAPACK's Cholesky: in jaxlib 0.10 two batched ones at work at the same time can wait
+    for each other for ever when the machine has few cores.
+    """
+    size = len(matrix)
+
+    def step(k, rows):
+        pivot = rows[k] / rows[k, k]
+        rest = rows - rows[:, k, None] * pivot[None]
+        return jnp.where((jnp.arange(size) == k)[:, None], pivot[None], rest)
+
+    return jax.lax.fori_loop(0, size, step, jnp.concatenate([matrix, right], axis=1))[:, size:]
+
+
+class _Turning(NamedTuple):
+    """Where the balls of a pose are."""
+
+    balls: Balls
+    frames: jax.Array  # (b, 3, 3) their own axes in the world, as columns, after their rotations
+    places: jax.Array  # (b, 3) of the joints
+    angles: jax.Array  # (3, b) rad, negated where the axes are left-handed
+
+
+def _turning_of(params, skeleton: Skeleton) -> _Turning | None:
+    """The balls of a pose (D,); None for a skeleton without any."""
+    balls = side_by_side(balls_of(skeleton))
+    if not len(balls.joints):
+        return None
+    rotations, places = joint_transforms(params, skeleton)
+    own = np.moveaxis(balls.axes, -1, 0).astype(params.dtype)
+    frames = jnp.matmul(rotations[balls.joints], own.swapaxes(1, 2), precision="highest")
+    return _Turning(balls, frames, places[balls.joints], handed(params, balls))
+
+
+def _by_turns(jacobian, positions, turning: _Turning, skeleton: Skeleton) -> jax.Array:
+    """The Jacobian (K, 3, D) in which a ball's dofs are turns about its own axes."""
+    below = _below(turning.balls.joints, skeleton)
+    arms = jnp.where(below[:, :, None], positions[None] - turning.places[:, None], 0.0)
+    axes = turning.frames.swapaxes(1, 2)
+    turns = jnp.cross(axes[:, None], arms[:, :, None, :] + 0 * axes[:, None])
+    return jacobian.at[:, :, turning.balls.dofs].set(turns.transpose(1, 3, 2, 0))
+
+
+def _below(joints, skeleton: Skeleton) -> np.ndarray:
+    """(b, K) whether a keypoint hangs on a joint."""
+    below = np.zeros((skeleton.num_joints, skeleton.num_keypoints), bool)
+    for k, joint in enumerate(skeleton.keypoints):
+        while joint >= 0:
+            below[joint, k] = True
+            joint = skeleton.parents[joint]
+    return below[joints]
+
+
+def _stiffened(matrix, pressed, turning: _Turning) -> jax.Array:
+    """Normal equations (D, D) of balls that turn only such that pressed angles (D,) stay."""
+    dofs = turning.balls.dofs
+    stiff = STIFF * (jnp.sum(jnp.diagonal(matrix)[dofs], axis=0) + OPEN)
+    stiff = stiff[None, :] * pressed[dofs].astype(matrix.dtype)
+    across = _stacked(normals_of, turning)
+    block = jnp.einsum("rb,rcb,rdb->cdb", stiff, across, across, precision="highest")
+    return matrix.at[dofs[:, None, :], dofs[None, :, :]].add(block)
+
+
+def _after_turns(params, moves, skeleton: Skeleton, turning: _Turning) -> tuple:
+    """The balls after turns about their own axes, within limits.
+
+    Returns:
+      Their angles (3, b), and the turns (3, b) that led there: less where limits stopped them.
+    """
+    dofs, balls = turning.balls.dofs, turning.balls
+    here, turns = list(params[dofs]), list(moves[dofs])
+    hand = balls.hand.astype(params.dtype)
+    if skeleton.limits is None:
+        return jnp.stack(turned(hand, here, turns)[0]), moves[dofs]
+    limits = (list(x[dofs]) for x in bounds(skeleton, params.dtype))
+    there, outside = turned(hand, here, turns, *limits)
+    change = jnp.stack(there) - params[dofs]
+    crept = jnp.einsum("rcb,rb->cb", _stacked(axes_of, turning), change, precision="highest")
+    return jnp.stack(there), jnp.where(outside > 0, crept, moves[dofs])
+
+
+def _stacked(vectors_of, turning: _Turning) -> jax.Array:
+    """(3, 3, b) vectors of numbers."""
+    like = turning.angles[0]
+    rows = vectors_of(list(turning.angles))
+    return jnp.stack([jnp.stack([x + jnp.zeros_like(like) for x in row]) for row in rows])

@@ -1,0 +1,108 @@
+"""Eq. 3 for one pose: what a fit minimises.
+
+Lengths are counted in the skeleton's size, so that lengths and angles compare and no
+tolerance depends on the unit.
+
+Within fits a skeleton whose limits are None has none at all, which then costs nothing.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kinpose.angles import balls_of, real_limits, side_by_side, turns_away
+from kinpose.kinematics import forward_kinematics
+from kinpose.skeleton import Skeleton
+
+STRIDE = 1.0
+"""Most that one step turns an angle (rad) or shifts a length (sizes): no leap to another turn."""
+
+OPEN = 1e-6
+"""Squared observability, in sizes per rad, below which a dof counts as left open."""
+
+STIFF = 1e3
+"""How much stiffer a ball is against an angle at its limit than in all directions together."""
+
+
+class Problem(NamedTuple):
+    """One pose to fit."""
+
+    joints: Any  # (K, n), missing ones zero
+    weights: Any  # (K,), missing ones zero
+    softness: Any  # inverse square of the distance at which points lose their weight, or zero
+    prior_params: Any = None  # (D,) where the dofs are held
+    prior_weight: Any = None  # how firmly, in sizes per rad
+
+
+def units(skeleton: Skeleton, dtype) -> tuple[jax.Array, jax.Array]:
+    """Size of the skeleton, and (D,) units of the dofs: that size for lengths, 1 for angles."""
+    size = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(skeleton.offsets), axis=-1))).astype(dtype)
+    size = jnp.where(size > 0, size, 1.0)  # a lone point
+    return size, jnp.where(np.array(skeleton.is_angle, bool), 1.0, size)
+
+
+def without_idle_limits(skeleton: Skeleton) -> Skeleton:
+    """The skeleton, its limits None if they are known to be infinite."""
+    limits = skeleton.limits
+    if limits is None or isinstance(limits, jax.core.Tracer) or np.isfinite(limits).any():
+        return skeleton
+    return dataclasses.replace(skeleton, limits=None)
+
+
+def bounds(skeleton: Skeleton, dtype) -> tuple[jax.Array, jax.Array]:
+    """Lowest and highest values, each (D,)."""
+    if skeleton.limits is None:
+        endless = np.full(skeleton.num_dofs, np.inf, dtype)
+        return jnp.asarray(-endless), jnp.asarray(endless)
+    low, high = jnp.asarray(skeleton.limits, dtype).T
+    return low, high
+
+
+def into_bounds(params, skeleton: Skeleton) -> jax.Array:
+    """The parameters (D,), clipped to the limits."""
+    if skeleton.limits is None:
+        return params
+    return jnp.clip(params, *bounds(skeleton, params.dtype))
+
+
+def cost_of(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
+    """Eq. 3 in squared sizes, and what holds the dofs."""
+    size, unit = units(skeleton, params.dtype)
+    miss = forward_kinematics(params, skeleton) - problem.joints
+    squares = blunt(jnp.sum(jnp.square(miss), axis=-1), problem.softness)
+    cost = jnp.dot(problem.weights, squares) / size**2
+    if problem.prior_weight is not None:
+        square = jnp.square((params - problem.prior_params) / unit)
+        balls = side_by_side(balls_of(skeleton))
+        if len(balls.joints):
+            _, turns = turns_away(params, problem.prior_params, balls)
+            square = square.at[balls.dofs].set(turns[None, :] / 3)
+        cost += jnp.square(problem.prior_weight) * jnp.sum(square)
+    return 0.5 * cost
+
+
+def trust(square, softness):
+    """Geman and McClure's weight of a point: 1 where it is near, and less far away.
+
+    Args:
+      square: of its distance.
+      softness: the inverse square of the distance that is far; zero for none.
+    """
+    near = 1.0 / (1.0 + softness * square)
+    return near * near
+
+
+def blunt(square, softness):
+    """What a squared distance costs: at most the square of the distance that is far."""
+    return square / (1.0 + softness * square)
+
+
+def pressed_at_limit(params, gradient, skeleton: Skeleton) -> jax.Array:
+    """(D,) whether a dof is at a limit that descent would leave."""
+    if skeleton.limits is None:
+        return jnp.zeros_like(params, bool)
+    lowest, highest = real_limits(skeleton, params.dtype)
+    return ((params <= lowest) & (gradient > 0)) | ((params >= highest) & (gradient < 0))

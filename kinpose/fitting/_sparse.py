@@ -1,0 +1,230 @@
+"""A fit's step in the sparsity of the tree, written out over a batch of poses on a CPU.
+
+What it gives are the matrices' results, `kinpose.fitting._dense`.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+import kinpose.fitting._normal_equations as equations
+from kinpose._kernels import over_batch
+from kinpose._kernels.thresholds import SOLUTION_PRODUCTS
+from kinpose._kinematics.scalars import (
+    dot,
+    matrix_times,
+    plus,
+    scale,
+    times,
+    vector_difference,
+)
+from kinpose._kinematics.walk import Structure, structure_of, walk
+from kinpose.angles import Ball, axes_of, balls_of, normals_of, real_limits, turned
+from kinpose.fitting._normal_equations import Drive
+from kinpose.fitting._problem import OPEN, STIFF, STRIDE, Problem, blunt, bounds, trust, units
+from kinpose.skeleton import Skeleton
+
+
+class _Form(NamedTuple):
+    """What is known when tracing."""
+
+    tree: Structure
+    drives: tuple[Drive, ...]
+    is_angle: tuple[bool, ...]
+    balls: tuple[Ball, ...]
+
+
+def is_small(skeleton: Skeleton) -> bool:
+    """Whether the programs compile within seconds."""
+    form = _form_of(skeleton)
+    if not form.drives:
+        return False
+    pairs = equations.pairs_of(form.tree, form.drives)
+    counts = np.bincount([e for _, e in equations.filled(pairs)])
+    return bool(np.sum(counts**2) <= SOLUTION_PRODUCTS)
+
+
+def _form_of(skeleton: Skeleton) -> _Form:
+    index = {name: i for i, name in enumerate(skeleton.dof_names)}
+    drives = tuple(Drive(index[m.dof], m.multiplier, m.bias) for m in skeleton.flat_motions)
+    return _Form(structure_of(skeleton), drives, skeleton.is_angle, balls_of(skeleton))
+
+
+def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list[jax.Array]:
+    """See `kinpose.fitting._levenberg_marquardt`."""
+    dtype = params.dtype
+    size, _ = units(skeleton, dtype)
+    limits = ()
+    if skeleton.limits is not None:
+        limits = *bounds(skeleton, dtype), *real_limits(skeleton, dtype)
+    return over_batch(
+        _step_program(_form_of(skeleton), bool(limits)),
+        params,
+        problem.joints.ravel(),
+        problem.weights,
+        jnp.stack([size, damping, problem.softness]),
+        jnp.asarray(skeleton.offsets, dtype).ravel(),
+        *limits,
+    )
+
+
+def solution(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
+    """See `kinpose.fitting._levenberg_marquardt.solution_of`."""
+    size, _ = units(skeleton, params.dtype)
+    offsets = jnp.asarray(skeleton.offsets, params.dtype).ravel()
+    rows = params, weights, size[None], offsets, free.astype(params.dtype), right
+    return over_batch(_solution_program(_form_of(skeleton)), *rows, linear=1)[0]
+
+
+@functools.lru_cache(maxsize=64)
+def _step_program(form: _Form, limited: bool) -> Callable:
+    def step(params, points, weights, size_damping_softness, offsets, *limits):
+        size, damping, softness = size_damping_softness
+        units, masses = _units(form, size), scale(1.0 / (size * size), weights)
+        joints, hinges, arms = _pose(form, params, offsets)
+        turns = _screws(form, joints, _own_axes(form, joints, hinges), size)
+        misses = _misses(form, joints, points)
+        masses = [
+            times(m, trust(dot(miss, miss), softness))
+            for m, miss in zip(masses, misses, strict=True)
+        ]
+        bodies = equations.bodies_of(form.tree, arms, masses, list(map(scale, masses, misses)))
+        normal = equations.normal_of(form.tree, arms, bodies, turns)
+        free, low, high = [1.0] * len(params), None, None
+        if limited:
+            low, high, lowest, highest = limits
+            angles = _screws(form, joints, hinges, size)
+            slopes = equations.gradient_of(form.tree, bodies, angles, len(params))
+            pressed = _pressed(params, slopes, lowest, highest)
+            for ball in form.balls:
+                _stiffen(normal, ball, params, pressed)
+            balled = {d for ball in form.balls for d in ball.dofs}
+            free = [1.0 if d in balled else 1.0 - p for d, p in enumerate(pressed)]
+        gradient = equations.gradient_of(form.tree, bodies, turns, len(params))
+        gradient = tuple(map(times, gradient, free))
+        found = equations.solve(*_factor(normal, damping, free), scale(-1.0, gradient))
+        moves = [_clip(-STRIDE, move, STRIDE) for move in found]
+        moved = [x + times(unit, move) for x, move, unit in zip(params, moves, units, strict=True)]
+        change = list(moves)
+        if limited:
+            moved = list(map(_clip, low, moved, high))
+            change = [(y - x) / unit for x, y, unit in zip(params, moved, units, strict=True)]
+        for ball in form.balls:
+            _turn(ball, params, moves, low, high, moved, change)
+        ways = equations.velocities_of(form.tree, arms, turns, change)
+        promised = dot(masses, [dot(way, way) for way in ways])
+        predicted = -dot(masses, list(map(dot, ways, misses))) - 0.5 * promised
+        joints, *_ = _pose(form, moved, offsets)
+        squares = [blunt(dot(miss, miss), softness) for miss in _misses(form, joints, points)]
+        return moved, [0.5 / (size * size) * dot(weights, squares), predicted, promised]
+
+    return step
+
+
+def _pressed(params, slopes, lowest, highest) -> list:
+    """One for each dof at a limit that descent would leave, else zero."""
+    return [
+        (((x <= a) & (g > 0)) | ((x >= b) & (g < 0))).astype(x.dtype)
+        for x, g, a, b in zip(params, map(jnp.asarray, slopes), lowest, highest, strict=True)
+    ]
+
+
+def _turn(ball: Ball, params, moves, low, high, moved: list, change: list) -> None:
+    """Puts the angles of a ball after its move, and how it turned, in their places."""
+    here, turn = ([row[d] for d in ball.dofs] for row in (params, moves))
+    if low is None:
+        for d, angle in zip(ball.dofs, turned(ball.hand, here, turn)[0], strict=True):
+            moved[d] = angle
+        return
+    there, outside = turned(
+        ball.hand, here, turn, *([row[d] for d in ball.dofs] for row in (low, high))
+    )
+    steps = [y - x for x, y in zip(here, there, strict=True)]
+    crept = matrix_times(zip(*axes_of(here, ball.hand), strict=True), steps)
+    for d, angle, way, held in zip(ball.dofs, there, turn, crept, strict=True):
+        moved[d], change[d] = angle, lax.select(outside > 0, held, way)
+
+
+@functools.lru_cache(maxsize=64)
+def _solution_program(form: _Form) -> Callable:
+
+    def solution(params, weights, size, offsets, free, right):
+        (size,) = size
+        joints, hinges, arms = _pose(form, params, offsets)
+        screws = _screws(form, joints, hinges, size)
+        masses = scale(1.0 / (size * size), weights)
+        bodies = equations.bodies_of(form.tree, arms, masses, [(0.0, 0.0, 0.0)] * len(masses))
+        normal = equations.normal_of(form.tree, arms, bodies, screws)
+        return [equations.solve(*_factor(normal, 0.0, free), right)]
+
+    return solution
+
+
+def _pose(form: _Form, params, offsets):
+    """Joints and hinges in the world, and the way from each joint's parent to the joint."""
+    joints, hinges = walk(form.tree, equations.values_of(params, form.drives), offsets)
+    return joints, hinges, equations.arms_of(form.tree, [joint.place for joint in joints])
+
+
+def _screws(form: _Form, joints, hinges, size):
+    places = [joint.place for joint in joints]
+    screws = equations.screws_of(hinges, form.tree, form.drives, places)
+    return equations.scaled(screws, _units(form, size))
+
+
+def _own_axes(form: _Form, joints, hinges) -> list:
+    """The hinges; those of balls turn about the ball's own axes, as they are after its angles.
+
+    Their last is the axis of the limb: so the twist of a straight limb, hardly seen, is damped
+    by itself.
+    """
+    hinges, first = list(hinges), np.cumsum([0, *map(len, form.tree.motions)])
+    for ball in form.balls:
+        frame, last = joints[ball.joint], first[ball.joint + 1]
+        for m, axis in zip(range(last - 3, last), ball.axes, strict=True):
+            axis = matrix_times(frame.rotation, axis)
+            hinges[m] = hinges[m]._replace(axis=axis, pivot=frame.place)
+    return hinges
+
+
+def _stiffen(normal: dict, ball: Ball, params, pressed) -> None:
+    """Lets a ball turn only such that the angles that are pressed against limits stay."""
+    own = [params[d] for d in ball.dofs]
+    trace = sum(normal[d, d] for d in ball.dofs) + OPEN
+    for d, across in zip(ball.dofs, normals_of(own, ball.hand), strict=True):
+        stiff = STIFF * trace * pressed[d]
+        for i, j in itertools.combinations_with_replacement(range(3), 2):
+            pair = min(ball.dofs[i], ball.dofs[j]), max(ball.dofs[i], ball.dofs[j])
+            normal[pair] = plus(normal[pair], times(stiff, times(across[i], across[j])))
+
+
+def _misses(form: _Form, joints, points) -> list[tuple]:
+    """From each point to its keypoint."""
+    n = form.tree.ndim
+    targets = [[*points[k : k + n], 0.0][:3] for k in range(0, len(points), n)]
+    return [
+        vector_difference(joints[j].place, target)
+        for j, target in zip(form.tree.keypoints, targets, strict=True)
+    ]
+
+
+def _units(form: _Form, size) -> list:
+    return [1.0 if angle else size for angle in form.is_angle]
+
+
+def _factor(normal: dict, damping, free) -> tuple:
+    """Of the matrix that `kinpose.fitting._dense` damps."""
+    some = next(x for x in normal.values() if not isinstance(x, float))
+    factor = 1.0 + (damping + 100 * float(jnp.finfo(some.dtype).eps))
+    diagonal = {(d, d): times(factor, normal[d, d]) + OPEN for d in range(len(free))}
+    return equations.factorise(normal | diagonal, free)
+
+
+def _clip(low, x, high):
+    return jnp.minimum(jnp.maximum(x, low), high)
