@@ -108,18 +108,19 @@ def main(argv):
     )
     check_batch_size(len(sets[0]))
     check_pretrained()
-    workdir = claim_workdir(_WORKDIR.value, {flag.name: flag.value for flag in _RECIPE})
     skeleton = camera_skeleton(mean_skeleton(_DATASET.value))
-    people, params = learn_people(workdir / "targets.npz", sets, skeleton)
-    truth = make_truth(sets[1])
-    runs = {"true_joints_fit": functools.partial(fit_truth, skeleton=skeleton, test=sets[1])}
-    for seed, name in itertools.product(map(int, SEEDS.value), _METHODS.value):
-        runs[f"{name}_{seed}"] = functools.partial(
-            run, name=name, seed=seed, people=people, sets=sets, params=params
-        )
-    run_all(workdir, runs)
-    if jax.process_index() == 0:
-        print(report(workdir, sets[1], truth, skeleton))
+    recipe = {flag.name: flag.value for flag in _RECIPE}
+    with claim_workdir(_WORKDIR.value, recipe) as workdir:
+        people, params = learn_people(workdir / "targets.npz", sets, skeleton)
+        truth = make_truth(sets[1])
+        runs = {"true_joints_fit": functools.partial(fit_truth, skeleton=skeleton, test=sets[1])}
+        for seed, name in itertools.product(map(int, SEEDS.value), _METHODS.value):
+            runs[f"{name}_{seed}"] = functools.partial(
+                run, name=name, seed=seed, people=people, sets=sets, params=params
+            )
+        run_all(workdir, runs)
+        if jax.process_index() == 0:
+            print(report(workdir, sets[1], truth, skeleton))
 
 
 def start_processes(how: str | None):

@@ -103,8 +103,7 @@ def load_network(run: pathlib.Path):
     example = np.zeros((1, people.size, people.size, 3), np.uint8)
     init = jax.jit(model.init, out_shardings=replicated(make_mesh(jax.local_devices()[:1])))
     like = {"variables": init.eval_shape(jax.random.key(0), example)}
-    with Checkpoints(run / "checkpoints") as checkpoints:
-        saved = checkpoints.restore(like, part=True)
+    saved = Checkpoints(run / "checkpoints").restore(like, part=True)
     if saved is None:
         raise ValueError(f"{run / 'checkpoints'} has no checkpoint that is whole.")
     variables = saved[1]["variables"]

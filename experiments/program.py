@@ -3,10 +3,12 @@
 import logging
 import os
 import pathlib
+import sys
 
-import absl.logging
 import jax
 from absl import app, flags
+
+from kinpose.stopping import Interrupted, signals_raised
 
 _CACHE = flags.DEFINE_string(
     "compilation_cache",
@@ -17,7 +19,7 @@ _CACHE = flags.DEFINE_string(
 
 
 def run_program(main):
-    """Entry point: a user's mistake ends in one line, not in a traceback.
+    """Entry point: a user's mistake, a signal or a full disk ends in one line, not in a traceback.
 
     What is compiled is kept for the next run.
 
@@ -28,14 +30,17 @@ def run_program(main):
       SystemExit: always.
     """
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # which devices are absent
-    _quiet_orbax()
 
     def run(argv):
         _keep_compiled()
         return main(argv)
 
     try:
-        app.run(run)
+        with signals_raised():
+            app.run(run)
+    except Interrupted as end:
+        print(end, file=sys.stderr)
+        raise SystemExit(128 + end.signum) from None
     except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
 
@@ -49,15 +54,3 @@ def _keep_compiled():
     if folder is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder) or None)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-
-def _quiet_orbax():
-    """Keeps Orbax's twenty lines per checkpoint out of the log; its warnings stay."""
-    handler = absl.logging.get_absl_handler()
-    handle = handler.handle
-
-    def handle_others(record):
-        if record.levelno > logging.INFO or f"{os.sep}orbax{os.sep}" not in record.pathname:
-            handle(record)
-
-    handler.handle = handle_others

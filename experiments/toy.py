@@ -66,7 +66,6 @@ def main(argv):
     check_batch_size(_NUM_TRAIN.value)
     for num_params in map(int, _OBJECTS.value):
         _load(num_params)  # refuses what cannot be drawn, before anything is written
-    workdir = claim_workdir(_WORKDIR.value, {flag.name: flag.value for flag in _RECIPE})
     wanted = itertools.product(map(int, _OBJECTS.value), map(int, SEEDS.value), _METHODS.value)
     runs = {
         f"{num_params}_{name}_{seed}": functools.partial(
@@ -74,8 +73,10 @@ def main(argv):
         )
         for num_params, seed, name in wanted
     }
-    run_all(workdir, runs)
-    print(report(workdir))
+    recipe = {flag.name: flag.value for flag in _RECIPE}
+    with claim_workdir(_WORKDIR.value, recipe) as workdir:
+        run_all(workdir, runs)
+        print(report(workdir))
 
 
 def run(directory: pathlib.Path, name: str, num_params: int, seed: int):

@@ -25,13 +25,14 @@ from kinpose.stopping import Stopped
 from kinpose.train import (
     Source,
     batch_indices,
+    epoch_means,
     evaluate,
     init_state,
     make_eval_step,
     make_train_step,
     train,
 )
-from kinpose.workdir import MetricsWriter
+from kinpose.workdir import MetricsWriter, read_metrics
 
 SEEDS = flags.DEFINE_list("seeds", ["0"], "Of initial weights, order of samples and dropout.")
 EPOCHS = flags.DEFINE_integer("epochs", 50, "Passes over the training images.", 1)
@@ -178,35 +179,46 @@ def train_network(
     def test(state, source: Source) -> tuple[Prediction, np.ndarray]:
         return evaluate(eval_step, state.variables, source, mesh, _PER_DEVICE * mesh.size)
 
-    with Checkpoints(directory / "checkpoints") as checkpoints:
-        saved = checkpoints.restore(state)
-        if saved is None and init is not None:
-            state = state._replace(variables=init(state.variables))
-        first, state = saved or (0, state)
-        start = time.monotonic()
-        plan = {
-            "num_steps": num_steps,
-            "checkpoints": checkpoints,
-            "save_every": min(2 * epoch, _SAVE_EVERY),
-        }
-        steps = show_progress(
-            train(state, step_fn, load_batch, key, mesh, **plan),
-            directory.name,
-            unit="images",
-            count=lambda step: size,
-            total=(num_steps - first) * size,
-        )
-        losses = []
-        with MetricsWriter(directory, first_step=first) as writer:
-            for step, state, metrics in steps:
-                losses.append(metrics.get("loss", np.nan))
-                if ends_epoch(step) or step == num_steps:
-                    rate = (step - first) * size / (time.monotonic() - start)
-                    found, test_loss = test(state, test_set)
-                    mean = {"loss": np.nanmean(losses), "test_loss": np.mean(test_loss)}
-                    row = metrics | mean | dict(score(found)) | {"images_per_s": rate}
-                    writer.write(step, {"epoch": step * size / num_train} | row)
-                    losses = []
+    checkpoints = Checkpoints(directory / "checkpoints")
+    saved = checkpoints.restore(state)
+    if saved is None and init is not None:
+        state = state._replace(variables=init(state.variables))
+    first, state = saved or (0, state)
+    start = time.monotonic()
+    steps = show_progress(
+        train(
+            state,
+            step_fn,
+            load_batch,
+            key,
+            mesh,
+            num_steps=num_steps,
+            checkpoints=checkpoints,
+            save_every=min(2 * epoch, _SAVE_EVERY),
+            ends_epoch=ends_epoch,
+        ),
+        directory.name,
+        unit="images",
+        count=lambda step: size,
+        total=(num_steps - first) * size,
+    )
+    has_row = first in {row["step"] for row in read_metrics(directory)}
+    with MetricsWriter(directory, first_step=first) as writer:
+
+        def write_row(step: int, state):
+            rate = (step - first) * size / (time.monotonic() - start)
+            found, test_loss = test(state, test_set)
+            row = epoch_means(state) | {"test_loss": np.mean(test_loss)} | dict(score(found))
+            writer.write(step, {"epoch": step * size / num_train} | row | {"images_per_s": rate})
+
+        def has_end(step: int) -> bool:
+            return ends_epoch(step) or step == num_steps
+
+        if first and has_end(first) and not has_row:  # ended between saving and writing
+            write_row(first, state)
+        for step, state, _ in steps:
+            if has_end(step):
+                write_row(step, state)
     return functools.partial(test, state)
 
 
