@@ -1,5 +1,6 @@
 """How every binary here begins and ends."""
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -8,7 +9,7 @@ import sys
 import jax
 from absl import app, flags
 
-from kinpose.stopping import Interrupted, signals_raised
+from kinpose.stopping import Interrupted, Stopped, signals_raised
 
 _CACHE = flags.DEFINE_string(
     "compilation_cache",
@@ -27,7 +28,8 @@ def run_program(main):
       main: takes the command line, as absl passes it.
 
     Raises:
-      SystemExit: always.
+      SystemExit: when the work is done. After a failure the process ends at once, as threads of
+        libraries may wait for ever or crash.
     """
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # which devices are absent
 
@@ -38,11 +40,17 @@ def run_program(main):
     try:
         with signals_raised():
             app.run(run)
-    except Interrupted as end:
-        print(end, file=sys.stderr)
-        raise SystemExit(128 + end.signum) from None
+    except (Interrupted, Stopped) as end:
+        _end(str(end), 128 + end.signum)
     except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
-        raise SystemExit(f"error: {error}") from None
+        _end(f"error: {error}", 1)
+
+
+def _end(sentence: str, status: int):
+    with contextlib.suppress(OSError):  # of a pipe that nobody reads
+        sys.stdout.flush()
+        print(sentence, file=sys.stderr, flush=True)
+    os._exit(status)
 
 
 def _keep_compiled():

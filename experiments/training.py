@@ -6,7 +6,6 @@ again, and what is not goes on from its last checkpoint.
 
 import functools
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -21,7 +20,6 @@ from kinpose.checkpoint import Checkpoints
 from kinpose.mesh import make_mesh
 from kinpose.methods import Method, Prediction
 from kinpose.optimisers import caffe_sgd
-from kinpose.stopping import Stopped
 from kinpose.train import (
     Source,
     batch_indices,
@@ -118,7 +116,7 @@ def run_all(workdir: pathlib.Path, runs: Mapping[str, Callable[[pathlib.Path], N
         `experiments.results.write_run`.
 
     Raises:
-      SystemExit: after a signal, when the state is saved.
+      Stopped: after a signal, when the state is saved.
     """
     for i, (name, run) in enumerate(runs.items()):
         directory = workdir / name
@@ -126,11 +124,7 @@ def run_all(workdir: pathlib.Path, runs: Mapping[str, Callable[[pathlib.Path], N
             logging.info("%s is finished already", directory)
             continue
         logging.info("run %d of %d: %s", i + 1, len(runs), name)
-        try:
-            run(directory)
-        except Stopped as stop:
-            print(f"{stop}; the same command goes on from there", file=sys.stderr)
-            sys.exit(128 + stop.signum)
+        run(directory)
 
 
 def train_network(

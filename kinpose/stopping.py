@@ -17,7 +17,8 @@ class Stopped(Exception):  # noqa: N818 - no error
 
     def __init__(self, step: int, signals: Sequence[int] = ()):
         self.step, self.signum = step, [*signals, signal.SIGTERM][0]
-        super().__init__(f"stopped by {signal.Signals(self.signum).name} after step {step}")
+        name = signal.Signals(self.signum).name
+        super().__init__(f"stopped by {name} after step {step}; the same run goes on from there")
 
 
 class Interrupted(KeyboardInterrupt):

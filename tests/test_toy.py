@@ -139,7 +139,7 @@ def test_a_terminated_run_goes_on_to_the_same_result(finished, tmp_path):
         said = process.stderr.read()
     if process.returncode:  # else it was done before the signal came
         assert process.returncode == 128 + signal.SIGTERM
-        assert "the same command goes on" in said
+        assert "the same run goes on" in said
     assert run(tmp_path / "w", *flags).returncode == 0
     first, second = (
         np.load(workdir / "3_direct_joint_0" / "predictions.npz")["joints"]
