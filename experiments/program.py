@@ -9,6 +9,7 @@ import sys
 import jax
 from absl import app, flags
 
+from experiments.hosts import end_process, leave_processes
 from kinpose.stopping import Interrupted, Stopped, signals_raised
 
 _CACHE = flags.DEFINE_string(
@@ -40,17 +41,23 @@ def run_program(main):
     try:
         with signals_raised():
             app.run(run)
-    except (Interrupted, Stopped) as end:
+    except Stopped as end:
+        leave_processes()
+        _end(str(end), 128 + end.signum)
+    except Interrupted as end:
         _end(str(end), 128 + end.signum)
     except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
         _end(f"error: {error}", 1)
+    except jax.errors.JaxRuntimeError as error:
+        if not jax.distributed.is_initialized():
+            raise
+        _end(f"error: with another process: {str(error).splitlines()[0][:200]}", 1)
 
 
 def _end(sentence: str, status: int):
     with contextlib.suppress(OSError):  # of a pipe that nobody reads
         sys.stdout.flush()
-        print(sentence, file=sys.stderr, flush=True)
-    os._exit(status)
+    end_process(sentence, status)
 
 
 def _keep_compiled():
