@@ -18,8 +18,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data.human36m.files import WORLD
+from data.human36m.files import BOXES, VIDEOS, WORLD
 from data.human36m.names import clip_of
+
+_MOST_TIMES, _MOST_MORE = {VIDEOS: 2, BOXES: 1000}, 2**26
+"""How many times its size an archive of a kind may grow to (others: 20), and how many bytes more:
+videos do not shrink, masks within the boxes are almost nothing."""
 
 
 def unpack_archive(
@@ -34,11 +38,13 @@ def unpack_archive(
       directory: where <subject>/<kind>/ is made.
 
     Raises:
-      ValueError: naming the archive, when it is damaged or has no such files.
+      ValueError: naming the archive, when it is damaged, has no such files, or grows to more
+        than its kind does.
     """
     target, num_files = pathlib.Path(directory, subject, kind), 0
     if target.exists():
         return
+    left = _MOST_TIMES.get(kind, 20) * os.stat(path).st_size + _MOST_MORE
     opened = open if str(path).lower().endswith(".tar") else gzip.open
     try:
         with (
@@ -49,6 +55,9 @@ def unpack_archive(
             for member in archive:
                 name = pathlib.PurePosixPath(member.name)
                 if member.isfile() and name.parent.name == kind and name.name[:4] != "_ALL":
+                    left -= member.size
+                    if member.issparse() or left < 0:
+                        raise ValueError(f"{os.fspath(path)} grows beyond all measure.")
                     with open(temporary / name.name, "wb") as out:
                         shutil.copyfileobj(archive.extractfile(member), out)
                     num_files += 1
@@ -56,7 +65,7 @@ def unpack_archive(
                 pass
             if not num_files:
                 raise ValueError(f"{os.fspath(path)} has no files in a directory {kind}.")
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, OverflowError) as error:
         raise ValueError(f"{os.fspath(path)} is damaged ({error}); fetch it again.") from None
 
 
@@ -76,6 +85,9 @@ def unpack_npz(path: str | os.PathLike, subject: str, directory: str | os.PathLi
         return
     try:
         with zipfile.ZipFile(path) as archive, archive.open("positions_3d.npy") as file:
+            size = archive.getinfo("positions_3d.npy").file_size
+            if size > 20 * os.stat(path).st_size + _MOST_MORE:
+                raise ValueError(f"it grows to {size} bytes")
             np.lib.format.read_magic(file)
             np.lib.format.read_array_header_1_0(file)
             positions = _ArraysOnly(file).load().item()[subject]
@@ -84,7 +96,11 @@ def unpack_npz(path: str | os.PathLike, subject: str, directory: str | os.PathLi
                 if clip_of(name):
                     joints = 1000 * np.reshape(points, (len(points), 32, 3)).astype(np.float64)
                     np.save(temporary / f"{clip_of(name)}.npy", joints)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{os.fspath(path)} is damaged ({error}).") from None
+    except Exception as error:  # a broken pickle can raise anything
         raise ValueError(
             f"{os.fspath(path)}: no 32 joints of {subject} can be read from it ({error!r})."
         ) from None
