@@ -91,19 +91,18 @@ def unpack_npz(path: str | os.PathLike, subject: str, directory: str | os.PathLi
             np.lib.format.read_magic(file)
             np.lib.format.read_array_header_1_0(file)
             positions = _ArraysOnly(file).load().item()[subject]
-        with _made_at_once(target) as temporary:
-            for name, points in positions.items():
-                if clip_of(name):
-                    joints = 1000 * np.reshape(points, (len(points), 32, 3)).astype(np.float64)
-                    np.save(temporary / f"{clip_of(name)}.npy", joints)
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise ValueError(f"{os.fspath(path)} is damaged ({error}).") from None
+        joints = {
+            clip_of(name): 1000 * np.reshape(points, (len(points), 32, 3)).astype(np.float64)
+            for name, points in positions.items()
+            if clip_of(name)
+        }
     except Exception as error:  # a broken pickle can raise anything
         raise ValueError(
             f"{os.fspath(path)}: no 32 joints of {subject} can be read from it ({error!r})."
         ) from None
+    with _made_at_once(target) as temporary:
+        for clip, points in joints.items():
+            np.save(temporary / f"{clip}.npy", points)
 
 
 class _ArraysOnly(pickle.Unpickler):
