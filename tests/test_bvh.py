@@ -699,9 +699,10 @@ def test_a_recording_of_72000_frames_survives_saving_and_loading(tmp_path):
 
 
 @pytest.mark.parametrize("largest", [1e9, 1e12])
-def test_numbers_are_written_as_python_writes_them(largest):
+def test_numbers_are_written_with_six_decimals_and_no_zeros_at_their_ends(largest):
     rng = np.random.default_rng(0)
     values = rng.normal(size=(500, 7)) * 10 ** rng.uniform(-9, np.log10(largest) - 1, (500, 7))
     values[0] = [0.0, -0.0, 4e-7, -4e-7, 0.5, -1e6, 123.000001]
-    rows = [" ".join(f"{round(x, 6) + 0.0:.15g}" for x in row) for row in values.tolist()]
-    assert _as_text(values).decode() == "\n".join(rows) + "\n"
+    rows = [[f"{x + 0.0:.6f}" for x in row] for row in np.round(values, 6).tolist()]
+    wanted = [" ".join(x.rstrip("0").rstrip(".") for x in row) + "\n" for row in rows]
+    assert _as_text(values).decode() == "".join(wanted)

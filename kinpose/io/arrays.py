@@ -51,4 +51,8 @@ def _read_array(file, size: int) -> np.ndarray:
     array = np.lib.format.read_array(file, allow_pickle=False)
     if array.size > size:  # items without bytes
         raise ValueError(f"{size} bytes for an array of shape {array.shape}")
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        codes = np.ascontiguousarray(array).reshape(-1).view(array.dtype.byteorder + "u4")
+        if codes.max() > 0x10FFFF:
+            raise ValueError("text of no characters")
     return array

@@ -220,9 +220,9 @@ def _as_text(values: np.ndarray) -> bytes:
     Digits of all numbers are found side by side; by one at a time this takes five times as long.
     """
     if not (np.abs(values) < 1e9).all():
-        row = " ".join(["%.15g"] * values.shape[1]) + "\n"
-        rows = (row % tuple((np.round(frame, 6) + 0.0).tolist()) for frame in values)  # no -0
-        return "".join(rows).encode()
+        rows = (np.round(values, 6) + 0.0).tolist()  # no -0
+        lines = (" ".join(f"{x:.6f}".rstrip("0").rstrip(".") for x in row) for row in rows)
+        return "".join(line + "\n" for line in lines).encode()
     millionths = np.rint(1e6 * values).astype(np.int64)
     whole, fraction = (x.astype(np.uint32) for x in np.divmod(np.abs(millionths), 10**6))
     # A number's places: its sign, ten digits, the point, six digits, and what parts it.

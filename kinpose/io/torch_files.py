@@ -70,16 +70,14 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
         no state dict.
     """
     path = pathlib.Path(path)
-    try:
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        try:
             content, storages = _read_zip(file) if zipfile.is_zipfile(file) else _read_old(file)
             most = min(MOST_BYTES, 3 * os.fstat(file.fileno()).st_size + 2**28)
-        content = _state_dict(content, most)
-        return {name: _view(tensor, storages) for name, tensor in content.items()}
-    except OSError:
-        raise
-    except Exception as error:  # a broken pickle can raise anything
-        raise ValueError(f"{path} cannot be read as tensors saved by torch: {error}") from error
+            content = _state_dict(content, most)
+            return {name: _view(tensor, storages) for name, tensor in content.items()}
+        except Exception as error:  # a broken file can raise anything
+            raise ValueError(f"{path} cannot be read as tensors saved by torch: {error}") from error
 
 
 def _read_zip(file) -> tuple[object, dict[str, bytes]]:
