@@ -78,9 +78,28 @@ def camera_joints(path: str | os.PathLike, kind: str, lens: Lens) -> np.ndarray:
     return joints if kind == MONO else to_camera(joints, lens.camera)
 
 
+class _Reader(cdflib.CDF):
+    """Refuses counts beyond the file, for which cdflib would work for hours."""
+
+    def _read_gdr(self, place):
+        self._check_counts(place, (44, 48, 56, 60))  # variables, attributes, dimensions
+        return super()._read_gdr(place)
+
+    def _read_vxrs(self, place, *args, **kwargs):
+        self._check_counts(place, (20, 24))  # entries of an index
+        return super()._read_vxrs(place, *args, **kwargs)
+
+    def _check_counts(self, place, counts):
+        self._f.seek(place)
+        record = self._f.read(64)
+        most = max(int.from_bytes(record[at : at + 4]) for at in counts)
+        if most > os.stat(self.file).st_size // 4:
+            raise ValueError(f"it counts {most} things")
+
+
 def _from_cdf(path, read):
     # cdflib raises whatever comes about where a file is not what it expects.
     try:
-        return read(cdflib.CDF(os.fspath(path)))
+        return read(_Reader(os.fspath(path)))
     except Exception as error:
         raise ValueError(f"{os.fspath(path)}: not a CDF file with poses ({error}).") from None
