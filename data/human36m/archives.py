@@ -111,10 +111,18 @@ class _ArraysOnly(pickle.Unpickler):
     _NAMES = (("multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"))
 
     def find_class(self, module, name):
+        if (module, name) == ("_codecs", "encode"):  # bytes, in older protocols
+            return _latin1
         if (module.split(".")[-1], name) not in self._NAMES:
             raise pickle.UnpicklingError(f"it holds a {module}.{name}")
         # Files of NumPy 1 name numpy.core, which has moved.
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _latin1(text, encoding="latin1"):
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError(f"it holds bytes in {encoding!r}")
+    return text.encode("latin1")
 
 
 @contextlib.contextmanager
