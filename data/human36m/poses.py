@@ -89,9 +89,15 @@ class _Reader(cdflib.CDF):
         self._check_counts(place, (20, 24))  # entries of an index
         return super()._read_vxrs(place, *args, **kwargs)
 
-    def _check_counts(self, place, counts):
+    def _read_vdr3(self, place):
+        self._check_counts(place, (340,), kind=8)  # dimensions of a variable
+        return super()._read_vdr3(place)
+
+    def _check_counts(self, place, counts, kind=None):
         self._f.seek(place)
-        record = self._f.read(64)
+        record = self._f.read(344)
+        if kind is not None and int.from_bytes(record[8:12]) != kind:
+            return
         most = max(int.from_bytes(record[at : at + 4]) for at in counts)
         if most > os.stat(self.file).st_size // 4:
             raise ValueError(f"it counts {most} things")
