@@ -98,7 +98,7 @@ def fuzz(tries: int, seed: int, directory: pathlib.Path) -> Iterator:
         kind.read(path)
         for _ in range(tries):
             path.write_bytes(mutate(whole, rng))
-            failure = _try(kind.read, path)
+            failure = try_to_read(kind.read, path)
             if failure:
                 failures.append(failure)
         path.unlink()
@@ -109,7 +109,7 @@ class _TooLong(BaseException):
     """A reader has taken all its time."""
 
 
-def _try(read, path: pathlib.Path) -> str | None:
+def try_to_read(read, path: pathlib.Path) -> str | None:
     """What fell short."""
 
     def end(signum, frame):
