@@ -113,7 +113,8 @@ def fit_params(
 
     Raises:
       ValueError: for arguments of wrong shape or type, negative weights, an unknown method, or
-        a `robust` that is not positive.
+        a `robust` that is not positive; for a skeleton without dofs, and for a tolerance or
+        number of steps that is negative or not finite.
 
     Example:
       >>> from kinpose.skeletons import human_17
@@ -129,6 +130,7 @@ def fit_params(
         raise ValueError(f"method must be one of {list(MAX_ITERATIONS)}, but got {method!r}.")
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (joints, weights, init))
     steps = MAX_ITERATIONS[method] if max_iterations is None else max_iterations
+    check_stop(tolerance, steps)
     with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
         fit = fit_batch(
             *flat,
@@ -231,7 +233,7 @@ def _report_one(
     away = jax.lax.stop_gradient(positions) - jax.lax.stop_gradient(joints)
     return Fit(
         params=_follow(params, weights_there / heaviest * trusted, gradient, still),
-        residuals=jnp.linalg.norm(away, axis=-1),
+        residuals=jnp.where(seen, jnp.linalg.norm(away, axis=-1), jnp.nan),
         iterations=state.iterations,
         converged=status == 0,
         observability=observability,
@@ -264,6 +266,8 @@ def seen_points(joints, weights) -> tuple[jax.Array, jax.Array]:
 def checked_points(joints, weights, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
     """The gate: points (..., K, n) in float32 at least, and weights (..., K)."""
     joints = jnp.asarray(joints)
+    if not skeleton.num_dofs:
+        raise ValueError("the skeleton must have a dof, or there is nothing to fit.")
     shape = (skeleton.num_keypoints, skeleton.ndim)
     if joints.shape[-2:] != shape:
         raise ValueError(
@@ -291,6 +295,14 @@ def checked_softness(robust, dtype) -> jax.Array:
     ):
         raise ValueError(f"robust must be a positive distance, or None, but got {robust!r}.")
     return 1.0 / jnp.square(jnp.asarray(robust, dtype))
+
+
+def check_stop(tolerance, max_iterations=0) -> None:
+    """The gate of what ends a fit."""
+    if not isinstance(tolerance, jax.core.Tracer) and not 0 <= tolerance < np.inf:
+        raise ValueError(f"tolerance must be finite and at least 0, but got {tolerance}.")
+    if not isinstance(max_iterations, int | np.integer) or max_iterations < 0:
+        raise ValueError(f"max_iterations must be a number from 0 on, but got {max_iterations}.")
 
 
 def checked_shape(value, shape: tuple, name: str) -> jax.Array:
