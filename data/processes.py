@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -29,6 +30,9 @@ def run_in_processes(
     Yields:
       Each item and its result, in the order in which they are done. A ValueError that the
       function raises is the item's result; any other error ends the work.
+
+    Raises:
+      OSError: when one of the processes is killed.
     """
     processes = processes or os.cpu_count() or 1
     if processes == 1:
@@ -36,7 +40,7 @@ def run_in_processes(
             yield item, _result(lambda item=item: function(item))
         return
     items, running = iter(items), {}
-    context = multiprocessing.get_context("spawn")
+    context, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
     with (
         _one_thread_each(),
         concurrent.futures.ProcessPoolExecutor(processes, context, _start_worker) as pool,
@@ -44,14 +48,29 @@ def run_in_processes(
         try:
             while True:
                 for item in itertools.islice(items, processes * _AHEAD - len(running)):
-                    running[pool.submit(function, item)] = item
+                    with _ctrl_c_blocked():  # a process that begins has no handler yet
+                        running[pool.submit(_work, function, item)] = item
                 if not running:
                     return
                 done, _ = concurrent.futures.wait(running, return_when="FIRST_COMPLETED")
                 for future in done:
                     yield running.pop(future), _result(future.result)
+        except concurrent.futures.process.BrokenProcessPool:
+            raise OSError(
+                "a worker process was killed, as for want of memory; the same command goes on."
+            ) from None
         finally:
+            if running:
+                for process in set(multiprocessing.active_children()) - set(others):
+                    process.terminate()
             pool.shutdown(cancel_futures=True)
+
+
+def _work(function, item):
+    try:
+        return function(item)
+    except SystemExit:  # by `_start_worker`: the pool would go on
+        os._exit(1)
 
 
 def _result(call):
@@ -63,13 +82,23 @@ def _result(call):
 
 def _start_worker() -> None:
     """Lets the parent alone answer Ctrl-C, and ends with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so what is half written goes
 
     def follow():
         multiprocessing.parent_process().join()
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """For this thread, until the end, and for processes that begin within it."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 @contextlib.contextmanager

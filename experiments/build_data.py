@@ -6,7 +6,6 @@
 Shows progress; interrupted, the same command goes on where it was. Human3.6M: docs/human36m.md.
 """
 
-import sys
 import textwrap
 
 from absl import app, flags
@@ -43,10 +42,7 @@ def main(argv):
     if family not in _FAMILIES:
         names = " or ".join(f"{name}/" for name in _FAMILIES)
         raise ValueError(f"dataset must begin with {names}, but got {_DATASET.value!r}.")
-    try:
-        builder = _FAMILIES[family](name)
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from there")
+    builder = _FAMILIES[family](name)
     splits = builder.info.splits.items()
     counts = " and ".join(f"{split.num_examples} {name}" for name, split in splits)
     print(f"{counts} images in {builder.data_dir}")

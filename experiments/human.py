@@ -18,6 +18,7 @@ import numpy as np
 from absl import app, flags
 
 from data.pipeline import Samples, open_samples, prefetched
+from experiments.hosts import join_processes
 from experiments.human_figures import draw_figure7, draw_table2
 from experiments.human_methods import METHODS, make_method, make_network
 from experiments.human_sets import (
@@ -102,39 +103,25 @@ def main(argv):
     """Trains what is not yet trained, then shows all there is."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}.")
-    start_processes(_DISTRIBUTED.value)
+    join_processes(_DISTRIBUTED.value)
     sets = tuple(
         open_samples(_DATASET.value, split, data_dir=_DATA_DIR.value) for split in ("train", "test")
     )
     check_batch_size(len(sets[0]))
     check_pretrained()
-    workdir = claim_workdir(_WORKDIR.value, {flag.name: flag.value for flag in _RECIPE})
     skeleton = camera_skeleton(mean_skeleton(_DATASET.value))
-    people, params = learn_people(workdir / "targets.npz", sets, skeleton)
-    truth = make_truth(sets[1])
-    runs = {"true_joints_fit": functools.partial(fit_truth, skeleton=skeleton, test=sets[1])}
-    for seed, name in itertools.product(map(int, SEEDS.value), _METHODS.value):
-        runs[f"{name}_{seed}"] = functools.partial(
-            run, name=name, seed=seed, people=people, sets=sets, params=params
-        )
-    run_all(workdir, runs)
-    if jax.process_index() == 0:
-        print(report(workdir, sets[1], truth, skeleton))
-
-
-def start_processes(how: str | None):
-    """Joins the other processes; before anything else asks for devices."""
-    if how is None:
-        return
-    if how == "auto":
-        jax.distributed.initialize()
-        return
-    address, *numbers = how.split(",")
-    if ":" not in address or len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
-        raise ValueError(
-            f"distributed must be auto or ADDRESS:PORT,PROCESSES,INDEX, but got {how!r}."
-        )
-    jax.distributed.initialize(address, *map(int, numbers))
+    recipe = {flag.name: flag.value for flag in _RECIPE}
+    with claim_workdir(_WORKDIR.value, recipe) as workdir:
+        people, params = learn_people(workdir / "targets.npz", sets, skeleton)
+        truth = make_truth(sets[1])
+        runs = {"true_joints_fit": functools.partial(fit_truth, skeleton=skeleton, test=sets[1])}
+        for seed, name in itertools.product(map(int, SEEDS.value), _METHODS.value):
+            runs[f"{name}_{seed}"] = functools.partial(
+                run, name=name, seed=seed, people=people, sets=sets, params=params
+            )
+        run_all(workdir, runs)
+        if jax.process_index() == 0:
+            print(report(workdir, sets[1], truth, skeleton))
 
 
 def check_pretrained():

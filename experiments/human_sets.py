@@ -19,6 +19,7 @@ from experiments.progress import show_progress
 from experiments.results import write_arrays
 from kinpose import Skeleton, fit_params, forward_kinematics, limit_skeleton, rotate_skeleton
 from kinpose.evaluation import Truth
+from kinpose.io.arrays import read_arrays
 from kinpose.methods import Targets
 from kinpose.representations import ball_joints
 from kinpose.skeleton import remove_dofs
@@ -141,10 +142,22 @@ def learn_people(path: pathlib.Path, sets, skeleton: Skeleton):
 
 
 def read_people(path: pathlib.Path):
-    """The file of `learn_people`: `People`, and (N, D) parameters for each set."""
-    with np.load(path) as file:
-        arrays = dict(file)
-    return _people(arrays), (arrays["train"], arrays["test"])
+    """The file of `learn_people`: `People`, and (N, D) parameters for each set.
+
+    Raises:
+      ValueError: naming the file, for one that is damaged or something else.
+    """
+    arrays = read_arrays(path)
+    try:
+        people, params = _people(arrays), (arrays["train"], arrays["test"])
+        names, dofs = people.skeleton.num_keypoints, people.skeleton.num_dofs
+        shapes = people.mean_joints.shape, people.mean_params.shape, *(x.shape[1:] for x in params)
+        whole = shapes == ((names, 3), *[(dofs,)] * 3)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not of experiments.human ({error!r}).") from None
+    if not whole:
+        raise ValueError(f"{path} is not of experiments.human (its shapes are {shapes}).")
+    return people, params
 
 
 def _people(arrays) -> People:

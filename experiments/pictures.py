@@ -2,11 +2,12 @@
 
 import csv
 import pathlib
+import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from data.camera import Box, square_box
 from data.human36m.crop import crop_image
@@ -59,10 +60,26 @@ def open_pictures(paths: list[pathlib.Path]) -> Pictures:
 
 def _read_picture(path: pathlib.Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")  # phones write pictures turned
-    except (UnidentifiedImageError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                ImageOps.exif_transpose(image, in_place=True)  # phones write pictures turned
+                image.load()
+                return image if image.mode == "RGB" else _eight_bits(image).convert("RGB")
+    except Exception as error:  # damaged pictures raise anything
         raise ValueError(f"{path} cannot be read as a picture ({error}).") from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits, which Pillow would clip, as grey of 8."""
+    if image.mode == "F":
+        raise ValueError("its pixels are real numbers")
+    if not image.mode.startswith("I"):
+        return image
+    pixels = np.asarray(image)
+    if pixels.min() < 0 or pixels.max() > 0xFFFF:
+        raise ValueError(f"its pixels are from {pixels.min()} to {pixels.max()}")
+    return Image.fromarray(np.round(pixels / 257).astype(np.uint8))
 
 
 def _open_video(path: pathlib.Path) -> Pictures:
@@ -76,7 +93,7 @@ def _open_video(path: pathlib.Path) -> Pictures:
             with av.open(str(path)) as container:
                 for i, frame in enumerate(container.decode(video=0)):
                     yield str(i), frame.to_image()
-        except av.error.FFmpegError as error:
+        except Exception as error:  # damaged videos raise anything
             raise ValueError(f"{path} cannot be read as a video ({error}).") from error
 
     try:
@@ -84,7 +101,7 @@ def _open_video(path: pathlib.Path) -> Pictures:
             stream = container.streams.video[0]
             rate, num = stream.average_rate, stream.frames
             num = num or round((container.duration or 0) / av.time_base * (rate or 0))
-    except (av.error.FFmpegError, IndexError) as error:
+    except Exception as error:
         raise ValueError(f"{path} cannot be read as a video ({error}).") from error
     if not rate:
         raise ValueError(f"{path} has no frame rate.")
@@ -121,15 +138,25 @@ def read_crops(pictures: Pictures, boxes: dict[str, Box], size: int):
 
 
 def read_boxes(path) -> dict[str, Box]:
-    """Boxes by image name, from a CSV file with a header."""
+    """Boxes by image name, from a CSV file with a header.
+
+    Raises:
+      ValueError: naming the file and the line, for one that is not as it should be, and for a
+        box that is given twice or has no size.
+    """
+    boxes = {}
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         try:
-            return {
-                row["image"]: Box(*(float(row[side]) for side in Box._fields)) for row in reader
-            }
-        except (KeyError, TypeError, ValueError) as error:
+            for row in reader:
+                box = Box(*(float(row[side]) for side in Box._fields))
+                square_box(box)  # refuses one without size
+                if row["image"] in boxes:
+                    raise ValueError(f"{row['image']} has a box already")
+                boxes[row["image"]] = box
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(
                 f"{path} must have the columns image, left, top, right, bottom, the last four "
-                f"numbers, but line {reader.line_num} has not ({error})."
+                f"numbers, and each image once, but line {reader.line_num} has not ({error})."
             ) from error
+    return boxes

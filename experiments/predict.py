@@ -11,7 +11,7 @@ Sizes are those of the mean person: no depth is known.
 """
 
 import csv
-import json
+import math
 import pathlib
 import shutil
 import tempfile
@@ -30,6 +30,7 @@ from experiments.results import write_arrays
 from kinpose import plot
 from kinpose.checkpoint import Checkpoints
 from kinpose.io.bvh_writer import save_bvh
+from kinpose.io.files import read_json
 from kinpose.mesh import make_mesh, replicated
 from kinpose.methods import Prediction
 
@@ -46,6 +47,9 @@ _UNIT_MM = flags.DEFINE_float(
     None,
     "Length that spans the crop at the person; the training's mean by default.",
     1.0,
+)
+flags.register_validator(
+    _UNIT_MM, lambda length: length is None or math.isfinite(length), "must be a finite number"
 )
 
 _AT_ONCE = 32
@@ -98,13 +102,14 @@ def load_network(run: pathlib.Path):
         raise ValueError(f"{run} has no checkpoints.")
     people, _ = read_people(known)
     method = make_method(name, people)
-    recipe = json.loads(settings.read_text())
+    recipe = read_json(settings)
+    if not {"depth", "init_from"} <= recipe.keys():
+        raise ValueError(f"{settings} is not of experiments.human: it has no depth or init_from.")
     model = make_network(method.num_outputs, recipe["depth"], recipe["init_from"])
     example = np.zeros((1, people.size, people.size, 3), np.uint8)
     init = jax.jit(model.init, out_shardings=replicated(make_mesh(jax.local_devices()[:1])))
     like = {"variables": init.eval_shape(jax.random.key(0), example)}
-    with Checkpoints(run / "checkpoints") as checkpoints:
-        saved = checkpoints.restore(like, part=True)
+    saved = Checkpoints(run / "checkpoints").restore(like, part=True)
     if saved is None:
         raise ValueError(f"{run / 'checkpoints'} has no checkpoint that is whole.")
     variables = saved[1]["variables"]

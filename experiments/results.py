@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from kinpose.io.files import write_atomically
+from kinpose.io.files import read_json, write_atomically
 
 
 def write_run(directory: pathlib.Path, arrays: Mapping[str, np.ndarray | None], scores: Mapping):
@@ -23,8 +23,18 @@ def write_run(directory: pathlib.Path, arrays: Mapping[str, np.ndarray | None], 
 
 
 def read_scores(workdir: pathlib.Path) -> list[dict]:
-    """The scores.json of all finished runs below a workdir."""
-    return [json.loads(path.read_text()) for path in workdir.glob("*/scores.json")]
+    """The scores.json of all finished runs below a workdir.
+
+    Raises:
+      ValueError: naming a file that is damaged.
+    """
+    found = []
+    for path in workdir.glob("*/scores.json"):
+        try:
+            found.append(read_json(path))
+        except ValueError as error:
+            raise ValueError(f"{error} Remove it to have it written again.") from None
+    return found
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray | None]):

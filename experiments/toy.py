@@ -31,6 +31,7 @@ from experiments.training import (
     run_all,
     train_network,
 )
+from kinpose.io.arrays import read_arrays
 from kinpose.methods import Targets
 from kinpose.models import ToyNet
 from kinpose.train import Source
@@ -66,7 +67,6 @@ def main(argv):
     check_batch_size(_NUM_TRAIN.value)
     for num_params in map(int, _OBJECTS.value):
         _load(num_params)  # refuses what cannot be drawn, before anything is written
-    workdir = claim_workdir(_WORKDIR.value, {flag.name: flag.value for flag in _RECIPE})
     wanted = itertools.product(map(int, _OBJECTS.value), map(int, SEEDS.value), _METHODS.value)
     runs = {
         f"{num_params}_{name}_{seed}": functools.partial(
@@ -74,8 +74,10 @@ def main(argv):
         )
         for num_params, seed, name in wanted
     }
-    run_all(workdir, runs)
-    print(report(workdir))
+    recipe = {flag.name: flag.value for flag in _RECIPE}
+    with claim_workdir(_WORKDIR.value, recipe) as workdir:
+        run_all(workdir, runs)
+        print(report(workdir))
 
 
 def run(directory: pathlib.Path, name: str, num_params: int, seed: int):
@@ -127,7 +129,7 @@ def report(workdir: pathlib.Path) -> str:
     largest, seed = objects[-1], min(s["seed"] for s in scores if s["num_params"] == objects[-1])
     names = [s["method"] for s in scores if (s["num_params"], s["seed"]) == (largest, seed)]
     predictions = {
-        name: np.load(workdir / f"{largest}_{name}_{seed}" / "predictions.npz")["joints"]
+        name: _read_joints(workdir / f"{largest}_{name}_{seed}" / "predictions.npz")
         for name in names
     }
     shown, skeleton = 6, toy_object(largest, _BONE_LENGTH.value).skeleton
@@ -142,6 +144,13 @@ def report(workdir: pathlib.Path) -> str:
     return f"{text}\n\nwritten to {workdir}: " + ", ".join(
         path.name for path in sorted(workdir.iterdir()) if path.is_file()
     )
+
+
+def _read_joints(path: pathlib.Path) -> np.ndarray:
+    arrays = read_arrays(path)
+    if "joints" not in arrays:
+        raise ValueError(f"{path} has no joints.")
+    return arrays["joints"]
 
 
 _SETS: dict[int, tuple[ToySet, ToySet]] = {}

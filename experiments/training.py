@@ -6,7 +6,6 @@ again, and what is not goes on from its last checkpoint.
 
 import functools
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -16,22 +15,23 @@ import numpy as np
 import optax
 from absl import flags, logging
 
+from experiments.hosts import wait_for_all
 from experiments.progress import show_progress
 from kinpose.checkpoint import Checkpoints
 from kinpose.mesh import make_mesh
 from kinpose.methods import Method, Prediction
 from kinpose.optimisers import caffe_sgd
-from kinpose.stopping import Stopped
 from kinpose.train import (
     Source,
     batch_indices,
+    epoch_means,
     evaluate,
     init_state,
     make_eval_step,
     make_train_step,
     train,
 )
-from kinpose.workdir import MetricsWriter
+from kinpose.workdir import MetricsWriter, read_metrics
 
 SEEDS = flags.DEFINE_list("seeds", ["0"], "Of initial weights, order of samples and dropout.")
 EPOCHS = flags.DEFINE_integer("epochs", 50, "Passes over the training images.", 1)
@@ -117,7 +117,7 @@ def run_all(workdir: pathlib.Path, runs: Mapping[str, Callable[[pathlib.Path], N
         `experiments.results.write_run`.
 
     Raises:
-      SystemExit: after a signal, when the state is saved.
+      Stopped: after a signal, when the state is saved.
     """
     for i, (name, run) in enumerate(runs.items()):
         directory = workdir / name
@@ -125,11 +125,7 @@ def run_all(workdir: pathlib.Path, runs: Mapping[str, Callable[[pathlib.Path], N
             logging.info("%s is finished already", directory)
             continue
         logging.info("run %d of %d: %s", i + 1, len(runs), name)
-        try:
-            run(directory)
-        except Stopped as stop:
-            print(f"{stop}; the same command goes on from there", file=sys.stderr)
-            sys.exit(128 + stop.signum)
+        run(directory)
 
 
 def train_network(
@@ -163,6 +159,7 @@ def train_network(
     (num_train, load), test_set = sets
     mesh, size = make_mesh(), BATCH_SIZE.value
     num_steps, epoch = count_steps(num_train), max(1, num_train // size)
+    wait_for_all(str(directory))
     init_key, key = jax.random.split(jax.random.key(seed))
     state = init_state(init_key, model, optimiser, load(np.arange(1))[0], mesh)
     step_fn = make_train_step(model, method, optimiser, mesh)
@@ -178,35 +175,46 @@ def train_network(
     def test(state, source: Source) -> tuple[Prediction, np.ndarray]:
         return evaluate(eval_step, state.variables, source, mesh, _PER_DEVICE * mesh.size)
 
-    with Checkpoints(directory / "checkpoints") as checkpoints:
-        saved = checkpoints.restore(state)
-        if saved is None and init is not None:
-            state = state._replace(variables=init(state.variables))
-        first, state = saved or (0, state)
-        start = time.monotonic()
-        plan = {
-            "num_steps": num_steps,
-            "checkpoints": checkpoints,
-            "save_every": min(2 * epoch, _SAVE_EVERY),
-        }
-        steps = show_progress(
-            train(state, step_fn, load_batch, key, mesh, **plan),
-            directory.name,
-            unit="images",
-            count=lambda step: size,
-            total=(num_steps - first) * size,
-        )
-        losses = []
-        with MetricsWriter(directory, first_step=first) as writer:
-            for step, state, metrics in steps:
-                losses.append(metrics.get("loss", np.nan))
-                if ends_epoch(step) or step == num_steps:
-                    rate = (step - first) * size / (time.monotonic() - start)
-                    found, test_loss = test(state, test_set)
-                    mean = {"loss": np.nanmean(losses), "test_loss": np.mean(test_loss)}
-                    row = metrics | mean | dict(score(found)) | {"images_per_s": rate}
-                    writer.write(step, {"epoch": step * size / num_train} | row)
-                    losses = []
+    checkpoints = Checkpoints(directory / "checkpoints")
+    saved = checkpoints.restore(state)
+    if saved is None and init is not None:
+        state = state._replace(variables=init(state.variables))
+    first, state = saved or (0, state)
+    start = time.monotonic()
+    steps = show_progress(
+        train(
+            state,
+            step_fn,
+            load_batch,
+            key,
+            mesh,
+            num_steps=num_steps,
+            checkpoints=checkpoints,
+            save_every=min(2 * epoch, _SAVE_EVERY),
+            ends_epoch=ends_epoch,
+        ),
+        directory.name,
+        unit="images",
+        count=lambda step: size,
+        total=(num_steps - first) * size,
+    )
+    has_row = first in {row["step"] for row in read_metrics(directory)}
+    with MetricsWriter(directory, first_step=first) as writer:
+
+        def write_row(step: int, state):
+            rate = (step - first) * size / (time.monotonic() - start)
+            found, test_loss = test(state, test_set)
+            row = epoch_means(state) | {"test_loss": np.mean(test_loss)} | dict(score(found))
+            writer.write(step, {"epoch": step * size / num_train} | row | {"images_per_s": rate})
+
+        def has_end(step: int) -> bool:
+            return ends_epoch(step) or step == num_steps
+
+        if first and has_end(first) and not has_row:  # ended between saving and writing
+            write_row(first, state)
+        for step, state, _ in steps:
+            if has_end(step):
+                write_row(step, state)
     return functools.partial(test, state)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose.fitting._problem import units
-from kinpose.fitting.fit import checked_points, fit_params, seen_points
+from kinpose.fitting.fit import check_stop, checked_points, fit_params, seen_points
 from kinpose.kinematics import forward_kinematics, joint_jacobian
 from kinpose.skeleton import Skeleton, scale_skeleton
 
@@ -54,14 +54,17 @@ def calibrate_skeleton(
       The skeleton with the lengths found.
 
     Raises:
-      ValueError: for arguments of wrong shape, an unknown `lengths`, or when no bone has both
-        its ends among the points.
+      ValueError: for arguments of wrong shape, no frames, an unknown `lengths`, a tolerance that
+        is negative or not finite, or when no bone has both its ends among the points.
     """
     if lengths not in ("scale", "symmetric", "bones"):
         raise ValueError(f"lengths must be 'scale', 'symmetric' or 'bones', but got {lengths!r}.")
     if np.ndim(joints) != 3:
         raise ValueError(f"joints must have shape (T, K, n), but got {np.shape(joints)}.")
+    check_stop(tolerance)
     joints = np.asarray(joints)
+    if not len(joints):
+        raise ValueError("a recording must have a frame, but has none.")
     frames = np.linspace(0, len(joints) - 1, min(len(joints), max_frames)).round().astype(int)
     joints, weights = checked_points(_centred(joints[frames]), _rows(weights, frames), skeleton)
     skeleton = scale_skeleton(skeleton, guess_scale(joints, skeleton))
@@ -113,7 +116,7 @@ def guess_scale(joints: jax.typing.ArrayLike, skeleton: Skeleton) -> float:
     rest = np.asarray(
         forward_kinematics(jnp.zeros(skeleton.num_dofs, jnp.float32), skeleton), np.float64
     )
-    ends = np.array(skeleton.bones).reshape(-1, 2).T
+    ends = np.array(skeleton.bones, int).reshape(-1, 2).T
     length = np.linalg.norm(rest[ends[0]] - rest[ends[1]], axis=-1)
     seen = np.linalg.norm(joints[:, ends[0]] - joints[:, ends[1]], axis=-1)
     seen, length = seen[:, length > 0], length[length > 0]

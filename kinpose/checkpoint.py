@@ -1,79 +1,88 @@
 """Checkpoints: states on disk that are whole, or not there.
 
-Orbax writes them in the background and renames each into place. What it does not do is done
-here: bytes that changed on the disk are found by a checksum per leaf, and a step that cannot
-be read is passed over for the one before it.
+A state is one file, STEP.safetensors, in the format of that name, with a checksum over all of
+it. It is written beside its place and renamed into it, so whatever ends a process leaves the
+newest or the one before.
 """
 
+import json
+import os
 import pathlib
+import re
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from absl import logging
+
+from kinpose.io.files import write_atomically
+
+_SUFFIX = ".safetensors"
+_DTYPES = {
+    "bool": "BOOL",
+    "bfloat16": "BF16",
+    **{f"float{n}": f"F{n}" for n in (16, 32, 64)},
+    **{f"int{n}": f"I{n}" for n in (8, 16, 32, 64)},
+    **{f"uint{n}": f"U{n}" for n in (8, 16, 32, 64)},
+}
+"""The format's names of types, by NumPy's."""
 
 
 class Checkpoints:
-    """The checkpoints of one run; a context manager, which waits for the last one at its end.
+    """The checkpoints of one run.
 
-    Under several processes each of them makes the same calls, with the same replicated state.
+    Under several processes each of them makes the same calls, with the same replicated state and
+    a directory that all of them see; the first one writes.
 
     Example:
       >>> import tempfile
       >>> import jax.numpy as jnp
       >>> with tempfile.TemporaryDirectory() as directory:
-      ...     with Checkpoints(directory) as checkpoints:
-      ...         checkpoints.save(10, {"weights": jnp.ones(3)})
-      ...     with Checkpoints(directory) as checkpoints:
-      ...         step, state = checkpoints.restore({"weights": jnp.zeros(3)})
+      ...     Checkpoints(directory).save(10, {"weights": jnp.ones(3)})
+      ...     step, state = Checkpoints(directory).restore({"weights": jnp.zeros(3)})
       >>> step, state["weights"].tolist()
       (10, [1.0, 1.0, 1.0])
     """
 
     def __init__(self, directory, *, keep: int = 2):
-        """Opens the directory, or makes it.
+        """Names the directory.
 
         Args:
-          directory: of this run's checkpoints alone.
+          directory: of this run's checkpoints alone; made when the first one is saved.
           keep: how many are kept, the newest.
         """
         self.directory = pathlib.Path(directory).absolute()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        self._keep = keep
         self._newest: int | None = None
+        self._damaged: list[int] = []
 
-    def __enter__(self):
-        return self
+    def save(self, step: int, state: Any) -> None:
+        """Writes a state; it is on the disk once this returns.
 
-    def __exit__(self, *error):
-        self._manager.close()
-
-    def save(self, step: int, state: Any, *, wait: bool = False) -> None:
-        """Begins to write a state; its buffers may be donated once this returns.
+        What `restore` has found damaged is renamed to end in `.damaged`.
 
         Args:
-          step: of the state. What is there of this step or of later ones, which `restore`
-            has passed over, is deleted.
+          step: of the state, no less than any that is there.
           state: a pytree of arrays.
-          wait: whether to return only when it is on the disk.
+
+        Raises:
+          OSError: naming the directory and the step, when it cannot be written.
+          ValueError: for a step before one that is there.
         """
-        for passed_over in self._manager.all_steps():
-            if passed_over >= step:
-                self._manager.delete(passed_over)
-        leaves = {path: np.array(leaf) for path, leaf in _by_path(state).items()}
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(leaves),
-            meta=ocp.args.JsonSave({path: _checksum(leaf) for path, leaf in leaves.items()}),
-        )
-        self._manager.save(step, args=arguments, force=True)
+        leaves = {path: np.asarray(leaf) for path, leaf in _by_path(state).items()}
+        if jax.process_index() == 0:
+            try:
+                self._write(step, leaves)
+            except OSError as error:
+                reason = f"step {step} cannot be saved: {error.strerror or error}"
+                raise OSError(error.errno, reason, str(self.directory)) from error
         self._newest = step
-        if wait:
-            self._manager.wait_until_finished()
 
     def restore(self, like: Any, *, part: bool = False) -> tuple[int, Any] | None:
-        """Reads the newest checkpoint that is whole.
+        """Reads the newest checkpoint that is whole; changes nothing on the disk.
 
         Args:
           like: a state of the same structure, shapes, dtypes and shardings.
@@ -84,15 +93,19 @@ class Checkpoints:
           The step and the state, placed as `like`; None if there is none.
 
         Raises:
-          ValueError: for a whole checkpoint of another structure, shape or dtype, naming the
-            first leaf that differs.
+          OSError: for a file that cannot be read now; it may be whole.
+          ValueError: where all are damaged; and for a whole checkpoint of another structure,
+            shape or dtype, naming the first leaf that differs.
         """
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        self._damaged = []
+        for step in sorted(self._steps(), reverse=True):
             try:
-                leaves = self._read(step)
-            except Exception as error:
-                reason = (str(error) or type(error).__name__).split("[tensorstore_spec")[0]
-                logging.warning("%s: step %d is passed over: %s", self.directory, step, reason)
+                leaves = _read(self._path(step), step)
+            except FileNotFoundError:  # a run that goes on has deleted it
+                continue
+            except ValueError as error:
+                logging.warning("%s is damaged and passed over: %s", self._path(step), error)
+                self._damaged.append(step)
                 continue
             if part:
                 leaves = {path: leaves[path] for path in _by_path(like) if path in leaves}
@@ -100,6 +113,16 @@ class Checkpoints:
             self._newest = step
             placed = [_place(leaves[path], leaf) for path, leaf in _by_path(like).items()]
             return step, jax.tree.unflatten(jax.tree.structure(like), placed)
+        if self._damaged:
+            raise ValueError(
+                f"{self.directory}: all checkpoints are damaged, of steps "
+                f"{', '.join(map(str, self._damaged))}; move them away to begin anew."
+            )
+        if strange := [path.name for path in self.directory.glob("[0-9]*")]:
+            raise ValueError(
+                f"{self.directory} has {strange[0]}, which is no checkpoint of this version; move "
+                f"it away to begin anew."
+            )
         return None
 
     def describe_newest(self) -> str:
@@ -108,19 +131,41 @@ class Checkpoints:
             return f"no checkpoint is in {self.directory}"
         return f"the last checkpoint in {self.directory} is of step {self._newest}"
 
-    def _read(self, step: int) -> dict[str, np.ndarray]:
-        """Leaves by path, as they were written."""
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore()
-        )
-        found = self._manager.restore(step, args=arguments)
-        leaves = {path: np.asarray(leaf) for path, leaf in found["state"].items()}
-        if leaves.keys() != found["meta"].keys():
-            raise OSError("leaves are missing")
-        for path, leaf in leaves.items():
-            if _checksum(leaf) != found["meta"][path]:
-                raise OSError(f"{path} is not what was written")
-        return leaves
+    def _path(self, step: int) -> pathlib.Path:
+        return self.directory / f"{step}{_SUFFIX}"
+
+    def _steps(self) -> list[int]:
+        """Steps of the files that are there, whole or not."""
+        try:
+            with os.scandir(self.directory) as entries:
+                names = [entry.name for entry in entries if not entry.is_dir()]
+        except FileNotFoundError:
+            return []
+        found = (re.fullmatch(rf"(0|[1-9]\d*)\{_SUFFIX}", name) for name in names)
+        return [int(match[1]) for match in found if match]
+
+    def _write(self, step: int, leaves: dict[str, np.ndarray]):
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for number in self._damaged:
+            path = self._path(number)
+            path.rename(_unused(path.with_name(f"{path.name}.damaged")))
+        self._damaged = []
+        later = max(self._steps(), default=step)
+        if later > step:
+            raise ValueError(
+                f"{self.directory} has a checkpoint of step {later}, so step {step} cannot be "
+                f"saved; restore that one or move it away."
+            )
+        for left_by_a_kill in self.directory.glob(f".*{_SUFFIX}"):
+            left_by_a_kill.unlink()
+        with write_atomically(self._path(step)) as temporary, open(temporary, "wb") as file:
+            file.write(_header(step, leaves))
+            for leaf in leaves.values():
+                file.write(_bytes(leaf))
+            file.flush()
+            os.fsync(file.fileno())
+        for number in sorted(self._steps())[: -self._keep]:
+            self._path(number).unlink()
 
     def _check_like(self, leaves: dict[str, np.ndarray], like: Any, step: int):
         there = {path: f"{x.dtype}{list(x.shape)}" for path, x in leaves.items()}
@@ -133,14 +178,67 @@ class Checkpoints:
                 )
 
 
+def _unused(path: pathlib.Path) -> pathlib.Path:
+    """The path, or one with a number behind it."""
+    names = [path.name, *(f"{path.name}.{i}" for i in range(1, 10_000))]
+    return next(path.with_name(n) for n in names if not path.with_name(n).exists())
+
+
 def _by_path(tree: Any) -> dict[str, Any]:
     """Leaves by names such as `variables.params.conv1.kernel`."""
     leaves, _ = jax.tree.flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _checksum(leaf: np.ndarray) -> str:
-    return f"{leaf.dtype}{list(leaf.shape)} {zlib.crc32(leaf.tobytes()):08x}"
+def _bytes(leaf: np.ndarray) -> memoryview:
+    """The numbers in order; a scalar's and an empty array's, too."""
+    return memoryview(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
+
+
+def _header(step: int, leaves: Mapping[str, np.ndarray]) -> bytes:
+    """All that comes before the numbers."""
+    places, end = {}, 0
+    for path, leaf in leaves.items():
+        start, end = end, end + leaf.nbytes
+        kind = _DTYPES[leaf.dtype.name]
+        places[path] = {"dtype": kind, "shape": list(leaf.shape), "data_offsets": [start, end]}
+    known = {"step": str(step), "crc32": _checksum(step, places, leaves)}
+    text = json.dumps({"__metadata__": known} | places).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _checksum(step: int, places: Mapping, leaves: Mapping[str, np.ndarray]) -> str:
+    """Of everything that the file says."""
+    value = zlib.crc32(json.dumps([step, places]).encode())
+    for leaf in leaves.values():
+        value = zlib.crc32(_bytes(leaf), value)
+    return f"{value:08x}"
+
+
+def _read(path: pathlib.Path, step: int) -> dict[str, np.ndarray]:
+    """Leaves by path, as they were written; a ValueError says what is damaged."""
+    content = np.fromfile(path, np.uint8)
+    length = int.from_bytes(content[:8].tobytes(), "little")
+    header, numbers = content[8 : 8 + length], content[8 + length :]
+    try:
+        places = json.loads(header.tobytes())
+        known = places.pop("__metadata__")
+        leaves = {name: _leaf(numbers, place) for name, place in places.items()}
+        whole = known == {"step": str(step), "crc32": _checksum(step, places, leaves)}
+    except MemoryError:
+        raise
+    except Exception as error:  # what is not what was written can fail in any way
+        raise ValueError(f"its header cannot be read ({type(error).__name__})") from None
+    if not whole or sum(leaf.nbytes for leaf in leaves.values()) != len(numbers):
+        raise ValueError("it is not what was written")
+    return leaves
+
+
+def _leaf(numbers: np.ndarray, place: Mapping) -> np.ndarray:
+    (name,) = (name for name, kind in _DTYPES.items() if kind == place["dtype"])
+    start, end = place["data_offsets"]
+    return numbers[start:end].view(jnp.dtype(name)).reshape(place["shape"])
 
 
 def _place(leaf: np.ndarray, like) -> jax.Array:

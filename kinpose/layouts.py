@@ -207,7 +207,7 @@ def load_layout(path: str | os.PathLike) -> Layout:
     with open(path, encoding="utf-8") as file:
         try:
             content = json.load(file)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{os.fspath(path)}: not a JSON file: {error}.") from None
     entries = content if isinstance(content, dict) else {"": content}
     lists = {key: [x] if isinstance(x, str) else x for key, x in entries.items()}

@@ -18,6 +18,7 @@ from kinpose.fitting._problem import (
 )
 from kinpose.fitting.fit import (
     Fit,
+    check_stop,
     checked_points,
     checked_shape,
     checked_softness,
@@ -80,11 +81,18 @@ def fit_sequence(
       The fit, T frames.
 
     Raises:
-      ValueError: for arguments of wrong shape or type.
+      ValueError: for arguments of wrong shape or type, no frames, and numbers that are negative
+        or not finite.
     """
     joints, weights = checked_points(joints, weights, skeleton)
     if joints.ndim != 3:
         raise ValueError(f"a sequence of joints must have shape (T, K, n), but got {joints.shape}.")
+    if not len(joints):
+        raise ValueError("a sequence must have a frame, but has none.")
+    check_stop(tolerance, max_iterations)
+    for name, value in (("hold", hold), ("rest", rest)):
+        if not isinstance(value, jax.core.Tracer) and not 0 <= value < np.inf:
+            raise ValueError(f"{name} must be finite and at least 0, but got {value}.")
     if init is not None:
         init = checked_shape(init, (skeleton.num_dofs,), "init").astype(joints.dtype)
     softness = checked_softness(robust, joints.dtype)

@@ -9,7 +9,6 @@ Shapes: B batch (over all processes), K keypoints, D dofs.
 
 import collections
 import functools
-import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -27,6 +26,8 @@ from kinpose.stopping import Stopped, is_stopped, signals_noted
 
 _IN_FLIGHT = 2
 """Steps that are sent to the devices before the loss of an earlier one is looked at."""
+
+_TOTALS = ("steps", "loss", "gradient_norm")
 
 
 class Source(NamedTuple):
@@ -48,11 +49,14 @@ class TrainState(NamedTuple):
       step: () number of steps done.
       variables: of the Flax model: `params`, and `batch_stats` where there are any.
       opt_state: of the optimiser.
+      totals: of the epoch so far: its `steps`, and the sums of their `loss` and
+        `gradient_norm`.
     """
 
     step: jax.Array
     variables: dict[str, Any]
     opt_state: optax.OptState
+    totals: dict[str, jax.Array]
 
 
 def init_state(
@@ -77,7 +81,8 @@ def init_state(
 
     def init(key, images):
         variables = model.init(key, images)
-        return TrainState(jnp.int32(0), variables, optimiser.init(variables["params"]))
+        opt_state, totals = optimiser.init(variables["params"]), dict.fromkeys(_TOTALS, 0.0)
+        return TrainState(jnp.int32(0), variables, opt_state, jax.tree.map(jnp.float32, totals))
 
     return jax.jit(init, out_shardings=replicated(mesh))(key, np.asarray(images))
 
@@ -118,7 +123,8 @@ def make_train_step(
         moves, opt_state = optimiser.update(gradient, state.opt_state, params)
         variables = {**state.variables, **updates, "params": optax.apply_updates(params, moves)}
         metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
-        return TrainState(state.step + 1, variables, opt_state), metrics
+        totals = {name: state.totals[name] + (metrics | {"steps": 1.0})[name] for name in _TOTALS}
+        return TrainState(state.step + 1, variables, opt_state, totals), metrics
 
     whole, parts = replicated(mesh), split(mesh)
     return jax.jit(
@@ -127,6 +133,13 @@ def make_train_step(
         out_shardings=whole,
         donate_argnums=0,
     )
+
+
+def epoch_means(state: TrainState) -> dict[str, float]:
+    """The mean `loss` and `gradient_norm` over the steps of the epoch so far."""
+    totals = {name: float(total) for name, total in state.totals.items()}
+    steps = totals.pop("steps")
+    return {name: total / steps for name, total in totals.items()}
 
 
 def make_eval_step(model: nn.Module, method: Method, mesh: Mesh) -> Callable:
@@ -211,11 +224,14 @@ def train(
     num_steps: int,
     checkpoints: Checkpoints,
     save_every: int,
+    ends_epoch: Callable[[int], bool] = lambda step: False,
 ) -> Iterator[tuple[int, TrainState, dict[str, float]]]:
     """Trains from the state's step on; the caller's loop shows, logs and evaluates.
 
-    Saves every `save_every` steps and at the end. SIGTERM and Ctrl-C save, too, and end the
-    loop. Under `jax.distributed` a signal to one process ends all of them at the same step.
+    Saves every `save_every` steps and at the end, so whatever ends the process loses no more
+    steps than that. SIGTERM and Ctrl-C save, too, and end the loop, those that come after the
+    last step included. Under `jax.distributed` a signal to one process ends all of them at the
+    same step.
 
     Args:
       state: where to begin; consumed.
@@ -226,6 +242,8 @@ def train(
       num_steps: the step to end at.
       checkpoints: where to save.
       save_every: steps between two checkpoints.
+      ends_epoch: whether an epoch ends at a step, counted from 1; the state's `totals` begin
+        anew after it.
 
     Yields:
       The number of steps done, the state, which lives until the next step, and the metrics
@@ -251,16 +269,24 @@ def train(
     metrics = {}
     with signals_noted() as signals:
         while step < num_steps:
+            if ends_epoch(step):
+                state = state._replace(totals=jax.tree.map(_zero, state.totals))
             images, targets = share_batch(load_batch(step), mesh)
             state, new = train_step(state, images, targets, key)
             step += 1
             flying.append((step, new))
-            stops = is_stopped(signals, step)
+            stops = is_stopped(signals)
             saves = stops or step % save_every == 0 or step == num_steps
             while len(flying) > (0 if saves else _IN_FLIGHT):
                 metrics = land()
             if saves:
-                checkpoints.save(step, state, wait=stops or step == num_steps)
+                checkpoints.save(step, state)
             if stops:
-                raise Stopped(step, signals[0] if signals else signal.SIGTERM)
+                raise Stopped(step, signals)
             yield step, state, metrics
+        if is_stopped(signals):
+            raise Stopped(step, signals)
+
+
+def _zero(total: jax.Array) -> jax.Array:
+    return jax.make_array_from_callback(total.shape, total.sharding, lambda _: np.float32(0))

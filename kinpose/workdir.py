@@ -1,57 +1,98 @@
 """The directory of a run: the settings that it belongs to, and its metrics."""
 
+import contextlib
+import errno
+import fcntl
 import json
 import math
+import os
 import pathlib
-from collections.abc import Mapping
+import platform
+import re
+from collections.abc import Iterator, Mapping
 from importlib import util
 from typing import Any
 
 import jax
+from absl import logging
 
-from kinpose.io.files import write_atomically
+from kinpose.io.files import naming_errors, read_json, write_atomically
 
 _SETTINGS = "flags.json"
 _METRICS = "metrics.jsonl"
+_LOCK = ".lock"
+_LEFT_BY_A_KILL = re.compile(rf"{re.escape(_LOCK)}|\.[0-9a-f]{{32}}\.\w+")
 
 
-def claim_workdir(workdir, settings: Mapping[str, Any]) -> pathlib.Path:
-    """Makes a directory for runs of these settings, or finds the one that has them.
+@contextlib.contextmanager
+def claim_workdir(workdir, settings: Mapping[str, Any]) -> Iterator[pathlib.Path]:
+    """Makes a directory for runs of these settings, or finds the one that has them, and locks it.
 
-    Under several processes the first one looks and writes; if it refuses, all of them end.
+    Under several processes the first one looks, locks and writes; if it refuses, all of them end.
 
     Args:
       workdir: where the runs write.
       settings: values by name, such as JSON can hold.
 
-    Returns:
-      The directory.
+    Yields:
+      The directory; until the end of the context no other process can claim it. The system
+      takes back the lock of a process that was killed.
 
     Raises:
-      ValueError: for a directory of other settings, naming each difference, and for one that
-        holds something else.
+      ValueError: for a directory of other settings, naming each difference, for one that holds
+        something else, and for one that another process has claimed, naming it.
     """
     workdir = pathlib.Path(workdir)
-    path = workdir / _SETTINGS
     if jax.process_index() != 0:
-        return workdir
-    settings = json.loads(json.dumps(settings))
+        yield workdir
+        return
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir must be a directory, but {workdir} is a file.")
-    if not path.exists():
-        if workdir.exists() and any(workdir.iterdir()):
+    there = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
+    if _SETTINGS not in there and any(not _LEFT_BY_A_KILL.fullmatch(name) for name in there):
+        raise ValueError(
+            f"workdir must be new or of an earlier run, but {workdir} has files and no {_SETTINGS}."
+        )
+    workdir.mkdir(parents=True, exist_ok=True)
+    with _locked(workdir):
+        _check_settings(workdir, json.loads(json.dumps(settings)))
+        yield workdir
+
+
+@contextlib.contextmanager
+def _locked(workdir: pathlib.Path) -> Iterator[None]:
+    path = workdir / _LOCK
+    with open(path, "a+", encoding="utf-8", errors="replace") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read(200) or "another process"
             raise ValueError(
-                f"workdir must be new or of an earlier run, but {workdir} has files and no "
-                f"{_SETTINGS}."
-            )
-        workdir.mkdir(parents=True, exist_ok=True)
+                f"{workdir} is in use by {owner}; wait for it or give another workdir."
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            logging.warning("%s cannot be locked; let no other run write there", workdir)
+        with naming_errors(path):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+        yield
+
+
+def _check_settings(workdir: pathlib.Path, settings: dict[str, Any]):
+    """Writes the settings of a new directory; refuses others of an old one."""
+    path = workdir / _SETTINGS
+    if not path.exists():
         with write_atomically(path) as part:
             part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        return workdir
+        return
     try:
-        there = dict(json.loads(path.read_text(encoding="utf-8")))
+        there = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read ({error}); give another workdir.") from error
+        raise ValueError(f"{error} Give another workdir.") from None
     missing = "not set"
     changes = [
         f"{name}: {there.get(name, missing)} there, {settings.get(name, missing)} here"
@@ -63,13 +104,12 @@ def claim_workdir(workdir, settings: Mapping[str, Any]) -> pathlib.Path:
             f"{workdir} is of a run with other settings ({'; '.join(changes)}); give another "
             f"workdir or the settings of that run."
         )
-    return workdir
 
 
 class MetricsWriter:
     """Appends metrics to metrics.jsonl, and to TensorBoard where tensorboardX is installed.
 
-    A context manager. Under several processes only the first one writes.
+    A context manager, which closes the latter. Under several processes only the first one writes.
 
     Example:
       >>> import tempfile
@@ -88,15 +128,15 @@ class MetricsWriter:
           first_step: of a run that is resumed. Lines of later steps, written after the
             checkpoint it comes from, are dropped; they will be written again.
         """
-        self._file = self._board = None
+        self._path = self._board = None
         if jax.process_index() != 0:
             return
         directory = pathlib.Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_metrics(directory) if row["step"] <= first_step]
-        with write_atomically(directory / _METRICS) as part:
+        self._path = directory / _METRICS
+        with write_atomically(self._path) as part:
             part.write_text("".join(_as_line(row) for row in kept), encoding="utf-8")
-        self._file = open(directory / _METRICS, "a", encoding="utf-8")  # noqa: SIM115
         if util.find_spec("tensorboardX"):
             from tensorboardX import SummaryWriter
 
@@ -106,9 +146,8 @@ class MetricsWriter:
         return self
 
     def __exit__(self, *error):
-        for out in (self._file, self._board):
-            if out is not None:
-                out.close()
+        if self._board is not None:
+            self._board.close()
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds a line; numbers that are not finite become null.
@@ -116,24 +155,45 @@ class MetricsWriter:
         Args:
           step: steps done.
           metrics: numbers by name.
+
+        Raises:
+          OSError: naming the file, when it cannot be written.
         """
-        if self._file is None:
+        if self._path is None:
             return
         row = {"step": step} | {name: float(value) for name, value in metrics.items()}
-        self._file.write(_as_line(row))
-        self._file.flush()
+        with naming_errors(self._path), open(self._path, "a", encoding="utf-8") as file:
+            file.write(_as_line(row))
         if self._board is not None:
             for name, value in metrics.items():
                 self._board.add_scalar(name, float(value), step)
 
 
 def read_metrics(directory) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, oldest first; a last line cut short by a kill is left out."""
+    """The lines of metrics.jsonl, oldest first.
+
+    A line that is damaged is left out, with a warning; a last line cut short by a kill, without.
+    """
     path = pathlib.Path(directory) / _METRICS
     if not path.exists():
         return []
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines]
+    *lines, _ = path.read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(_checked_row(json.loads(line.decode())))
+        except (ValueError, RecursionError) as error:
+            logging.warning("%s: line %d is damaged and left out: %s", path, number, error)
+    return rows
+
+
+def _checked_row(row: Any) -> dict[str, Any]:
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        raise ValueError("it has no step")
+    wrong = [name for name, x in row.items() if type(x) not in (int, float, type(None))]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no number")
+    return row
 
 
 def _as_line(row: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import pytest
 import kinpose
 from kinpose import Joint, Motion, build_skeleton
 from kinpose.io.bvh import hold_positions, load_bvh, save_bvh
+from kinpose.io.bvh_writer import _as_text
 from kinpose.skeletons import human_17, toy
 
 with warnings.catch_warnings():
@@ -695,3 +696,13 @@ def test_a_recording_of_72000_frames_survives_saving_and_loading(tmp_path):
     params = rng.normal(size=(72000, 96))
     loaded = load_bvh(saved(tmp_path, skeleton, params))
     np.testing.assert_allclose(loaded.params, params, rtol=0, atol=1.1e-6)
+
+
+@pytest.mark.parametrize("largest", [1e9, 1e12])
+def test_numbers_are_written_with_six_decimals_and_no_zeros_at_their_ends(largest):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(500, 7)) * 10 ** rng.uniform(-9, np.log10(largest) - 1, (500, 7))
+    values[0] = [0.0, -0.0, 4e-7, -4e-7, 0.5, -1e6, 123.000001]
+    rows = [[f"{x + 0.0:.6f}" for x in row] for row in np.round(values, 6).tolist()]
+    wanted = [" ".join(x.rstrip("0").rstrip(".") for x in row) + "\n" for row in rows]
+    assert _as_text(values).decode() == "".join(wanted)

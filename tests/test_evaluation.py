@@ -169,7 +169,7 @@ def test_a_file_of_predictions_is_read_in_both_forms(truth, tmp_path):
         ({"poses": np.zeros((2, 17, 3))}, "one per recording and camera, such as S9/walk/1"),
         ({"S9/walk/1": np.zeros((4, 17, 3))}, r"must have shape \(5, K, 3\), a row per sample"),
         ({"keys": ["a"], "joints": np.zeros((2, 17, 3))}, r"shapes \(1,\) and \(2, 17, 3\)"),
-        ({"keys": np.array([{}]), "joints": np.zeros((1, 17, 3))}, "is not a .npz file of plain"),
+        ({"keys": np.array([{}]), "joints": np.zeros((1, 17, 3))}, "a.npz: not a readable"),
         ({}, "has no arrays"),
     ],
 )
@@ -181,5 +181,5 @@ def test_a_file_of_another_form_is_refused(arrays, message, truth, tmp_path):
 
 def test_a_file_that_is_no_npz_is_refused(tmp_path):
     (tmp_path / "a.npz").write_text("joints")
-    with pytest.raises(ValueError, match=r"a\.npz is not a \.npz file"):
+    with pytest.raises(ValueError, match=r"a\.npz: not a readable NumPy file"):
         read_predictions(tmp_path / "a.npz")

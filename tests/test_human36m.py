@@ -1,13 +1,17 @@
 """Laws of the Human3.6M builder, on a made-up tree in the official formats."""
 
+import io
 import json
 import os
 import pathlib
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -359,6 +363,47 @@ def test_an_npz_that_runs_programs_is_refused(tmp_path):
     np.savez(tmp_path / "data_3d_h36m.npz", positions_3d=np.array({"S1": Evil()}, object))
     with pytest.raises(ValueError, match=r"holds a .*system"):
         archives.unpack_npz(tmp_path / "data_3d_h36m.npz", "S1", tmp_path / "out")
+
+
+def _packed(path, member, data=b""):
+    with tarfile.open(path, "w:gz") as packed:
+        packed.addfile(member, io.BytesIO(data))
+
+
+def test_a_small_archive_cannot_fill_the_disk(tmp_path):
+    size = 2**27
+    member = tarfile.TarInfo("S1/Videos/Walking 1.54138969.mp4")
+    member.size = size
+    _packed(tmp_path / "Videos_S1.tgz", member, bytes(size))
+    assert (tmp_path / "Videos_S1.tgz").stat().st_size < 2**20
+    with pytest.raises(ValueError, match=r"Videos_S1\.tgz grows beyond all measure"):
+        archives.unpack_archive(tmp_path / "Videos_S1.tgz", "Videos", "S1", tmp_path / "out")
+    assert not any((tmp_path / "out" / "S1").iterdir())
+
+
+def test_a_sparse_file_is_not_unpacked(tmp_path):
+    member = tarfile.TarInfo("S1/Videos/Walking 1.54138969.mp4")
+    member.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(2**20)}
+    member.size = 1
+    _packed(tmp_path / "Videos_S1.tgz", member, b"x")
+    with pytest.raises(ValueError, match=r"Videos_S1\.tgz grows beyond all measure"):
+        archives.unpack_archive(tmp_path / "Videos_S1.tgz", "Videos", "S1", tmp_path / "out")
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+def test_an_npz_in_any_protocol_that_numpy_has_used_is_read(protocol, tmp_path):
+    positions = np.random.default_rng(0).normal(size=(4, 32, 3)).astype(np.float32)
+    content = np.array({"S1": {"Walking 1": positions}}, object)
+    header = {"descr": "|O", "fortran_order": False, "shape": ()}
+    with (
+        zipfile.ZipFile(tmp_path / "x.npz", "w") as packed,
+        packed.open("positions_3d.npy", "w") as file,
+    ):
+        np.lib.format.write_array_header_1_0(file, header)
+        pickle.dump(content, file, protocol)
+    archives.unpack_npz(tmp_path / "x.npz", "S1", tmp_path)
+    (path,) = (tmp_path / "S1" / WORLD).iterdir()
+    np.testing.assert_array_equal(np.load(path), 1000 * positions.astype(np.float64))
 
 
 def test_metadata_of_another_kind_is_refused(tmp_path):

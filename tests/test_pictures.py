@@ -83,3 +83,38 @@ def test_boxes_are_of_pictures_that_are_there_and_have_four_sides(tmp_path):
     path.write_text("image,left,top,right\n0,1,2,3\n")
     with pytest.raises(ValueError, match=r"boxes\.csv must have the columns .* line 2 has not"):
         read_boxes(path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_grey_of_16_bits_is_as_bright_as_of_8(suffix, tmp_path):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(grey * np.uint16(257)).save(tmp_path / f"16.{suffix}")
+    ((_, few),) = open_pictures([tmp_path / "8.png"]).images
+    ((_, many),) = open_pictures([tmp_path / f"16.{suffix}"]).images
+    assert many.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(many), np.asarray(few))
+
+
+@pytest.mark.parametrize("array", [np.full((2, 2), 7, np.int32) * 10**5, np.ones((2, 2), "f4")])
+def test_pixels_that_no_camera_writes_are_refused(array, tmp_path):
+    Image.fromarray(array).save(tmp_path / "x.tif")
+    with pytest.raises(ValueError, match=r"x\.tif cannot be read as a picture \(its pixels are"):
+        list(open_pictures([tmp_path / "x.tif"]).images)
+
+
+def test_a_small_file_cannot_be_a_picture_beyond_memory(tmp_path):
+    Image.new("1", (30_000, 30_000)).save(tmp_path / "x.png")
+    with pytest.raises(ValueError, match=r"x\.png cannot be read as a picture"):
+        list(open_pictures([tmp_path / "x.png"]).images)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [("a,1,2,3,4", "a has a box already"), ("b,1,2,1,2", "positive"), ("b,1,2,nan,9", "positive")],
+)
+def test_a_box_is_given_once_and_has_a_size(line, reason, tmp_path):
+    path = tmp_path / "boxes.csv"
+    path.write_text(f"image,left,top,right,bottom\na,1,2,3,4\n{line}\n")
+    with pytest.raises(ValueError, match=rf"boxes\.csv .* line 3 has not \(.*{reason}"):
+        read_boxes(path)

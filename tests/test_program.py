@@ -1,8 +1,11 @@
-"""Laws of how binaries begin: what they compiled is found again."""
+"""Laws of how binaries begin and end: what they compiled is found again, failures are one line."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -53,3 +56,86 @@ def test_a_flag_turns_it_off_and_a_variable_moves_it(tmp_path):
     assert run("--compilation_cache=", XDG_CACHE_HOME=str(tmp_path))[1] == "None"
     assert not files_of(tmp_path)
     assert run(JAX_COMPILATION_CACHE_DIR=str(tmp_path))[1] == str(tmp_path)
+
+
+BUSY = """
+import sys, threading, time
+from experiments.program import run_program
+
+def main(argv):
+    threading.Thread(target=time.sleep, args=(600,)).start()  # as libraries leave them
+    print("begun", flush=True)
+    if argv[1] == "sleep":
+        time.sleep(600)
+    raise OSError(28, "No space left on device", "somewhere")
+
+run_program(main)
+"""
+
+
+def start(*command):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, **pipes)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_program_in_one_line(signum):
+    with start("-c", BUSY, "sleep") as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signum)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (128 + signum, f"ended by {signum.name}\n")
+
+
+def test_a_failure_ends_a_program_in_one_line_whatever_its_threads_do():
+    with start("-c", BUSY, "fail") as process:
+        _, said = process.communicate(timeout=60)
+    line = "error: [Errno 28] No space left on device: 'somewhere'\n"
+    assert (process.returncode, said) == (1, line)
+
+
+def test_ctrl_c_ends_a_program_that_imports_in_one_line():
+    with start("-X", "importtime", "-m", "experiments.model_fit") as process:
+        for line in process.stderr:
+            if line.rstrip().endswith("| experiments"):
+                break
+        process.send_signal(signal.SIGINT)
+        said = [line for line in process.stderr if not line.startswith("import time:")]
+    assert (process.wait(), said) == (130, ["ended by SIGINT\n"])
+
+
+SUMS = """
+import jax, numpy as np
+from experiments.hosts import join_processes, wait_for_all
+from experiments.program import run_program
+from kinpose.mesh import make_mesh, replicated, share_batch
+
+def main(argv):
+    join_processes(argv[1])
+    mesh = make_mesh()
+    total = jax.jit(lambda x: x.sum(), out_shardings=replicated(mesh))
+    wait_for_all("sums")
+    while True:
+        print(float(total(share_batch(np.ones(1), mesh))), flush=True)
+
+run_program(main)
+"""
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_has_lost_another_ends_in_one_line(victim, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    both = [start("-c", SUMS, f"127.0.0.1:{port},2,{index}") for index in range(2)]
+    for process in both:
+        assert "2.0\n" in process.stdout
+    both[victim].kill()
+    began = time.monotonic()
+    _, said = both[1 - victim].communicate(timeout=100)
+    both[victim].communicate()
+    assert time.monotonic() - began < 60
+    assert both[1 - victim].returncode == 1
+    (line,) = (line for line in said.splitlines() if not line.startswith("I"))
+    assert line.startswith("error: ")

@@ -60,7 +60,7 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
     if name.startswith("kinpose.models"):
         allowed |= {"flax"}
     if name in TRAINS:
-        allowed |= {"flax", "optax", "orbax", "absl", "tensorboardX"}
+        allowed |= {"flax", "optax", "absl", "tensorboardX"}
     if name in READS_WEIGHTS:
         allowed |= {"h5py", "safetensors"}
     assert {name.split(".")[0] for name in MODULES[name]} <= allowed

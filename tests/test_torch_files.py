@@ -127,3 +127,51 @@ def test_what_torch_itself_has_saved_is_read_as_it_was(new, dtype, tmp_path):
         assert found[name].dtype.name == dtype
         wanted = tensor.detach().double().numpy()
         np.testing.assert_array_equal(found[name].astype(float), wanted)
+
+
+def pickled(*opcodes):
+    return b"\x80\x02" + b"".join(opcodes) + b"."
+
+
+DEEP = [b")"] + [b"q\x00h\x00h\x00\x86"] * 150
+"""Tuples of two of the tuple before: 2 ** 150 of them to walk through."""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pickled(b"}", *DEEP, b"K\x01s"),
+        pickled(*DEEP, b"Q"),
+        pickled(b"ctorch._utils\n_rebuild_tensor_v2\n", *DEEP, b"R"),
+        pickled(b"ccollections\nOrderedDict\n", *DEEP, b"\x85R"),
+        pickled(b")" + b"\x85" * 100_000),
+        pickled(b"]" * 100_000 + b"a" * 99_999),
+        pickled(b"(" + b"K\x02" * 600_000 + b"t"),
+    ],
+)
+def test_no_pickle_keeps_the_reader_busy(data, tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", data)
+    with pytest.raises(ValueError, match=r"x\.pth cannot be read"):
+        read_torch_file(tmp_path / "x.pth")
+
+
+@WRITERS
+def test_a_tensor_of_too_many_dimensions_is_refused(write, tmp_path):
+    write(tmp_path / "x.pth", {"a": Tensor(draw().reshape(-1), 0, (1,) * 9, (1,) * 9)})
+    with pytest.raises(ValueError, match="at most 8"):
+        read_torch_file(tmp_path / "x.pth")
+
+
+@WRITERS
+def test_small_storages_cannot_grow_in_memory(write, tmp_path):
+    view = Tensor(np.zeros(2**17, np.float32), 0, (2**17,), (1,))
+    write(tmp_path / "x.pth", {f"a{i}": view for i in range(600)})
+    with pytest.raises(ValueError, match="its tensors have 314572800 bytes"):
+        read_torch_file(tmp_path / "x.pth")
+
+
+@WRITERS
+def test_numbers_of_numpy_beside_the_tensors_are_passed_over(write, tmp_path):
+    write(tmp_path / "x.pth", {"state_dict": {"a": whole(draw())}, "best": np.float64(0.5)})
+    np.testing.assert_array_equal(read_torch_file(tmp_path / "x.pth")["a"], draw())

@@ -1,7 +1,9 @@
 """Laws of the toy experiment, run as a program on a few images."""
 
+import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -139,13 +141,37 @@ def test_a_terminated_run_goes_on_to_the_same_result(finished, tmp_path):
         said = process.stderr.read()
     if process.returncode:  # else it was done before the signal came
         assert process.returncode == 128 + signal.SIGTERM
-        assert "the same command goes on" in said
+        assert "the same run goes on" in said
     assert run(tmp_path / "w", *flags).returncode == 0
     first, second = (
         np.load(workdir / "3_direct_joint_0" / "predictions.npz")["joints"]
         for workdir in (finished[0], tmp_path / "w")
     )
     np.testing.assert_array_equal(first, second)
+
+
+def test_a_full_disk_ends_a_run_in_one_line_and_with_room_it_goes_on(finished, tmp_path):
+    flags = ("--methods=direct_joint", "--num_params=3")
+    done = subprocess.run(
+        command(tmp_path / "w", *flags),
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+    )
+    directory = tmp_path / "w" / "3_direct_joint_0" / "checkpoints"
+    said = [line for line in done.stderr.splitlines() if not line.startswith(("I", "W"))]
+    reason = f"step 6 cannot be saved: {os.strerror(errno.EFBIG)}: '{directory}'"
+    assert (done.returncode, said) == (1, [f"error: [Errno {errno.EFBIG}] {reason}"])
+    assert list(directory.iterdir()) == []
+    assert run(tmp_path / "w", *flags).returncode == 0
+    first, second = (
+        (workdir / "3_direct_joint_0" / "scores.json").read_bytes()
+        for workdir in (finished[0], tmp_path / "w")
+    )
+    assert first == second
 
 
 def test_perfect_predictions_have_no_error():

@@ -18,7 +18,15 @@ from kinpose.mesh import make_mesh, share_batch
 from kinpose.methods import Method, Targets
 from kinpose.optimisers import caffe_sgd
 from kinpose.stopping import Stopped
-from kinpose.train import Source, batch_indices, evaluate, init_state, make_train_step, train
+from kinpose.train import (
+    Source,
+    batch_indices,
+    epoch_means,
+    evaluate,
+    init_state,
+    make_train_step,
+    train,
+)
 from tests.conftest import ROOT
 from tests.training import run
 
@@ -105,7 +113,7 @@ def test_a_terminated_run_goes_on_bit_for_bit(alone, tmp_path):
 
 
 def test_a_signal_saves_the_newest_step(tmp_path):
-    def interrupt(step):
+    def interrupt(step, state):
         if step == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -116,6 +124,41 @@ def test_a_signal_saves_the_newest_step(tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
     _, losses = run(workdir=tmp_path, save_every=100)
     assert min(losses) == 5
+
+
+def test_a_signal_after_the_last_step_is_not_lost(tmp_path):
+    def interrupt(step, state):
+        if step == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Stopped, match="stopped by SIGINT after step 8"):
+        run(8, workdir=tmp_path, on_step=interrupt)
+
+
+def test_the_loss_of_every_step_of_an_epoch_counts_once_resumed_or_not(tmp_path):
+    means = {}
+
+    def note(step, state):
+        means[step] = epoch_means(state)["loss"]
+
+    def note_and_stop(step, state):
+        note(step, state)
+        if step in (3, 7):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run(12, workdir=tmp_path / "whole", on_step=note)
+    _, losses = run(12, workdir=tmp_path / "each", save_every=1)  # so each one is seen
+    for step, mean in means.items():
+        first = (step - 1) // 5 * 5 + 1
+        wanted = np.mean([losses[i] for i in range(first, step + 1)])
+        np.testing.assert_allclose(mean, wanted, rtol=1e-6)
+    whole, means = dict(means), {}
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            run(12, workdir=tmp_path / "parts", on_step=note_and_stop)
+    run(12, workdir=tmp_path / "parts", on_step=note)
+    assert means.items() <= whole.items()
+    assert means[12] == whole[12]
 
 
 def test_a_loss_that_is_not_finite_names_its_step_and_the_last_checkpoint(tmp_path):
@@ -136,21 +179,18 @@ def test_a_gradient_that_is_not_finite_is_never_saved(tmp_path):
     mesh, images, optimiser = make_mesh(), np.ones((2, 3), np.float32), optax.sgd(1.0)
     root = Method(1, None, lambda outputs, targets: jnp.sqrt(0 * outputs[:, 0]))
     state = init_state(jax.random.key(0), Net(), optimiser, images, mesh)
-    with Checkpoints(tmp_path) as checkpoints:
-        steps = train(
-            state,
-            make_train_step(Net(), root, optimiser, mesh),
-            lambda step: (images, Targets(images)),
-            jax.random.key(1),
-            mesh,
-            num_steps=1,
-            checkpoints=checkpoints,
-            save_every=1,
-        )
-        with pytest.raises(
-            FloatingPointError, match=r"gradient_norm nan, loss 0.0\); no checkpoint"
-        ):
-            next(steps)
+    steps = train(
+        state,
+        make_train_step(Net(), root, optimiser, mesh),
+        lambda step: (images, Targets(images)),
+        jax.random.key(1),
+        mesh,
+        num_steps=1,
+        checkpoints=Checkpoints(tmp_path),
+        save_every=1,
+    )
+    with pytest.raises(FloatingPointError, match=r"gradient_norm nan, loss 0.0\); no checkpoint"):
+        next(steps)
     assert not any(tmp_path.iterdir())
 
 

@@ -1,26 +1,35 @@
 """Laws of workdirs: one recipe each, and metrics that a resumed run continues."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from kinpose.workdir import MetricsWriter, claim_workdir, read_metrics
+from tests.conftest import ROOT
 
 SETTINGS = {"epochs": 50, "rate": 1e-3, "bone_length": None, "methods": ("a", "b")}
 
 
+def claim(path, settings):
+    with claim_workdir(path, settings) as workdir:
+        return workdir
+
+
 def test_a_new_directory_is_made_and_found_again(tmp_path):
-    path = claim_workdir(tmp_path / "a" / "b", SETTINGS)
-    assert json.loads((path / "flags.json").read_text()) == SETTINGS | {"methods": ["a", "b"]}
-    assert claim_workdir(path, SETTINGS) == path
+    with claim_workdir(tmp_path / "a" / "b", SETTINGS) as path:
+        assert json.loads((path / "flags.json").read_text()) == SETTINGS | {"methods": ["a", "b"]}
+    with claim_workdir(path, SETTINGS) as again:
+        assert again == path
 
 
 def test_every_difference_is_named_and_nothing_changes(tmp_path):
-    path = claim_workdir(tmp_path, SETTINGS)
+    path = claim(tmp_path, SETTINGS)
     before = (path / "flags.json").read_bytes()
     other = {"epochs": 51, "rate": 1e-3, "methods": ["a", "b"], "more": 1}
     with pytest.raises(ValueError, match="other settings") as error:
-        claim_workdir(tmp_path, other)
+        claim(tmp_path, other)
     for part in (
         "bone_length: None there, not set here",
         "epochs: 50 there, 51 here",
@@ -36,12 +45,55 @@ def test_every_difference_is_named_and_nothing_changes(tmp_path):
 def test_directories_of_something_else_are_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"has files and no flags\.json"):
-        claim_workdir(tmp_path, SETTINGS)
+        claim(tmp_path, SETTINGS)
     with pytest.raises(ValueError, match="is a file"):
-        claim_workdir(tmp_path / "notes.txt", SETTINGS)
+        claim(tmp_path / "notes.txt", SETTINGS)
     (tmp_path / "flags.json").write_text("{")
-    with pytest.raises(ValueError, match="cannot be read"):
-        claim_workdir(tmp_path, SETTINGS)
+    with pytest.raises(ValueError, match=r"flags\.json is not a whole JSON file"):
+        claim(tmp_path, SETTINGS)
+
+
+def test_a_second_process_is_refused_by_the_name_of_the_first(tmp_path):
+    code = (
+        "import sys; from kinpose.workdir import claim_workdir\n"
+        "with claim_workdir(sys.argv[1], {}):\n"
+        "    print('claimed', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as first:
+        assert first.stdout.readline() == "claimed\n"
+        with pytest.raises(ValueError, match=f"is in use by process {first.pid} on .*; wait"):
+            claim(tmp_path, {})
+        first.kill()
+    assert claim(tmp_path, {}) == tmp_path
+
+
+def test_what_a_kill_leaves_in_a_new_directory_does_no_harm(tmp_path):
+    for name in (".lock", f".{'0' * 32}.json"):
+        (tmp_path / name).write_text("")
+    assert claim(tmp_path, {}) == tmp_path
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"a": ' * 100_000, b"0" * 9999]
+)
+def test_damaged_settings_are_refused_by_name(damage, tmp_path):
+    (tmp_path / "flags.json").write_bytes(damage)
+    with pytest.raises(ValueError, match=r"flags\.json .* Give another workdir"):
+        claim(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"{", b"3", b'{"loss": 1}', b'{"step": 1.5}', b'{"step": 2, "loss": "a"}', b"\xff{}"],
+)
+def test_a_damaged_line_is_left_out_with_a_warning(line, tmp_path, caplog):
+    good = b'{"step": 1, "loss": 0.5}\n'
+    (tmp_path / "metrics.jsonl").write_bytes(good + line + b"\n" + good)
+    assert read_metrics(tmp_path) == 2 * [{"step": 1, "loss": 0.5}]
+    assert "metrics.jsonl: line 2 is damaged" in caplog.text
 
 
 def test_a_resumed_run_drops_what_it_writes_again(tmp_path):

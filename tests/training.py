@@ -56,22 +56,23 @@ def run(
         return batch, Targets(joints[index], params[index])
 
     losses = {}
-    with Checkpoints(pathlib.Path(workdir) / "checkpoints") as checkpoints:
-        _, state = checkpoints.restore(state) or (0, state)
-        for step, state, metrics in train(  # noqa: B007, B020 - the last state is returned
-            state,
-            step_fn,
-            load_batch,
-            jax.random.key(1),
-            mesh,
-            num_steps=num_steps,
-            checkpoints=checkpoints,
-            save_every=save_every,
-        ):
-            losses[step] = metrics.get("loss")
-            print(f"step {step}", flush=True)
-            if on_step:
-                on_step(step)
+    checkpoints = Checkpoints(pathlib.Path(workdir) / "checkpoints")
+    _, state = checkpoints.restore(state) or (0, state)
+    for step, state, metrics in train(  # noqa: B020 - the last state is returned
+        state,
+        step_fn,
+        load_batch,
+        jax.random.key(1),
+        mesh,
+        num_steps=num_steps,
+        checkpoints=checkpoints,
+        save_every=save_every,
+        ends_epoch=lambda step: step % 5 == 0,
+    ):
+        losses[step] = metrics.get("loss")
+        print(f"step {step}", flush=True)
+        if on_step:
+            on_step(step, state)
     return state, losses
 
 

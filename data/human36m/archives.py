@@ -18,8 +18,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data.human36m.files import WORLD
+from data.human36m.files import BOXES, VIDEOS, WORLD
 from data.human36m.names import clip_of
+
+_MOST_TIMES, _MOST_MORE = {VIDEOS: 2, BOXES: 1000}, 2**26
+"""How many times its size an archive of a kind may grow to (others: 20), and how many bytes more:
+videos do not shrink, masks within the boxes are almost nothing."""
 
 
 def unpack_archive(
@@ -34,11 +38,13 @@ def unpack_archive(
       directory: where <subject>/<kind>/ is made.
 
     Raises:
-      ValueError: naming the archive, when it is damaged or has no such files.
+      ValueError: naming the archive, when it is damaged, has no such files, or grows to more
+        than its kind does.
     """
     target, num_files = pathlib.Path(directory, subject, kind), 0
     if target.exists():
         return
+    left = _MOST_TIMES.get(kind, 20) * os.stat(path).st_size + _MOST_MORE
     opened = open if str(path).lower().endswith(".tar") else gzip.open
     try:
         with (
@@ -49,6 +55,9 @@ def unpack_archive(
             for member in archive:
                 name = pathlib.PurePosixPath(member.name)
                 if member.isfile() and name.parent.name == kind and name.name[:4] != "_ALL":
+                    left -= member.size
+                    if member.issparse() or left < 0:
+                        raise ValueError(f"{os.fspath(path)} grows beyond all measure.")
                     with open(temporary / name.name, "wb") as out:
                         shutil.copyfileobj(archive.extractfile(member), out)
                     num_files += 1
@@ -56,7 +65,7 @@ def unpack_archive(
                 pass
             if not num_files:
                 raise ValueError(f"{os.fspath(path)} has no files in a directory {kind}.")
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, OverflowError) as error:
         raise ValueError(f"{os.fspath(path)} is damaged ({error}); fetch it again.") from None
 
 
@@ -76,18 +85,24 @@ def unpack_npz(path: str | os.PathLike, subject: str, directory: str | os.PathLi
         return
     try:
         with zipfile.ZipFile(path) as archive, archive.open("positions_3d.npy") as file:
+            size = archive.getinfo("positions_3d.npy").file_size
+            if size > 20 * os.stat(path).st_size + _MOST_MORE:
+                raise ValueError(f"it grows to {size} bytes")
             np.lib.format.read_magic(file)
             np.lib.format.read_array_header_1_0(file)
             positions = _ArraysOnly(file).load().item()[subject]
-        with _made_at_once(target) as temporary:
-            for name, points in positions.items():
-                if clip_of(name):
-                    joints = 1000 * np.reshape(points, (len(points), 32, 3)).astype(np.float64)
-                    np.save(temporary / f"{clip_of(name)}.npy", joints)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+        joints = {
+            clip_of(name): 1000 * np.reshape(points, (len(points), 32, 3)).astype(np.float64)
+            for name, points in positions.items()
+            if clip_of(name)
+        }
+    except Exception as error:  # a broken pickle can raise anything
         raise ValueError(
             f"{os.fspath(path)}: no 32 joints of {subject} can be read from it ({error!r})."
         ) from None
+    with _made_at_once(target) as temporary:
+        for clip, points in joints.items():
+            np.save(temporary / f"{clip}.npy", points)
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -96,10 +111,18 @@ class _ArraysOnly(pickle.Unpickler):
     _NAMES = (("multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"))
 
     def find_class(self, module, name):
+        if (module, name) == ("_codecs", "encode"):  # bytes, in older protocols
+            return _latin1
         if (module.split(".")[-1], name) not in self._NAMES:
             raise pickle.UnpicklingError(f"it holds a {module}.{name}")
         # Files of NumPy 1 name numpy.core, which has moved.
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _latin1(text, encoding="latin1"):
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError(f"it holds bytes in {encoding!r}")
+    return text.encode("latin1")
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ def read_boxes(path: str | os.PathLike, frames: Sequence[int]) -> list[Box]:
         with h5py.File(path, "r") as file:
             cells = np.ravel(file["Masks"])
             return [_box_of(np.asarray(file[cells[frame]])) for frame in frames]
-    except (OSError, KeyError, IndexError, ValueError) as error:
+    except Exception as error:  # h5py raises whatever comes about in a damaged file
         raise ValueError(f"{os.fspath(path)}: boxes cannot be read from it ({error}).") from None
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 import shutil
@@ -26,6 +25,7 @@ from data.human36m.scales import subject_scales
 from data.human36m.views import Job, make_part, part_path, read_part
 from data.processes import run_in_processes
 from data.sample import sample_features, sample_key, write_data_set
+from kinpose.io.files import read_json
 
 FRAMES = {
     "paper": {"num_train": 800_000},
@@ -237,7 +237,7 @@ def prepare(builder: Human36m, *, show: Show = quietly) -> pathlib.Path:
     """
     directory = pathlib.Path(builder.data_dir)
     if directory.exists():
-        partial = json.loads((directory / f"{REPORT}.json").read_text())["partial"]
+        partial = read_json(directory / f"{REPORT}.json").get("partial")
         if partial and not builder.allow_partial:
             raise ValueError(f"{directory} was built without {'; '.join(partial)}; remove it.")
         return directory

@@ -30,6 +30,9 @@ _BONE_ENDS = (
 )
 
 
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+
+
 class Metadata(NamedTuple):
     """What metadata.xml says about the subjects with poses.
 
@@ -60,7 +63,7 @@ def read_metadata(path: str | os.PathLike) -> Metadata:
     """
     try:
         root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # of encodings, too
         raise ValueError(f"{os.fspath(path)}: not an XML file: {error}.") from None
     names, frames = _cells(root.find("mapping")), _cells(root.find("frames"))
     cameras = _numbers(root.findtext("w0", ""))
@@ -100,7 +103,7 @@ def _cells(table) -> list[list[str]]:
 
 
 def _numbers(text: str) -> list[float]:
-    return [float(x) for x in re.findall(r"[-+.\d]+(?:[eE][-+]?\d+)?", text)]
+    return [float(x) for x in re.findall(_NUMBER, text)]
 
 
 def _lens(numbers, subject: str, camera: int) -> Lens:

@@ -9,12 +9,13 @@ import numpy as np
 from data.camera import to_camera
 from data.human36m.files import MONO
 from data.human36m.lens import Lens
+from kinpose.io.arrays import read_arrays
 
 _NUM_JOINTS = 32
 
 
 def count_poses(path: str | os.PathLike) -> int:
-    """How many poses a file holds, without reading them.
+    """How many poses a file holds.
 
     Args:
       path: see `read_joints`.
@@ -26,8 +27,8 @@ def count_poses(path: str | os.PathLike) -> int:
       ValueError: naming the file, when it cannot be read.
     """
     if pathlib.Path(path).suffix == ".npy":
-        return len(np.load(path, mmap_mode="r"))
-    return _from_cdf(path, lambda file: file.varinq("Pose").Dim_Sizes[0])
+        return len(read_joints(path))
+    return _from_cdf(path, lambda file: int(file.varinq("Pose").Dim_Sizes[0]))
 
 
 def read_joints(path: str | os.PathLike) -> np.ndarray:
@@ -44,8 +45,13 @@ def read_joints(path: str | os.PathLike) -> np.ndarray:
       ValueError: naming the file, when it cannot be read or holds something else.
     """
     if pathlib.Path(path).suffix == ".npy":
-        return np.load(path).astype(np.float64)
-    poses = np.asarray(_from_cdf(path, lambda file: file.varget("Pose")), np.float64)
+        (poses,) = read_arrays(path).values()
+        if poses.dtype.kind not in "iuf" or poses.shape[1:] != (_NUM_JOINTS, 3):
+            raise ValueError(
+                f"{os.fspath(path)}: poses must have shape (T, 32, 3), but got {poses.shape}."
+            )
+        return poses.astype(np.float64)
+    poses = _from_cdf(path, lambda file: np.asarray(file.varget("Pose"), np.float64))
     if poses.ndim < 2 or poses.shape[-1] not in (2 * _NUM_JOINTS, 3 * _NUM_JOINTS):
         raise ValueError(
             f"{os.fspath(path)}: poses must have shape (1, T, 96) or (1, T, 64), but got "
@@ -72,9 +78,34 @@ def camera_joints(path: str | os.PathLike, kind: str, lens: Lens) -> np.ndarray:
     return joints if kind == MONO else to_camera(joints, lens.camera)
 
 
+class _Reader(cdflib.CDF):
+    """Refuses counts beyond the file, for which cdflib would work for hours."""
+
+    def _read_gdr(self, place):
+        self._check_counts(place, (44, 48, 56, 60))  # variables, attributes, dimensions
+        return super()._read_gdr(place)
+
+    def _read_vxrs(self, place, *args, **kwargs):
+        self._check_counts(place, (20, 24))  # entries of an index
+        return super()._read_vxrs(place, *args, **kwargs)
+
+    def _read_vdr3(self, place):
+        self._check_counts(place, (340,), kind=8)  # dimensions of a variable
+        return super()._read_vdr3(place)
+
+    def _check_counts(self, place, counts, kind=None):
+        self._f.seek(place)
+        record = self._f.read(344)
+        if kind is not None and int.from_bytes(record[8:12]) != kind:
+            return
+        most = max(int.from_bytes(record[at : at + 4]) for at in counts)
+        if most > os.stat(self.file).st_size // 4:
+            raise ValueError(f"it counts {most} things")
+
+
 def _from_cdf(path, read):
     # cdflib raises whatever comes about where a file is not what it expects.
     try:
-        return read(cdflib.CDF(os.fspath(path)))
+        return read(_Reader(os.fspath(path)))
     except Exception as error:
         raise ValueError(f"{os.fspath(path)}: not a CDF file with poses ({error}).") from None

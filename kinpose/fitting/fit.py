@@ -104,7 +104,8 @@ def fit_params(
 
     Raises:
       ValueError: for arguments of wrong shape or type, negative weights, an unknown method, or
-        a `robust` that is not positive.
+        a `robust` that is not positive; for a skeleton without dofs, and for a tolerance or
+        number of steps that is negative or not finite.
 
     Example:
       >>> from kinpose.skeletons import human_17
@@ -130,6 +131,7 @@ def fit_params(
         "tolerance": tolerance,
     }
     softness = checked_softness(robust, joints.dtype)
+    check_stop(tolerance, options["max_iterations"])
     with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
         fit = (_fit_few if few else fit_batch)(
             *flat, softness, without_idle_limits(skeleton), **options
@@ -304,7 +306,7 @@ def _report_one(joints, points, weights, state: State, softness, skeleton: Skele
     away = jax.lax.stop_gradient(positions) - jax.lax.stop_gradient(joints)
     return Fit(
         params=_follow(params, weights_there / heaviest * trusted, gradient, still),
-        residuals=jnp.linalg.norm(away, axis=-1),
+        residuals=jnp.where(seen, jnp.linalg.norm(away, axis=-1), jnp.nan),
         iterations=state.iterations,
         converged=status == 0,
         observability=observability_of(jacobian, weights_there, still),
@@ -346,6 +348,8 @@ def checked_points(
         raise ValueError(
             f"skeleton must be a Skeleton, but got {type(skeleton).__name__}{swapped}."
         )
+    if not skeleton.num_dofs:
+        raise ValueError("the skeleton must have a dof, or there is nothing to fit.")
     joints = _array(joints)
     shape = (skeleton.num_keypoints, skeleton.ndim)
     if joints.shape[-2:] != shape:
@@ -380,6 +384,14 @@ def checked_softness(robust: float | None, dtype: jax.typing.DTypeLike) -> jax.A
     ):
         raise ValueError(f"robust must be a positive distance, or None, but got {robust!r}.")
     return 1.0 / (robust * robust) + np.zeros((), dtype)
+
+
+def check_stop(tolerance: float, max_iterations: int = 0) -> None:
+    """The gate of what ends a fit."""
+    if not isinstance(tolerance, jax.core.Tracer) and not 0 <= tolerance < np.inf:
+        raise ValueError(f"tolerance must be finite and at least 0, but got {tolerance}.")
+    if not isinstance(max_iterations, int | np.integer) or max_iterations < 0:
+        raise ValueError(f"max_iterations must be a number from 0 on, but got {max_iterations}.")
 
 
 def checked_shape(value: jax.typing.ArrayLike, shape: tuple, name: str) -> jax.Array:

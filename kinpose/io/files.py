@@ -1,10 +1,12 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and JSON files that name themselves when damaged."""
 
 import contextlib
+import json
 import os
 import pathlib
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -20,6 +22,9 @@ def write_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     Yields:
       The path to write to: same directory, same suffix. Close the file before the end.
 
+    Raises:
+      OSError: naming the target, when the disk is full or the like.
+
     Example:
       >>> import tempfile
       >>> with tempfile.TemporaryDirectory() as directory:
@@ -32,7 +37,43 @@ def write_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     path = pathlib.Path(path)
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with naming_errors(path, temporary):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming_errors(path: str | os.PathLike, *others: str | os.PathLike) -> Iterator[None]:
+    """Gives an OSError that names no file, or one of the others, the name of this one."""
+    try:
+        yield
+    except OSError as error:
+        nameless = error.filename in (None, *map(os.fspath, others))
+        if nameless and error.errno is not None:
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """A JSON file that holds an object.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      Values by name.
+
+    Raises:
+      ValueError: naming the file, for one that is damaged or holds anything else.
+    """
+    try:
+        value = json.loads(pathlib.Path(path).read_bytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{os.fspath(path)} is not a whole JSON file: {error}.") from None
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{os.fspath(path)} must hold a JSON object, but holds {type(value).__name__}."
+        )
+    return value

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kinpose.io.arrays import read_arrays
 from kinpose.io.bvh import Recording, load_bvh
 from kinpose.io.bvh_writer import local_frames
 from kinpose.io.missing import mark_missing
@@ -58,11 +59,8 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
         return _checked(name, _joint_positions(recording), names, recording.frame_time_s, None)
     if suffix not in (".npy", ".npz"):
         raise ValueError(f"{name}: points are read from .bvh, .npy or .npz files.")
-    arrays = _read_arrays(name)
-    names = tuple(
-        x.decode() if isinstance(x, bytes) else str(x)
-        for x in np.ravel(arrays.pop("names", ())).tolist()
-    )
+    arrays = read_arrays(name, only="joints")
+    names = _texts(name, arrays.pop("names", np.array((), str)))
     frame_time_s = _frame_time(name, arrays.pop("fps", None))
     confidence = arrays.pop("confidence", None)
     if "joints" not in arrays:
@@ -83,14 +81,11 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
     return _checked(name, rows[..., :3], names, frame_time_s, confidence)
 
 
-def _read_arrays(name: str) -> dict[str, np.ndarray]:
-    """The arrays of a `.npz` file, or the one of a `.npy` file as 'joints'."""
-    with open(name, "rb") as file:
-        try:
-            content = np.load(file, allow_pickle=False)
-            return {"joints": content} if isinstance(content, np.ndarray) else dict(content)
-        except Exception as error:  # damaged files raise anything, from zlib's to MemoryError
-            raise ValueError(f"{name}: not a readable NumPy file of numbers: {error}.") from None
+def _texts(name: str, array: np.ndarray) -> tuple[str, ...]:
+    try:
+        return tuple(x.decode() if isinstance(x, bytes) else str(x) for x in array.ravel().tolist())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}: names must be text: {error}.") from None
 
 
 def _frame_time(name: str, fps) -> float | None:

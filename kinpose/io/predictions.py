@@ -6,11 +6,12 @@ row for each of its samples in order.
 """
 
 import os
-import zipfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from kinpose.io.arrays import read_arrays
 
 
 class Predictions(NamedTuple):
@@ -41,21 +42,27 @@ def read_predictions(path: str | os.PathLike, known_keys: Sequence[str] = ()) ->
     Raises:
       ValueError: for a file that is no .npz of plain arrays, and for other names or shapes.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (zipfile.BadZipFile, ValueError, EOFError, TypeError) as error:
-        raise ValueError(f"{os.fspath(path)} is not a .npz file of plain arrays.") from error
+    arrays = read_arrays(path)
     if "joints" in arrays and "keys" in arrays:
         keys, joints, params = (arrays.get(name) for name in Predictions._fields)
     else:
         keys, joints, params = *_by_recording(path, arrays, known_keys), None
+    numbers = joints, params
+    if keys.dtype.kind != "U" or any(x is not None and x.dtype.kind not in "iuf" for x in numbers):
+        raise ValueError(
+            f"{os.fspath(path)}: keys must be text, joints and params real numbers, but they are "
+            f"{', '.join(str(x.dtype) for x in (keys, joints, params) if x is not None)}."
+        )
     if keys.ndim != 1 or joints.ndim != 3 or joints.shape[::2] != (len(keys), 3):
         raise ValueError(
             f"{os.fspath(path)} must have keys (N,) and joints (N, K, 3), but they have shapes "
             f"{keys.shape} and {joints.shape}."
         )
-    return Predictions(keys.astype(str), joints, params)
+    if params is not None and params.shape[:-1] != keys.shape:
+        raise ValueError(
+            f"{os.fspath(path)} must have params ({len(keys)}, D), but they have {params.shape}."
+        )
+    return Predictions(keys, joints, params)
 
 
 def _by_recording(path, arrays, known_keys):

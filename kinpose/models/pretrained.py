@@ -76,6 +76,8 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
             return _from_keras(_read_keras(path))
         is_safe = path.suffix == ".safetensors"
         return _from_torch(_read_safetensors(path) if is_safe else read_torch_file(path))
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"{path} is not of a ResNet ({error!r}).") from error
     except ModuleNotFoundError as error:
         message = f"{path} needs {error.name}: pip install {error.name}"
         raise ModuleNotFoundError(message, name=error.name) from error
@@ -196,7 +198,7 @@ def _read_keras(path) -> dict[str, np.ndarray]:
     try:
         with h5py.File(path) as file:
             file.visititems(read)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # h5py raises whatever comes about in a damaged file
         raise ValueError(f"{path} cannot be read as weights of Keras: {error}.") from error
     if not any(name.startswith("conv1_conv/") for name in arrays):
         raise ValueError(
