@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 PROGRAM = """
 import jax, jax.numpy as jnp
-from experiments.program import run_program
+from kinpose.apps.program import run_program
 from kinpose import forward_kinematics
 from kinpose.skeletons import human_17
 

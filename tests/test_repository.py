@@ -42,6 +42,8 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
         allowed |= {"flax", "optax", "orbax", "absl", "tensorboardX"}
     if name in READS_WEIGHTS:
         allowed |= {"h5py", "safetensors"}
+    if name.startswith("kinpose.apps"):
+        allowed |= {"absl", "tqdm"}
     assert {name.split(".")[0] for name in imported(path)} <= allowed
 
 

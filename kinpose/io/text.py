@@ -88,7 +88,7 @@ def read_numbers(name: str, rows: Sequence[Sequence[str]], lines: Sequence[int])
     for t, row in enumerate(rows):
         for c, cell in enumerate(row):
             if is_number(cell):
-                values[t, c] = float(cell.replace(",", "."))
+                values[t, c] = float(cell.strip().replace(",", "."))
             elif not is_nothing(cell):
                 raise ValueError(
                     f"{name}, line {lines[t]}: expected a number, but found {cell[:40]!r} in "

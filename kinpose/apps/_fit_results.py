@@ -1,4 +1,4 @@
-"""What `experiments.model_fit` leaves behind: a report, a table, and files."""
+"""What `kinpose fit` leaves behind: a report, a table, and files."""
 
 import json
 import pathlib
@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.fit_recording import LEFT_OUT, Fitted
-from experiments.fit_tables import BEYOND, range_margin, write_angles
-from experiments.reading import Settings
-from experiments.understand import Recording
 from kinpose import Skeleton, forward_kinematics
+from kinpose.apps._fit_recording import LEFT_OUT, Fitted
+from kinpose.apps._fit_tables import BEYOND, range_margin, write_angles
+from kinpose.apps._reading import Settings
+from kinpose.apps._understand import Recording
 from kinpose.calibration import guess_scale
 from kinpose.fitting import STATUS
 from kinpose.io.bvh import save_bvh

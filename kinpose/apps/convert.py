@@ -1,0 +1,78 @@
+"""A recording from one file format to another.
+
+  kinpose convert walk.c3d walk.trc
+
+Reads what `kinpose fit` reads; writes .trc, .c3d, .csv or .npz. Names, unit, rate and axes go
+along where both formats have them. --unit and --up say what is to be written: points are scaled
+and turned, which needs that the file tells what it has, or --from_unit and --from_up.
+"""
+
+import os
+
+import numpy as np
+from absl import app, flags
+
+from kinpose.apps._reading import heard
+from kinpose.io import load_recording, save_recording
+from kinpose.io.column_maps import load_columns
+from kinpose.io.points import Points, mark_missing
+from kinpose.recordings import UNITS_MM, UP
+
+_UNIT = flags.DEFINE_enum("unit", None, list(UNITS_MM), "The unit to write; as read by default.")
+_UP = flags.DEFINE_enum("up", None, list(UP), "The axis up to write; as read by default.")
+_FROM_UNIT = flags.DEFINE_enum("from_unit", None, list(UNITS_MM), "The unit of the input.")
+_FROM_UP = flags.DEFINE_enum("from_up", None, list(UP), "The axis up of the input.")
+_FPS = flags.DEFINE_float("fps", None, "Frames per second, where the input does not say.", 1e-9)
+_COLUMNS = flags.DEFINE_string("columns", None, "A .json map of the input's columns.")
+_MISSING = flags.DEFINE_string(
+    "missing", "none", "What marks a missing point besides NaN; see `kinpose fit --help`."
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output, if it is there.")
+
+
+def main(argv):
+    """Reads, turns and scales, writes."""
+    if len(argv) != 3:
+        raise app.UsageError("give the file to read and the file to write.")
+    source, target = argv[1:]
+    if os.path.exists(target) and not _OVERWRITE.value:
+        raise ValueError(f"{target} exists; give --overwrite or another name.")
+    columns = load_columns(_COLUMNS.value) if _COLUMNS.value else None
+    points, said = heard(load_recording, source, columns=columns)
+    for sentence in said:
+        print(f"warning: {sentence}")
+    points = _told(points)
+    if points.positions.shape[-1] == 3:
+        points = points._replace(positions=mark_missing(points.positions, _MISSING.value)[0])
+        points = _turned(_scaled(points, source), source)
+    save_recording(target, points)
+    frames, count = points.positions.shape[:2]
+    print(f"{target}: {frames} frames of {count} points")
+
+
+def _told(points: Points) -> Points:
+    """Points with what flags say of them."""
+    told = {
+        "unit_mm": _FROM_UNIT.value and UNITS_MM[_FROM_UNIT.value],
+        "up": _FROM_UP.value,
+        "frame_time_s": _FPS.value and 1.0 / _FPS.value,
+    }
+    return points._replace(**{key: value for key, value in told.items() if value is not None})
+
+
+def _scaled(points: Points, source: str) -> Points:
+    if _UNIT.value is None:
+        return points
+    if points.unit_mm is None:
+        raise ValueError(f"{source} does not say its unit; give --from_unit.")
+    unit_mm = UNITS_MM[_UNIT.value]
+    return points._replace(positions=points.positions * (points.unit_mm / unit_mm), unit_mm=unit_mm)
+
+
+def _turned(points: Points, source: str) -> Points:
+    if _UP.value is None:
+        return points
+    if points.up is None:
+        raise ValueError(f"{source} does not say which axis is up; give --from_up.")
+    turn = UP[_UP.value].T @ UP[points.up]
+    return points._replace(positions=np.asarray(points.positions @ turn.T), up=_UP.value)

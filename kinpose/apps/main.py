@@ -1,0 +1,43 @@
+"""The command `kinpose VERB ...`: each verb is a module with a `main`, imported when it is used."""
+
+import importlib
+import sys
+
+VERBS = {
+    "fit": "joint angles out of a recording",
+    "convert": "a recording from one file format to another",
+    "compare": "the angles of several fits: curves and a table",
+}
+"""Modules of `kinpose.apps` and what they do."""
+
+
+def run():
+    """Entry point of the command.
+
+    Raises:
+      SystemExit: always.
+    """
+    name, *args = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h", "help"):
+        raise SystemExit(print(_help()))
+    if name == "--version":
+        from kinpose import __version__
+
+        raise SystemExit(print(__version__))
+    if name not in VERBS:
+        raise SystemExit(f"error: {name} is no verb.\n{_help()}")
+    sys.argv = [f"kinpose {name}", *args]
+    try:
+        verb = importlib.import_module(f"kinpose.apps.{name}")
+        from kinpose.apps.program import run_program
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"error: kinpose {name} needs {error.name}: pip install 'kinpose[tool]'"
+        ) from None
+    run_program(verb.main)
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  kinpose {name:{width}}  {what}" for name, what in VERBS.items()]
+    return "\n".join([*lines, "kinpose VERB --help tells the flags of each."])
