@@ -22,6 +22,7 @@ from kinpose.layouts import (
     Layout,
     check_proportions,
     find_layout,
+    find_layout_by_count,
     pick_confidence,
     pick_keypoints,
 )
@@ -184,7 +185,13 @@ def _find_layout(source, points: Points, model: Skeleton, settings) -> tuple[str
         return settings.layout, layout_by_name(settings.layout)
     names = points.names
     if not names:
-        raise ValueError(f"{source.name} has no names; say by --layout what its points are.")
+        try:
+            name = find_layout_by_count(points.positions)
+        except ValueError as error:
+            raise ValueError(
+                f"{source.name} has no names: {error} Say by --layout what its points are."
+            ) from None
+        return name, LAYOUTS[name]
     shared = [name for name in model.keypoint_names if name in names]
     if not settings.is_human or len(shared) == model.num_keypoints:
         if len(shared) < 3:
