@@ -279,7 +279,9 @@ ROWS: dict[str, Layout] = {
         ),
         lean_deg=LEANS["cmu"],
     ),
-    "cgspeed": Layout(_body("hips", "Neck1", "Head", "Spine", **_UPLEG), lean_deg=LEANS["cgspeed"]),
+    "cgspeed": Layout(
+        _body("hips", "Neck1", "Head", **_UPLEG), marks=("Spine",), lean_deg=LEANS["cgspeed"]
+    ),
     # data/motions, whose Head is the top of the head
     "humanoid3d": Layout(
         _body("hips", "Neck", "Head", "Chest", **_UPLEG), lean_deg=LEANS["straight"]

@@ -1,4 +1,4 @@
-"""Pictures of poses for people: one pose, a sheet of frames, an animation, a skeleton.
+"""Pictures of poses for people: one pose, a sheet of frames, an animation, a skeleton, curves.
 
 3D poses are shown flat, in parallel projection, as an engineer draws front and side. The
 person's right is orange, the left blue, the trunk grey; measured points are pale dots.
@@ -24,6 +24,7 @@ try:
 except ImportError as error:
     raise ImportError("kinpose.plot needs matplotlib: pip install 'kinpose[plot]'.") from error
 
+from kinpose.curves import Curves, plot_angles
 from kinpose.diagram import plot_skeleton
 from kinpose.drawing import (
     AXIS_COLORS,
@@ -44,9 +45,11 @@ __all__ = [
     "AXIS_COLORS",
     "COLORS",
     "VIEWS",
+    "Curves",
     "animate_poses",
     "draw_pose",
     "keypoint_sides",
+    "plot_angles",
     "plot_poses",
     "plot_skeleton",
 ]

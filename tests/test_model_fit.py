@@ -18,7 +18,7 @@ from kinpose.skeletons import human_17
 from tests.conftest import ROOT
 
 WALK = "data/motions/walk.bvh"
-FILES = ["angles.csv", "fit.bvh", "poses.png", "report.json"]
+FILES = ["angles.csv", "angles.mot", "angles.png", "fit.bvh", "poses.png", "report.json"]
 
 
 def model_fit(*args, module=("kinpose", "fit")):
@@ -105,7 +105,7 @@ def test_walking_bends_the_knees_forward_in_turn(walk):
 
 def test_pictures_open(walk):
     output_dir, _ = walk
-    for name in ("poses.png", "poses.gif"):
+    for name in ("poses.png", "poses.gif", "angles.png"):
         with Image.open(output_dir / name) as image:
             assert min(image.size) > 100
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import xarray
 
+from kinpose import Joint, Motion, build_skeleton
 from kinpose.io import load_recording, save_recording
 from kinpose.io.column_maps import load_columns
+from kinpose.io.opensim import save_motion
 from kinpose.io.points import Points
 from kinpose.layouts import find_layout
 
@@ -673,3 +675,54 @@ def test_names_of_a_detector_in_any_file_find_its_layout(tmp_path):
     for suffix in ("trc", "c3d", "csv"):
         save_recording(tmp_path / f"x.{suffix}", points)
         assert find_layout(load_recording(tmp_path / f"x.{suffix}").names) == "coco_17"
+
+
+SKELETON = build_skeleton(
+    [
+        Joint("root", None, (0, 0, 0), [Motion("t", "x", "slide"), Motion("r", "z", "turn")]),
+        Joint("tip", "root", (0, 1, 0)),
+    ]
+)
+MOTION = np.array([[100.0, 0.5], [200.0, -1.0], [300.0, 0.0]])
+
+
+@pytest.mark.parametrize("suffix", [".mot", ".sto"])
+def test_a_motion_has_the_header_of_opensim_angles_in_degrees_and_lengths_scaled(tmp_path, suffix):
+    path = tmp_path / f"walk{suffix}"
+    save_motion(path, SKELETON, MOTION, 0.02, scale=0.001)
+    lines = path.read_text().splitlines()
+    assert lines[:7] == [
+        *("walk", "version=1", "nRows=3", "nColumns=3", "inDegrees=yes", "endheader"),
+        "time\tslide\tturn",
+    ]
+    rows = np.array([line.split("\t") for line in lines[7:]], float)
+    expected = np.stack([[0, 0.02, 0.04], MOTION[:, 0] / 1000, np.degrees(MOTION[:, 1])], axis=1)
+    np.testing.assert_allclose(rows, expected, atol=1e-6)
+
+
+def test_opensim_reads_our_files(tmp_path):
+    opensim = pytest.importorskip("opensim", reason="OpenSim is not installed")
+    save_motion(tmp_path / "x.mot", SKELETON, MOTION, 0.02)
+    table = opensim.TimeSeriesTable(str(tmp_path / "x.mot"))
+    assert table.getColumnLabels() == ("slide", "turn")
+    assert opensim.Storage(str(tmp_path / "x.mot")).getSize() == 3
+    save_recording(tmp_path / "x.trc", POINTS)
+    assert opensim.MarkerData(str(tmp_path / "x.trc")).getNumFrames() == 5
+    assert opensim.TimeSeriesTableVec3(str(tmp_path / "x.trc")).getColumnLabels() == NAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("x.csv", {}, r"a \.mot or \.sto file"),
+        ("x.mot", {"params": MOTION[:, :1]}, r"shape \(T, 2\), but got \(3, 1\)"),
+        ("x.mot", {"params": MOTION * np.nan}, "must be finite"),
+        ("x.mot", {"frame_time_s": 0}, "frame_time_s must be positive"),
+        ("x.mot", {"scale": -1}, "scale must be positive"),
+    ],
+)
+def test_a_motion_that_opensim_would_not_read_is_refused(tmp_path, name, change, message):
+    arguments = {"params": MOTION, "frame_time_s": 0.02} | change
+    with pytest.raises(ValueError, match=message):
+        save_motion(tmp_path / name, SKELETON, **arguments)
+    assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-DRAWS = {"kinpose.plot", "kinpose.drawing", "kinpose.diagram"}
+DRAWS = {"kinpose.plot", "kinpose.drawing", "kinpose.diagram", "kinpose.curves"}
 TRAINS = {"kinpose.train", "kinpose.checkpoint", "kinpose.workdir", "kinpose.optimisers"}
 READS_WEIGHTS = {"kinpose.models.pretrained"}
 FILES = sorted((ROOT / "kinpose").rglob("*.py"))

@@ -2,9 +2,10 @@
 
   kinpose convert walk.c3d walk.trc
 
-Reads what `kinpose fit` reads; writes .trc, .c3d, .csv or .npz. Names, unit, rate and axes go
-along where both formats have them. --unit and --up say what is to be written: points are scaled
-and turned, which needs that the file tells what it has, or --from_unit and --from_up.
+Reads what `kinpose fit` reads; writes points to .trc, .c3d, .csv or .npz, and the channels of a
+.bvh file to OpenSim's .mot or .sto. Names, unit, rate and axes go along where both formats have
+them. --unit and --up say what is to be written: points are scaled and turned, which needs that the
+file tells what it has, or --from_unit and --from_up.
 """
 
 import os
@@ -14,7 +15,9 @@ from absl import app, flags
 
 from kinpose.apps._reading import heard
 from kinpose.io import load_recording, save_recording
+from kinpose.io.bvh import load_bvh
 from kinpose.io.column_maps import load_columns
+from kinpose.io.opensim import SUFFIXES, save_motion
 from kinpose.io.points import Points, mark_missing
 from kinpose.recordings import UNITS_MM, UP
 
@@ -37,6 +40,8 @@ def main(argv):
     source, target = argv[1:]
     if os.path.exists(target) and not _OVERWRITE.value:
         raise ValueError(f"{target} exists; give --overwrite or another name.")
+    if os.path.splitext(target)[1].lower() in SUFFIXES:
+        return _convert_motion(source, target)
     columns = load_columns(_COLUMNS.value) if _COLUMNS.value else None
     points, said = heard(load_recording, source, columns=columns)
     for sentence in said:
@@ -48,6 +53,19 @@ def main(argv):
     save_recording(target, points)
     frames, count = points.positions.shape[:2]
     print(f"{target}: {frames} frames of {count} points")
+    return None
+
+
+def _convert_motion(source: str, target: str) -> None:
+    """Angles of a BVH file, lengths in metres where --from_unit says what they are."""
+    if not source.lower().endswith(".bvh"):
+        raise ValueError(f"{target} holds angles, which a .bvh file has, but {source} has not.")
+    (skeleton, params, frame_time_s), said = heard(load_bvh, source)
+    for sentence in said:
+        print(f"warning: {sentence}")
+    scale = UNITS_MM[_FROM_UNIT.value] / 1000.0 if _FROM_UNIT.value else 1.0
+    save_motion(target, skeleton, params, frame_time_s, scale=scale)
+    print(f"{target}: {len(params)} frames of {skeleton.num_dofs} coordinates")
 
 
 def _told(points: Points) -> Points:

@@ -28,13 +28,13 @@ def save_motion(
     Args:
       path: the .mot or .sto file to write, whole or not at all; an existing one is replaced.
       skeleton: whose dofs they are.
-      params: (T, D) rad and the skeleton's length unit; NaN where nothing is known.
+      params: (T, D) rad and the skeleton's length unit; finite, as OpenSim reads no NaN.
       frame_time_s: time from one frame to the next.
       scale: multiplies lengths; 0.001 writes a skeleton in mm in OpenSim's metres.
 
     Raises:
-      ValueError: for params of another shape, a frame time or scale that is not positive, another
-        suffix, and names with spaces.
+      ValueError: for params of another shape or not finite, a frame time or scale that is not
+        positive, another suffix, and names with spaces.
     """
     params = np.asarray(params, np.float64)
     check_positive("frame_time_s", frame_time_s)
@@ -45,6 +45,8 @@ def save_motion(
         raise ValueError(
             f"params must have shape (T, {skeleton.num_dofs}), but got {params.shape}."
         )
+    if not np.isfinite(params).all():
+        raise ValueError("params must be finite, but have NaN or infinity.")
     spaced = [name for name in skeleton.dof_names if len(name.split()) != 1]
     if spaced:
         raise ValueError(f"{path}: names of OpenSim have no spaces, but {spaced[0]!r} has.")
