@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from kinpose.drawing import COLORS, new_figure, save_figure
+from kinpose.extras import needs
+
+with needs("plot"):
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _STYLES = ("-", "--", ":", "-.")
 _COLUMNS = 3

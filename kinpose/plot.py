@@ -15,15 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-try:
-    from matplotlib.animation import FFMpegWriter
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-    from matplotlib.ticker import MultipleLocator
-    from PIL import Image
-except ImportError as error:
-    raise ImportError("kinpose.plot needs matplotlib: pip install 'kinpose[plot]'.") from error
-
 from kinpose.curves import Curves, plot_angles
 from kinpose.diagram import plot_skeleton
 from kinpose.drawing import (
@@ -38,8 +29,16 @@ from kinpose.drawing import (
     save_figure,
     view_camera,
 )
+from kinpose.extras import needs
 from kinpose.io.files import write_atomically
 from kinpose.skeleton import Skeleton
+
+with needs("plot"):
+    from matplotlib.animation import FFMpegWriter
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MultipleLocator
+    from PIL import Image
 
 __all__ = [
     "AXIS_COLORS",

@@ -252,12 +252,6 @@ def test_matplotlib_s_global_state_is_left_alone(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_missing_matplotlib_is_named():
-    code = "import sys; sys.modules['matplotlib'] = None; import kinpose.plot"
-    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert "pip install 'kinpose[plot]'" in run.stderr
-
-
 def curves(label="", **changes):
     times = np.arange(20) / 10
     names = ("pelvis_tilt", "left_knee_flexion", "right_knee_flexion", "neck_yaw")

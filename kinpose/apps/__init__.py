@@ -6,6 +6,12 @@ private.
 
 import importlib
 
+from kinpose.extras import needs
+
+with needs("tool"):
+    import absl  # noqa: F401
+    import tqdm  # noqa: F401
+
 _PUBLIC = {
     "Settings": "_reading",
     "fit_recording": "_fit_recording",

@@ -3,6 +3,9 @@
 import importlib
 import sys
 
+from kinpose import __version__
+from kinpose.apps.program import run_program
+
 VERBS = {
     "fit": "joint angles out of a recording",
     "convert": "a recording from one file format to another",
@@ -11,8 +14,8 @@ VERBS = {
 """Modules of `kinpose.apps` and what they do."""
 
 
-def run():
-    """Entry point of the command.
+def main():
+    """The command, by `sys.argv`.
 
     Raises:
       SystemExit: always.
@@ -21,19 +24,14 @@ def run():
     if name in ("--help", "-h", "help"):
         raise SystemExit(print(_help()))
     if name == "--version":
-        from kinpose import __version__
-
         raise SystemExit(print(__version__))
     if name not in VERBS:
         raise SystemExit(f"error: {name} is no verb.\n{_help()}")
     sys.argv = [f"kinpose {name}", *args]
     try:
         verb = importlib.import_module(f"kinpose.apps.{name}")
-        from kinpose.apps.program import run_program
     except ModuleNotFoundError as error:
-        raise SystemExit(
-            f"error: kinpose {name} needs {error.name}: pip install 'kinpose[tool]'"
-        ) from None
+        raise SystemExit(f"error: {error}") from None
     run_program(verb.main)
 
 

@@ -77,7 +77,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
         is_safe = path.suffix == ".safetensors"
         return _from_torch(_read_safetensors(path) if is_safe else read_torch_file(path))
     except ModuleNotFoundError as error:
-        message = f"{path} needs {error.name}: pip install {error.name}"
+        message = f"{path} needs {error.name}: pip install 'kinpose[pretrained]'"
         raise ModuleNotFoundError(message, name=error.name) from error
 
 
