@@ -3,8 +3,8 @@
 python -m experiments.model_fit --input=data/motions/walk.bvh --output_dir=runs/walk
 """
 
-from kinpose.apps.fit import main
-from kinpose.apps.program import run_program
+from kinpose.apps import fit
+from kinpose.apps.main import run_verb
 
 if __name__ == "__main__":
-    run_program(main)
+    run_verb(fit)

@@ -33,6 +33,26 @@ def test_help_names_every_verb_and_costs_no_import():
     assert "fly is no verb" in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("fit", ["Joint angles out of a recording", "--layout"]),
+        ("convert", ["from one file format to another", "--from_unit"]),
+        ("compare", ["The angles of several fits", "--output_dir"]),
+    ],
+)
+def test_help_of_a_verb_tells_its_flags(name, words):
+    run = kinpose(name, "--help")
+    assert all(word in run.stdout for word in words), run.stdout
+
+
+def test_the_experiment_is_the_same_verb():
+    command = [sys.executable, "-m", "experiments.model_fit", "--input=none.bvh"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "error: " in run.stderr
+    assert "none.bvh" in run.stderr
+
+
 def test_a_recording_is_converted_with_its_names_unit_and_axes(tmp_path):
     points = load_points(WALK)
     run = kinpose(

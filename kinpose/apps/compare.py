@@ -18,14 +18,17 @@ from absl import app, flags
 
 from kinpose.curves import Curves, side_of, without_side
 
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "New directory for curves.png, compare.csv.")
+
+def define_flags():
+    """Of this verb; not at import, as those of others have the same names."""
+    flags.DEFINE_string("output_dir", None, "New directory for curves.png, compare.csv.")
 
 
 def main(argv):
     """Reads, compares, writes."""
     if not 3 <= len(argv) <= 5:
         raise app.UsageError("give two to four runs to compare.")
-    output_dir = pathlib.Path(_OUTPUT_DIR.value) if _OUTPUT_DIR.value else None
+    output_dir = flags.FLAGS.output_dir and pathlib.Path(flags.FLAGS.output_dir)
     if output_dir and output_dir.exists():
         raise ValueError(f"{output_dir} exists; give another --output_dir.")
     runs = [read_angles(path) for path in argv[1:]]

@@ -21,16 +21,19 @@ from kinpose.io.opensim import SUFFIXES, save_motion
 from kinpose.io.points import Points, mark_missing
 from kinpose.recordings import UNITS_MM, UP
 
-_UNIT = flags.DEFINE_enum("unit", None, list(UNITS_MM), "The unit to write; as read by default.")
-_UP = flags.DEFINE_enum("up", None, list(UP), "The axis up to write; as read by default.")
-_FROM_UNIT = flags.DEFINE_enum("from_unit", None, list(UNITS_MM), "The unit of the input.")
-_FROM_UP = flags.DEFINE_enum("from_up", None, list(UP), "The axis up of the input.")
-_FPS = flags.DEFINE_float("fps", None, "Frames per second, where the input does not say.", 1e-9)
-_COLUMNS = flags.DEFINE_string("columns", None, "A .json map of the input's columns.")
-_MISSING = flags.DEFINE_string(
-    "missing", "none", "What marks a missing point besides NaN; see `kinpose fit --help`."
-)
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output, if it is there.")
+
+def define_flags():
+    """Of this verb; not at import, as those of others have the same names."""
+    flags.DEFINE_enum("unit", None, list(UNITS_MM), "The unit to write; as read by default.")
+    flags.DEFINE_enum("up", None, list(UP), "The axis up to write; as read by default.")
+    flags.DEFINE_enum("from_unit", None, list(UNITS_MM), "The unit of the input.")
+    flags.DEFINE_enum("from_up", None, list(UP), "The axis up of the input.")
+    flags.DEFINE_float("fps", None, "Frames per second, where the input does not say.", 1e-9)
+    flags.DEFINE_string("columns", None, "A .json map of the input's columns.")
+    flags.DEFINE_string(
+        "missing", "none", "What marks a missing point besides NaN; see `kinpose fit --help`."
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace the output, if it is there.")
 
 
 def main(argv):
@@ -38,17 +41,17 @@ def main(argv):
     if len(argv) != 3:
         raise app.UsageError("give the file to read and the file to write.")
     source, target = argv[1:]
-    if os.path.exists(target) and not _OVERWRITE.value:
+    if os.path.exists(target) and not flags.FLAGS.overwrite:
         raise ValueError(f"{target} exists; give --overwrite or another name.")
     if os.path.splitext(target)[1].lower() in SUFFIXES:
         return _convert_motion(source, target)
-    columns = load_columns(_COLUMNS.value) if _COLUMNS.value else None
+    columns = load_columns(flags.FLAGS.columns) if flags.FLAGS.columns else None
     points, said = heard(load_recording, source, columns=columns)
     for sentence in said:
         print(f"warning: {sentence}")
     points = _told(points)
     if points.positions.shape[-1] == 3:
-        points = points._replace(positions=mark_missing(points.positions, _MISSING.value)[0])
+        points = points._replace(positions=mark_missing(points.positions, flags.FLAGS.missing)[0])
         points = _turned(_scaled(points, source), source)
     save_recording(target, points)
     frames, count = points.positions.shape[:2]
@@ -63,7 +66,7 @@ def _convert_motion(source: str, target: str) -> None:
     (skeleton, params, frame_time_s), said = heard(load_bvh, source)
     for sentence in said:
         print(f"warning: {sentence}")
-    scale = UNITS_MM[_FROM_UNIT.value] / 1000.0 if _FROM_UNIT.value else 1.0
+    scale = UNITS_MM[flags.FLAGS.from_unit] / 1000.0 if flags.FLAGS.from_unit else 1.0
     save_motion(target, skeleton, params, frame_time_s, scale=scale)
     print(f"{target}: {len(params)} frames of {skeleton.num_dofs} coordinates")
 
@@ -71,26 +74,26 @@ def _convert_motion(source: str, target: str) -> None:
 def _told(points: Points) -> Points:
     """Points with what flags say of them."""
     told = {
-        "unit_mm": _FROM_UNIT.value and UNITS_MM[_FROM_UNIT.value],
-        "up": _FROM_UP.value,
-        "frame_time_s": _FPS.value and 1.0 / _FPS.value,
+        "unit_mm": flags.FLAGS.from_unit and UNITS_MM[flags.FLAGS.from_unit],
+        "up": flags.FLAGS.from_up,
+        "frame_time_s": flags.FLAGS.fps and 1.0 / flags.FLAGS.fps,
     }
     return points._replace(**{key: value for key, value in told.items() if value is not None})
 
 
 def _scaled(points: Points, source: str) -> Points:
-    if _UNIT.value is None:
+    if flags.FLAGS.unit is None:
         return points
     if points.unit_mm is None:
         raise ValueError(f"{source} does not say its unit; give --from_unit.")
-    unit_mm = UNITS_MM[_UNIT.value]
+    unit_mm = UNITS_MM[flags.FLAGS.unit]
     return points._replace(positions=points.positions * (points.unit_mm / unit_mm), unit_mm=unit_mm)
 
 
 def _turned(points: Points, source: str) -> Points:
-    if _UP.value is None:
+    if flags.FLAGS.up is None:
         return points
     if points.up is None:
         raise ValueError(f"{source} does not say which axis is up; give --from_up.")
-    turn = UP[_UP.value].T @ UP[points.up]
-    return points._replace(positions=np.asarray(points.positions @ turn.T), up=_UP.value)
+    turn = UP[flags.FLAGS.up].T @ UP[points.up]
+    return points._replace(positions=np.asarray(points.positions @ turn.T), up=flags.FLAGS.up)

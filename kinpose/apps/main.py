@@ -1,7 +1,13 @@
-"""The command `kinpose VERB ...`: each verb is a module with a `main`, imported when it is used."""
+"""The command `kinpose VERB ...`: each verb is a module, imported when it is used.
+
+Such a module has a docstring, which is its help; `define_flags()`; and `main(argv)`, as of absl.
+"""
 
 import importlib
 import sys
+import types
+
+from absl import flags
 
 from kinpose import __version__
 from kinpose.apps.program import run_program
@@ -32,6 +38,19 @@ def main():
         verb = importlib.import_module(f"kinpose.apps.{name}")
     except ModuleNotFoundError as error:
         raise SystemExit(f"error: {error}") from None
+    run_verb(verb)
+
+
+def run_verb(verb: types.ModuleType):
+    """Runs a verb with the flags of `sys.argv`.
+
+    Raises:
+      SystemExit: always.
+    """
+    verb.define_flags()
+    for flag in flags.FLAGS.flags_by_module_dict()[verb.__name__]:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # those that --help shows
+    sys.modules["__main__"].__doc__ = verb.__doc__
     run_program(verb.main)
 
 
