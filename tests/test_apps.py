@@ -1,17 +1,20 @@
 """Laws of the tool: its verbs, run as a user runs them, in this process where that is enough."""
 
+import contextlib
 import csv
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from absl import flags
 
-from kinpose.apps import Settings, compare, read_input, understand
+from kinpose.apps import Settings, compare, read_input, understand, video
 from kinpose.apps.main import VERBS
 from kinpose.io import load_recording, save_recording
 from kinpose.io.bvh import load_bvh
 from kinpose.io.points import Points, load_points
+from kinpose.layouts import LAYOUTS
 from kinpose.recordings import UP
 from tests.conftest import ROOT
 
@@ -37,6 +40,7 @@ def test_help_names_every_verb_and_costs_no_import():
     ("name", "words"),
     [
         ("fit", ["Joint angles out of a recording", "--layout"]),
+        ("video", ["Points of a person in a video", "--model"]),
         ("convert", ["from one file format to another", "--from_unit"]),
         ("compare", ["The angles of several fits", "--output_dir"]),
     ],
@@ -192,3 +196,69 @@ def test_a_file_that_is_no_fit_is_named(tmp_path, text):
     (tmp_path / "angles.csv").write_text(text)
     with pytest.raises(ValueError, match=r"angles\.csv: (not the angles|has no angles)"):
         compare.read_angles(str(tmp_path))
+
+
+def write_video(path, num=3):
+    av = pytest.importorskip("av", reason="reading videos needs kinpose[video]")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 64, 48
+        for t in range(num):
+            picture = np.full((48, 64, 3), 40 * t, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_frames_of_a_video_come_with_their_rate_and_number(tmp_path):
+    write_video(tmp_path / "x.mp4")
+    with video._frames(str(tmp_path / "x.mp4")) as (frames, num, fps):
+        frames = list(frames)
+    assert (len(frames), num, fps) == (3, 3, 25.0)
+    assert frames[0].shape == (48, 64, 3)
+    assert frames[2].mean() == pytest.approx(80, abs=8)
+    (tmp_path / "torn.mp4").write_bytes(b"no video")
+    with pytest.raises(ValueError, match=r"torn\.mp4 cannot be read as a video"):  # noqa: SIM117
+        with video._frames(str(tmp_path / "torn.mp4")):
+            pass
+
+
+def test_points_of_a_video_are_a_recording(tmp_path, monkeypatch):
+    """But for the detector, which is not here."""
+    write_video(tmp_path / "x.mp4")
+    rng = np.random.default_rng(0)
+    landmarks = rng.uniform(0.1, 1, (3, 33, 4))
+    landmarks[1] = np.nan
+
+    @contextlib.contextmanager
+    def landmarker(model):
+        yield lambda frame, time_ms: landmarks[round(time_ms / 40)]
+
+    monkeypatch.setattr(video, "_landmarker", landmarker)
+    values = flags.FlagValues()
+    flags.DEFINE_string("model", str(tmp_path / "x.mp4"), "", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "", flag_values=values)
+    values.mark_as_parsed()
+    monkeypatch.setattr(video.flags, "FLAGS", values)
+    video.main(["", str(tmp_path / "x.mp4"), str(tmp_path / "points.npz")])
+    points = load_recording(tmp_path / "points.npz")
+    np.testing.assert_allclose(points.positions, landmarks[..., :3])
+    np.testing.assert_allclose(points.confidence, np.nan_to_num(landmarks[..., 3]))
+    assert points.names == LAYOUTS["mediapipe_33"].order
+    assert (points.frame_time_s, points.unit_mm, points.up) == (0.04, 1000.0, "-y")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["none.mp4", "x.npz", "--model=none.task"], "none.mp4 is no file"),
+        (["none.mp4", "x.npz"], "model"),
+        (["README.md", "x.xyz", "--model=none.task"], "points are written to .trc"),
+    ],
+)
+def test_a_video_that_is_none_ends_in_one_line(tmp_path, args, message):
+    args = [tmp_path / x if str(x).startswith("x.") else x for x in args]
+    run = kinpose("video", *args)
+    assert run.returncode == 1
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not list(tmp_path.iterdir())

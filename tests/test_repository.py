@@ -45,6 +45,8 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
         allowed |= {"h5py", "safetensors"}
     if name.startswith("kinpose.apps"):
         allowed |= {"absl", "tqdm"}
+    if name == "kinpose.apps.video":
+        allowed |= {"av", "mediapipe"}
     assert {name.split(".")[0] for name in imported(path)} <= allowed
 
 
