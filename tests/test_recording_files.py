@@ -193,6 +193,15 @@ def test_anipose_tells_scores_and_its_other_columns_are_no_points(tmp_path):
     assert points.names == NAMES
 
 
+def test_names_of_individuals_stand_before_those_of_their_points(tmp_path):
+    """As of DeepLabCut with several animals."""
+    head = "scorer" + ",DLC" * 12 + "\nindividuals" + ",a" * 6 + ",b" * 6
+    head += "\nbodyparts" + (",nose" * 3 + ",tail" * 3) * 2 + "\ncoords" + ",x,y,z" * 4
+    content = table(head, FRAMES, np.concatenate([XYZ[:, :2], XYZ[:, :2]], axis=1))
+    points = load_recording(write(tmp_path, content, "x.csv"))
+    assert points.names == ("a_nose", "a_tail", "b_nose", "b_tail")
+
+
 def test_tables_of_vicon_and_optitrack_have_names_and_units_above_the_axes(tmp_path):
     vicon = "Trajectories\n50\n,," + "".join(f"Ann:{n},,," for n in NAMES) + "\n"
     vicon += (
@@ -353,6 +362,12 @@ def test_of_several_people_the_surest_is_followed(tmp_path):
     with pytest.warns(UserWarning, match="4 of 5 frames have several people"):
         points = load_recording(openpose(tmp_path, far))
     np.testing.assert_array_equal(points.positions[:3], XYZ[:3])
+
+
+def test_the_number_of_points_of_a_detector_tells_their_names(tmp_path):
+    person = {"pose_keypoints_2d": [1, 2, 0.5] * 25}
+    points = load_recording(write(tmp_path, json.dumps({"people": [person]}), "x.json"))
+    assert points.names[8] == "MidHip"
 
 
 def test_points_of_pictures_have_two_coordinates(tmp_path):
@@ -589,6 +604,7 @@ def test_what_a_file_cannot_hold_is_refused_and_leaves_nothing(tmp_path, name, p
         ("x.trc", trc().partition("X1")[0], "TRC file|no frames"),
         ("x.trc", trc().replace("0.020", "0.0b0"), "line 8: expected a number, but found '0.0b0'"),
         ("x.tsv", QUALISYS, "has no frames"),
+        ("x.tsv", QUALISYS.rstrip() + "\tm" * 90000 + "\n1\t2" * 9, "far fewer|no frames"),
         ("x.tsv", QUALISYS.replace("3D", "6D") + "1\t2\t3\n", "DATA_INCLUDED must be 3D"),
         ("x.json", "{", "not a file of OpenPose"),
         ("x.json", '{"people": []}', "no people"),

@@ -1,8 +1,8 @@
 """Folders of OpenPose's JSON files, one per frame; Pose2Sim and others write the same.
 
 Each holds `people`, each with `pose_keypoints_3d`, rows of x, y, z and confidence, or
-`pose_keypoints_2d`, rows of x, y (px, y down) and confidence; rows of zeros were not seen. Points
-have no names; their number tells them, where one detector alone has it.
+`pose_keypoints_2d`, rows of x, y (px, y down) and confidence; rows of zeros were not seen. The
+number of points tells their names, as those who write such files use one model of each number.
 
 Shapes: T frames, N points, n 2 or 3 dimensions.
 """
@@ -16,6 +16,10 @@ import warnings
 import numpy as np
 
 from kinpose.io.points import Points, checked_points
+from kinpose.layout_rows import ROWS
+
+_MODELS = {17: "coco_17", 25: "body_25", 26: "halpe_26", 133: "coco_wholebody_133"}
+"""Layouts of detectors by their number of points."""
 
 _LARGEST = 64 * 2**20
 """Bytes of one frame's file that are read; a crowd's file has less than one million."""
@@ -31,7 +35,8 @@ def load_openpose(path: str | os.PathLike) -> Points:
       path: the folder, or one of its files for one frame.
 
     Returns:
-      The points (T, N, n), their confidence, and no names; the file says neither unit nor rate.
+      The points (T, N, n) with confidence, and names where their number is known; the files say
+      neither unit nor rate.
 
     Raises:
       ValueError: naming the folder or the file, for other contents.
@@ -60,7 +65,9 @@ def load_openpose(path: str | os.PathLike) -> Points:
             stacklevel=2,
         )
     sure = np.nan_to_num(picked[..., -1])
-    return checked_points(name, picked[..., :-1], (), None, sure)
+    model = _MODELS.get(shape[0])
+    names = ROWS[model].order if model else ()
+    return checked_points(name, picked[..., :-1], names, None, sure)
 
 
 def _order(path: pathlib.Path) -> list:

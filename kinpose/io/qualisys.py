@@ -8,7 +8,15 @@ cells are missing points; older exports write zeros, which `kinpose.io.mark_miss
 import os
 
 from kinpose.io.points import Points, checked_points
-from kinpose.io.text import even_rows, is_nothing, is_number, read_numbers, read_text, unique_names
+from kinpose.io.text import (
+    even_rows,
+    frame_time_of,
+    is_nothing,
+    is_number,
+    read_numbers,
+    read_text,
+    unique_names,
+)
 
 KEYWORD = "NO_OF_FRAMES"
 """What a file begins with."""
@@ -48,8 +56,7 @@ def load_qualisys(path: str | os.PathLike) -> Points:
     width = lead + 3 * len(names)
     rows = even_rows(name, rows, places, width, is_whole=text.endswith("\n"))
     cells = read_numbers(name, rows, places)[:, lead:]
-    rate = (header.get("FREQUENCY") or [""])[0].replace(",", ".")
-    frame_time_s = 1.0 / float(rate) if is_number(rate) and float(rate) > 0 else None
+    frame_time_s = frame_time_of((header.get("FREQUENCY") or [""])[0])
     points = checked_points(name, cells.reshape(len(rows), -1, 3), names, frame_time_s)
     return points._replace(unit_mm=1.0)
 

@@ -141,8 +141,7 @@ def _stacked(header: list[list[str]], at: int) -> list[tuple[str, str] | None]:
             cells.append(last)
         return cells
 
-    def told(row):
-        names = filled(row)
+    def told(names):
         pairs = [(names[i], words[i]) for i in columns]
         return len(set(pairs)) if all(name for name, _ in pairs) else 0
 
@@ -150,7 +149,13 @@ def _stacked(header: list[list[str]], at: int) -> list[tuple[str, str] | None]:
     above = [row for row, head in zip(header, heads, strict=False) if head not in _OTHER_ROWS]
     if not above:
         return [None] * len(words)
-    best = filled(max(above[::-1], key=told))
+    above = [filled(row) for row in above[::-1]]
+    joined = [  # names are those of several rows, as of individuals above their body parts
+        ["_".join(dict.fromkeys(filter(None, names))) for names in zip(outer, inner, strict=True)]
+        for i, inner in enumerate(above)
+        for outer in above[i + 1 :]
+    ]
+    best = max([*above, *joined], key=told)
     return [
         (best[i], words[i] if words[i] in AXES else "sure") if i in set(columns) else None
         for i in range(len(words))

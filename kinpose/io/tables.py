@@ -21,6 +21,7 @@ from kinpose.io.table_columns import AXES, Columns, first_of_data, long_columns,
 from kinpose.io.text import (
     even_rows,
     find_delimiter,
+    format_rows,
     rate_of,
     read_numbers,
     read_text,
@@ -205,12 +206,11 @@ def save_table(path: str | os.PathLike, points: Points) -> None:
     rows = points.positions
     if sure is not None:
         rows = np.concatenate([rows, np.asarray(sure)[..., None]], axis=-1)
-    lines, timed = [], points.frame_time_s is not None
-    lines.append(_csv_line(["time_s"] * timed + titles))
-    for t, row in enumerate(rows.reshape(len(rows), -1)):
-        cells = ["" if np.isnan(x) else f"{x:.9g}" for x in row]
-        lines.append(_csv_line([f"{t * points.frame_time_s:.9g}", *cells] if timed else cells))
-    write_lines(path, lines)
+    cells = format_rows("%.9g", ",", rows.reshape(len(rows), -1))
+    if points.frame_time_s is not None:
+        titles = ["time_s", *titles]
+        cells = [f"{t * points.frame_time_s:.9g},{row}" for t, row in enumerate(cells)]
+    write_lines(path, [_csv_line(titles), *cells])
 
 
 def _csv_line(cells: list[str]) -> str:

@@ -16,6 +16,9 @@ import numpy as np
 from kinpose.io.files import write_atomically
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
+_WIDENED = 10
+"""Cells that are not there may be this many times those that are."""
+
 _NOTHING = {"", "nan", "na", "n/a", "none", "null", "nil", "-", "--", "#n/a", "inf", "-inf"}
 """Cells of a missing number, in lower case."""
 
@@ -116,6 +119,8 @@ def even_rows(
     Raises:
       ValueError: for a row with more cells, saying where.
     """
+    if width * len(rows) > _WIDENED * sum(map(len, rows)) + 1_000_000:
+        raise ValueError(f"{name}: expected {width} cells in a line, but most have far fewer.")
     if not is_whole and len(rows) > 1 and len(rows[-1]) < min(width, len(rows[-2])):
         warnings.warn(f"{name}: the last line is cut short and left out.", stacklevel=4)
         rows = rows[:-1]
@@ -130,15 +135,22 @@ def unique_names(names: Iterable[str], what: str = "point") -> list[str]:
 
     Those that are empty are named by their number, `point_1`, ...
     """
-    unique: dict[str, None] = {}
+    counts: dict[str, int] = {}  # of each name, also of those that were made
+    unique = []
     for i, name in enumerate(names):
         own = new = name.strip() or f"{what}_{i + 1}"
-        count = 1
-        while new in unique:
-            count += 1
-            new = f"{own}_{count}"
-        unique[new] = None
-    return list(unique)
+        while new in counts:
+            counts[own] += 1
+            new = f"{own}_{counts[own]}"
+        counts[new] = 1
+        unique.append(new)
+    return unique
+
+
+def frame_time_of(rate: str) -> float | None:
+    """Seconds between frames by a cell with frames per second; None where it tells nothing."""
+    value = float(rate.replace(",", ".")) if is_number(rate) else 0.0
+    return 1.0 / value if 1e-9 < value < 1e9 else None
 
 
 def rate_of(times: np.ndarray) -> float | None:
@@ -146,6 +158,12 @@ def rate_of(times: np.ndarray) -> float | None:
     steps = np.diff(times[np.isfinite(times)])
     step = float(np.median(steps)) if len(steps) else 0.0
     return step if 0 < step < math.inf else None
+
+
+def format_rows(number: str, mark: str, values: np.ndarray) -> list[str]:
+    """Rows (T, C) as text, with a mark between numbers, which are empty where they are NaN."""
+    line = mark.join([number] * values.shape[1])
+    return [(line % tuple(row)).replace("nan", "") for row in values.tolist()]
 
 
 def write_lines(path, lines) -> None:

@@ -12,11 +12,11 @@ import os
 import pathlib
 import warnings
 
-import numpy as np
-
 from kinpose.io.points import Points, checked_points
 from kinpose.io.text import (
     even_rows,
+    format_rows,
+    frame_time_of,
     is_number,
     rate_of,
     read_numbers,
@@ -56,12 +56,10 @@ def load_trc(path: str | os.PathLike) -> Points:
             f"{name}: the header says {count} frames, but {len(rows)} follow; these are used.",
             stacklevel=2,
         )
-    rate = header.get("datarate", "").replace(",", ".")
-    frame_time_s = 1.0 / float(rate) if is_number(rate) and float(rate) > 0 else None
+    frame_time_s = frame_time_of(header.get("datarate", "")) or rate_of(cells[:, 1])
     unit = header.get("units", "").strip("\"'").lower()
-    points = checked_points(
-        name, cells[:, 2:].reshape(len(rows), -1, 3), names, frame_time_s or rate_of(cells[:, 1])
-    )
+    positions = cells[:, 2:].reshape(len(rows), -1, 3)
+    points = checked_points(name, positions, names, frame_time_s)
     return points._replace(unit_mm=UNITS_MM.get(unit))
 
 
@@ -138,7 +136,6 @@ def save_trc(path: str | os.PathLike, points: Points) -> None:
         "\t".join(["", "", *axes]),
         "",
     ]
-    for t, row in enumerate(points.positions.reshape(frames, -1)):
-        cells = ("" if np.isnan(x) else f"{x:.6f}" for x in row)
-        lines.append("\t".join([str(t + 1), f"{t / rate:.6f}", *cells]))
+    rows = format_rows("%.6f", "\t", points.positions.reshape(frames, -1))
+    lines += [f"{t + 1}\t{t / rate:.6f}\t{row}" for t, row in enumerate(rows)]
     write_lines(path, lines)
