@@ -1,5 +1,6 @@
 """Recordings of 3D points: BVH files, and NumPy arrays of keypoints."""
 
+import collections
 import math
 import os
 from collections.abc import Sequence
@@ -169,7 +170,7 @@ def checked_points(
         )
     if names and len(names) != positions.shape[1]:
         raise ValueError(f"{name}: {positions.shape[1]} points have {len(names)} names.")
-    twice = [x for x in names if names.count(x) > 1]
+    twice = [x for x, count in collections.Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"{name}: names must differ, but {twice[0]!r} is there twice.")
     positions = np.where(np.isfinite(positions), positions, np.nan)

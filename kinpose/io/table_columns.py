@@ -1,5 +1,6 @@
 """Which columns of a table of points are what, by their titles."""
 
+import collections
 import re
 from typing import NamedTuple
 
@@ -156,8 +157,9 @@ def _stacked(header: list[list[str]], at: int) -> list[tuple[str, str] | None]:
         for outer in above[i + 1 :]
     ]
     best = max([*above, *joined], key=told)
+    kept = set(columns)
     return [
-        (best[i], words[i] if words[i] in AXES else "sure") if i in set(columns) else None
+        (best[i], words[i] if words[i] in AXES else "sure") if i in kept else None
         for i in range(len(words))
     ]
 
@@ -185,7 +187,7 @@ def _header_unit(header: list[list[str]]) -> float | None:
         if cell == "length units":
             return UNITS_MM.get(cells[i + 1])
     found = {match.group(1) for cell in cells if (match := _UNIT.search(cell))}
-    found |= {cell for cell in set(cells) if cells.count(cell) > 2}
+    found |= {cell for cell, count in collections.Counter(cells).items() if count > 2}
     units = {UNITS_MM[x] for x in found if x in UNITS_MM}
     return units.pop() if len(units) == 1 else None
 
