@@ -13,5 +13,5 @@ if sys.argv[0] == "-m":  # one of them begins, and imports for seconds
     signal.signal(signal.SIGINT, _end)
 
 if any(flag.startswith("--distributed") for flag in sys.argv):
-    # `experiments.hosts` says in one line what XLA logs in many; read when jaxlib is loaded.
+    # `kinpose.hosts` says in one line what XLA logs in many; read when jaxlib is loaded.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -66,7 +66,9 @@ def build_human36m(name: str):
     try:
         from data.human36m import builder as human36m
     except ImportError as error:
-        raise ValueError(f"Human3.6M needs pip install 'kinpose[human36m]' ({error}).") from error
+        raise ValueError(
+            f"Human3.6M needs pip install 'kinpose[checkout-human36m]' ({error})."
+        ) from error
     if _MANUAL_DIR.value is None:
         instructions = textwrap.dedent(human36m.Human36m.MANUAL_DOWNLOAD_INSTRUCTIONS)
         raise ValueError(f"give --manual_dir, where the files of Human3.6M are.\n{instructions}")

@@ -18,7 +18,6 @@ import numpy as np
 from absl import app, flags
 
 from data.pipeline import Samples, open_samples, prefetched
-from experiments.hosts import join_processes
 from experiments.human_figures import draw_figure7, draw_table2
 from experiments.human_methods import METHODS, make_method, make_network
 from experiments.human_sets import (
@@ -47,6 +46,7 @@ from experiments.training import (
 )
 from kinpose import Skeleton
 from kinpose.evaluation import PAPER, Truth, describe, evaluate
+from kinpose.hosts import join_processes
 from kinpose.io.predictions import Predictions, read_predictions
 from kinpose.models.resnet import STAGES
 from kinpose.skeletons import human_17

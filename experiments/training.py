@@ -15,9 +15,9 @@ import numpy as np
 import optax
 from absl import flags, logging
 
-from experiments.hosts import wait_for_all
 from experiments.progress import show_progress
 from kinpose.checkpoint import Checkpoints
+from kinpose.hosts import wait_for_all
 from kinpose.mesh import make_mesh
 from kinpose.methods import Method, Prediction
 from kinpose.optimisers import caffe_sgd

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
-from matplotlib.figure import Figure
 
 from kinpose.drawing import (
     AXIS_COLORS,
@@ -21,8 +20,12 @@ from kinpose.drawing import (
     save_figure,
     view_camera,
 )
+from kinpose.extras import needs
 from kinpose.kinematics import joint_transforms
 from kinpose.skeleton import Skeleton
+
+with needs("plot"):
+    from matplotlib.figure import Figure
 
 _LINE_IN, _GAP_IN = 0.175, 0.55  # of the labels, in inches
 

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 
+from kinpose.extras import needs
 from kinpose.io.files import write_atomically
 from kinpose.skeleton import Skeleton
+
+with needs("plot"):
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
 
 COLORS = {"right": "#e8590c", "left": "#1971c2", "": "#495057", "points": "#b4bac0"}
 """Colours by side ("" is the trunk), distinct for every kind of colour vision."""

@@ -79,3 +79,5 @@ def _rest_head() -> np.ndarray:
 
 
 _HEAD_MM = _rest_head()
+HEAD_LEAN = math.atan2(_HEAD_MM[1, 2], _HEAD_MM[1, 1])
+"""Radians by which the line from neck to head leans forward in the rest pose of `human_17`."""

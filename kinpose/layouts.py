@@ -3,7 +3,9 @@
 A layout maps each keypoint of `human_17` to the names of one or more points, whose mean it
 is. A keypoint that the data set does not have is left out and counts as missing. Where the
 data set's joint lies elsewhere on the body, the entry is an approximation of ours. Nose and head
-come from a face where the data set has one (`kinpose.face`).
+come from a face where the data set has one (`kinpose.face`). Where an upright person's trunk or
+head leans in a data set's points, they are straightened by that angle (`Layout.lean_deg`), so
+that angles of trunk and neck mean the same in all.
 
 Names are the same that differ only in case, in spaces and punctuation, or in what stands before
 the last colon or before all names alike: "mixamorig:LeftLeg" is "LeftLeg". Where that leaves two
@@ -16,134 +18,28 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from kinpose.face import FACE, head_keypoints
+from kinpose.face import FACE, HEAD_LEAN, head_keypoints
+from kinpose.layout_rows import ROWS, Layout
 from kinpose.skeletons import HUMAN36M_KEYPOINTS, HUMAN36M_LENGTHS_MM
 
-
-class Layout(NamedTuple):
-    """Names of a data set's points.
-
-    Attributes:
-      sources: keypoint of the model -> points whose mean it is.
-      order: names of the points of an array without names, in order; () where the file
-        carries the names.
-      face: names of the points that are nose, left eye, right eye, left ear and right ear, from
-        which the keypoints "nose" and "head" are derived; () where there are none.
-    """
-
-    sources: Mapping[str, tuple[str, ...]]
-    order: tuple[str, ...] = ()
-    face: tuple[str, ...] = ()
+__all__ = [
+    "DISPLAY_NAMES",
+    "LAYOUTS",
+    "Layout",
+    "check_proportions",
+    "find_layout",
+    "find_layout_by_count",
+    "load_layout",
+    "pick_confidence",
+    "pick_keypoints",
+]
 
 
-def _limbs(**words: str) -> dict[str, tuple[str, ...]]:
-    """Six joints a side; in a pattern, * is replaced by the name of the side."""
-    left = words.pop("left")
-    right = words.pop("right")
-    return {
-        f"{side}_{joint}": (pattern.replace("*", word),)
-        for side, word in (("left", left), ("right", right))
-        for joint, pattern in words.items()
-    }
-
-
-_COCO_LIMBS = _limbs(
-    left="left",
-    right="right",
-    hip="*_hip",
-    knee="*_knee",
-    ankle="*_ankle",
-    shoulder="*_shoulder",
-    elbow="*_elbow",
-    wrist="*_wrist",
-)
-_COCO_HUMAN = {
-    "pelvis": ("left_hip", "right_hip"),
-    "neck": ("left_shoulder", "right_shoulder"),
-    **_COCO_LIMBS,
-}
-_PAIRED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-_COCO_ORDER = ("nose", *(f"{side}_{name}" for name in _PAIRED for side in ("left", "right")))
-_MEDIAPIPE_ORDER = (
-    "nose",
-    *(f"{side}_eye{part}" for side in ("left", "right") for part in ("_inner", "", "_outer")),
-    *(
-        f"{side}_{name}"
-        for name in ("ear", "mouth", "shoulder", "elbow", "wrist", "pinky", "index", "thumb")
-        for side in ("left", "right")
-    ),
-    *(
-        f"{side}_{name}"
-        for name in ("hip", "knee", "ankle", "heel", "foot_index")
-        for side in ("left", "right")
-    ),
-)
-_HIPS_LIMBS = _limbs(
-    left="Left",
-    right="Right",
-    hip="*UpLeg",
-    knee="*Leg",
-    ankle="*Foot",
-    shoulder="*Arm",
-    elbow="*ForeArm",
-    wrist="*Hand",
-)
-_HIPS = ("LeftUpLeg", "RightUpLeg")
-
-LAYOUTS = {
-    "human36m_17": Layout({name: (name,) for name in HUMAN36M_KEYPOINTS}, HUMAN36M_KEYPOINTS),
-    "coco_17": Layout(_COCO_HUMAN, _COCO_ORDER, FACE),
-    "mediapipe_33": Layout(_COCO_HUMAN, _MEDIAPIPE_ORDER, FACE),
-    "cmu": Layout(
-        {
-            "pelvis": ("lfemur", "rfemur"),
-            "torso": ("upperback",),
-            "neck": ("lowerneck",),
-            "head": ("head_end",),
-            **_limbs(
-                left="l",
-                right="r",
-                hip="*femur",
-                knee="*tibia",
-                ankle="*foot",
-                shoulder="*humerus",
-                elbow="*radius",
-                wrist="*wrist",
-            ),
-        }
-    ),
-    "cgspeed": Layout(
-        {
-            "pelvis": _HIPS,
-            "torso": ("Spine",),
-            "neck": ("Neck1",),
-            "head": ("Head",),
-            **_HIPS_LIMBS,
-        }
-    ),
-    "humanoid3d": Layout(
-        {
-            "pelvis": _HIPS,
-            "torso": ("Chest",),
-            "neck": ("Neck",),
-            "head": ("Head",),
-            **_HIPS_LIMBS,
-        }
-    ),
-}
-"""Known layouts.
-
-human36m_17: the 17 joints in the order of the Human3.6M protocol. coco_17: COCO keypoints;
-mediapipe_33: MediaPipe Pose landmarks; both have no torso, and nose, eyes and ears tell how the
-head is turned. cmu: BVH with the bone names of the CMU
-database's ASF files (lfemur, lhumerus, ...). cgspeed: BVH with the names of B. Hahne's
-conversion of that database (Hips, LeftUpLeg, LeftArm, ...). humanoid3d: the recordings under
-data/motions, whose Head is the top of the head.
-"""
+LAYOUTS = ROWS
+"""Known layouts, by name; their rows and sources: `kinpose.layout_rows`."""
 
 
 DISPLAY_NAMES = {"nose": "nose (base of the skull)"}
@@ -158,13 +54,13 @@ def find_layout(names: Sequence[str], positions: np.ndarray | None = None) -> st
       positions: (T, N, 3) the points; if given, they must have the proportions of a person.
 
     Returns:
-      A key of `LAYOUTS`, the one with the most keypoints.
+      A key of `LAYOUTS`, the one that names the most points.
 
     Raises:
       ValueError: when there is none.
     """
     fitting = {
-        key: len(layout.sources) + 2 * bool(layout.face)
+        key: len(set(_wanted(layout)))
         for key, layout in LAYOUTS.items()
         if not _absent(layout, _match(names, _wanted(layout)))
     }
@@ -173,18 +69,45 @@ def find_layout(names: Sequence[str], positions: np.ndarray | None = None) -> st
             f"no known layout ({', '.join(LAYOUTS)}) has all its points among the names "
             f"{list(names)}; give a name map."
         )
+    found = sorted(fitting, key=fitting.get, reverse=True)
+    return _with_proportions(found, "names", positions, names)
+
+
+def find_layout_by_count(positions: np.ndarray) -> str:
+    """Name of the known layout of points without names, where their number tells it.
+
+    Args:
+      positions: (T, N, 3) the points, which must have the proportions of a person.
+
+    Returns:
+      A key of `LAYOUTS`.
+
+    Raises:
+      ValueError: when no layout has as many points, or several have.
+    """
+    count = positions.shape[1]
+    found = [key for key, layout in LAYOUTS.items() if len(layout.order) == count]
+    if len(found) != 1:
+        of = f"are of {' or '.join(found)}" if found else "are of no known layout"
+        raise ValueError(f"{count} points {of}; say which by a layout.")
+    return _with_proportions(found, "number", positions, LAYOUTS[found[0]].order)
+
+
+def _with_proportions(found: Sequence[str], what: str, positions, names) -> str:
+    """The first of some layouts that makes a person of the points."""
     faults = {}
-    for key in sorted(fitting, key=fitting.get, reverse=True):
+    for key in found:
         if positions is None:
             return key
         picked = pick_keypoints(positions, names, LAYOUTS[key], HUMAN36M_KEYPOINTS)
         faults[key] = check_proportions(picked, HUMAN36M_KEYPOINTS)
         if not faults[key]:
             return key
-    key, found = next(iter(faults.items()))
+    key, said = next(iter(faults.items()))
+    of = "names are those" if what == "names" else "number is that"
     raise ValueError(
-        f"the names are those of layout {key}, but the body is not a person's: {'; '.join(found)}; "
-        "give a name map."
+        f"the {of} of layout {key}, but the body is not a person's: {'; '.join(said)}; give a "
+        "name map."
     )
 
 
@@ -251,7 +174,9 @@ def pick_keypoints(
         neck = picked[:, keypoints.index("neck")]
         head = head_keypoints(points[:, face], neck, _body_scale(picked, keypoints))
         picked[:, [keypoints.index(key) for key in _HEAD]] = head
-    return picked
+    if layout.lean_deg is None or points.shape[-1] != 3:
+        return picked
+    return _straightened(picked, keypoints, layout.lean_deg)
 
 
 def pick_confidence(
@@ -281,6 +206,49 @@ def pick_confidence(
         least = np.min(confidence[:, face], axis=1, where=seen, initial=1.0) * seen.any(axis=1)
         picked[:, [keypoints.index(key) for key in _HEAD]] = least[:, None]
     return picked
+
+
+def _straightened(picked: np.ndarray, keypoints: list[str], lean_deg) -> np.ndarray:
+    """Keypoints (T, K, 3) as they were if an upright person leaned as `human_17` does.
+
+    Neck and head turn about the line of the shoulders; arms are shifted as they are.
+    """
+    trunk, shoulders, head = np.radians(lean_deg)
+    head = head - HEAD_LEAN
+
+    def at(key):
+        return picked[:, keypoints.index(key)]
+
+    pelvis, neck = at("pelvis"), at("neck")
+    up = _unit(neck - pelvis)
+    across = at("left_shoulder") - at("right_shoulder")
+    left = _unit(across - np.sum(across * up, axis=-1, keepdims=True) * up)
+    upright = _turned(up, left, -trunk)
+    height = np.sum((at("left_shoulder") + at("right_shoulder")) / 2 * upright, axis=-1)
+    height = height - np.sum(pelvis * upright, axis=-1)
+    shift = -np.tan(shoulders) * height[:, None] * np.cross(left, upright)
+    straight = picked.copy()
+    moved_neck = pelvis + _turned(neck - pelvis, left, -trunk)
+    for k, key in enumerate(keypoints):
+        if key in ("torso", "neck"):
+            straight[:, k] = pelvis + _turned(picked[:, k] - pelvis, left, -trunk)
+        elif key in _HEAD:
+            straight[:, k] = moved_neck + _turned(picked[:, k] - neck, left, -trunk - head)
+        elif key.endswith(("_shoulder", "_elbow", "_wrist")):
+            straight[:, k] = picked[:, k] + shift
+    known = np.isfinite(shift).all(axis=-1)
+    return np.where(known[:, None, None], straight, picked)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, np.nan)
+
+
+def _turned(vectors: np.ndarray, axis: np.ndarray, angle: float) -> np.ndarray:
+    """Vectors turned about unit vectors (Rodrigues)."""
+    along = np.sum(vectors * axis, axis=-1, keepdims=True) * axis
+    return along + np.cos(angle) * (vectors - along) + np.sin(angle) * np.cross(axis, vectors)
 
 
 def check_proportions(joints: np.ndarray, keypoints: Sequence[str]) -> list[str]:
@@ -390,7 +358,7 @@ def _indices(names, layout: Layout, keypoints: list[str]) -> tuple[dict[str, lis
 
 
 def _wanted(layout: Layout) -> list[str]:
-    return [*itertools.chain(*layout.sources.values()), *layout.face]
+    return [*itertools.chain(*layout.sources.values()), *layout.face, *layout.marks]
 
 
 def _absent(layout: Layout, found: Mapping[str, int]) -> list[str]:

@@ -1,6 +1,9 @@
 """Optimisers that optax does not have."""
 
-import optax
+from kinpose.extras import needs
+
+with needs("train"):
+    import optax
 
 
 def caffe_sgd(

@@ -1,4 +1,4 @@
-"""Pictures of poses for people: one pose, a sheet of frames, an animation, a skeleton.
+"""Pictures of poses for people: one pose, a sheet of frames, an animation, a skeleton, curves.
 
 3D poses are shown flat, in parallel projection, as an engineer draws front and side. The
 person's right is orange, the left blue, the trunk grey; measured points are pale dots.
@@ -18,15 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.typing import ArrayLike
 
-try:
-    from matplotlib.animation import FFMpegWriter
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-    from matplotlib.ticker import MultipleLocator
-    from PIL import Image
-except ImportError as error:
-    raise ImportError("kinpose.plot needs matplotlib: pip install 'kinpose[plot]'.") from error
-
+from kinpose.curves import Curves, plot_angles
 from kinpose.diagram import plot_skeleton
 from kinpose.drawing import (
     AXIS_COLORS,
@@ -40,16 +32,26 @@ from kinpose.drawing import (
     save_figure,
     view_camera,
 )
+from kinpose.extras import needs
 from kinpose.io.files import write_atomically
 from kinpose.skeleton import Skeleton
+
+with needs("plot"):
+    from matplotlib.animation import FFMpegWriter
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MultipleLocator
+    from PIL import Image
 
 __all__ = [
     "AXIS_COLORS",
     "COLORS",
     "VIEWS",
+    "Curves",
     "animate_poses",
     "draw_pose",
     "keypoint_sides",
+    "plot_angles",
     "plot_poses",
     "plot_skeleton",
 ]

@@ -12,17 +12,20 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
 from kinpose.checkpoint import Checkpoints
+from kinpose.extras import needs
 from kinpose.mesh import own_part, replicated, share_batch, split
 from kinpose.methods import Method, Prediction, Targets
 from kinpose.stopping import Stopped, is_stopped, signals_noted
+
+with needs("train"):
+    import flax.linen as nn
+    import optax
 
 _IN_FLIGHT = 2
 """Steps that are sent to the devices before the loss of an earlier one is looked at."""

@@ -16,8 +16,8 @@ import zipfile
 import numpy as np
 import pytest
 
-pytest.importorskip("cdflib", reason="reading Human3.6M needs kinpose[human36m]")
-pytest.importorskip("av", reason="reading Human3.6M needs kinpose[human36m]")
+pytest.importorskip("cdflib", reason="reading Human3.6M needs kinpose[checkout-human36m]")
+pytest.importorskip("av", reason="reading Human3.6M needs kinpose[checkout-human36m]")
 
 from data.camera import Box, Camera, crop_camera, project, to_camera
 from data.human36m import archives, boxes, report, scales, video
@@ -478,7 +478,7 @@ def test_a_killed_build_goes_on(downloads, tmp_path):
 
 
 def test_boxes_are_the_lit_parts_of_pictures(tmp_path):
-    h5py = pytest.importorskip("h5py", reason="boxes need kinpose[human36m]")
+    h5py = pytest.importorskip("h5py", reason="boxes need kinpose[checkout-human36m]")
     path = tmp_path / "Directions.54138969.mat"
     with h5py.File(path, "w") as file:
         cells = file.create_dataset("Masks", (2, 1), h5py.ref_dtype)

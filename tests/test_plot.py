@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
-from kinpose import Joint, build_skeleton, forward_kinematics
+from kinpose import Joint, build_skeleton, forward_kinematics, plot
 from kinpose.plot import (
     COLORS,
     animate_poses,
@@ -252,7 +252,47 @@ def test_matplotlib_s_global_state_is_left_alone(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_missing_matplotlib_is_named():
-    code = "import sys; sys.modules['matplotlib'] = None; import kinpose.plot"
-    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert "pip install 'kinpose[plot]'" in run.stderr
+def curves(label="", **changes):
+    times = np.arange(20) / 10
+    names = ("pelvis_tilt", "left_knee_flexion", "right_knee_flexion", "neck_yaw")
+    degrees = np.stack([times, 30 * np.sin(times), 30 * np.cos(times), np.nan * times], axis=1)
+    return plot.Curves(times, names, degrees, np.full_like(degrees, 2.0), label)._replace(**changes)
+
+
+def test_left_and_right_share_a_panel_and_what_is_unknown_has_none():
+    figure = plot.plot_angles(None, curves(), title="walk")
+    panels = {ax.get_title(): ax for ax in figure.axes if ax.get_visible()}
+    assert list(panels) == ["pelvis tilt", "knee flexion"]
+    colors = [line.get_color() for line in panels["knee flexion"].lines]
+    assert colors == [plot.COLORS["left"], plot.COLORS["right"]]
+    assert len(panels["knee flexion"].collections) == 2  # bands
+    np.testing.assert_allclose(panels["pelvis tilt"].lines[0].get_ydata(), np.arange(20) / 10)
+
+
+def test_several_runs_differ_in_style_and_are_named():
+    other = curves("b", spread=None)
+    figure = plot.plot_angles(None, [curves("a"), other])
+    (knee,) = [ax for ax in figure.axes if ax.get_title() == "knee flexion"]
+    assert [line.get_linestyle() for line in knee.lines] == ["-", "-", "--", "--"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == ["left", "right", "trunk", "a", "b"]
+
+
+def test_a_band_does_not_flatten_the_curves():
+    wide = curves(spread=np.full((20, 4), 180.0))
+    for ax in plot.plot_angles(None, wide).axes:
+        assert np.ptp(ax.get_ylim()) < 100
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ([], "runs must be 1 to 4, but are 0"),
+        ([curves()] * 5, "runs must be 1 to 4, but are 5"),
+        (curves(degrees=np.zeros((20, 3))), r"shape \(T, D\), here \(20, 4\)"),
+        (curves(degrees=np.full((20, 4), np.nan)), "must be known in some frame"),
+    ],
+)
+def test_curves_that_cannot_be_drawn_are_named(runs, message):
+    with pytest.raises(ValueError, match=message):
+        plot.plot_angles(None, runs)

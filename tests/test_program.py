@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 PROGRAM = """
 import jax, jax.numpy as jnp
-from experiments.program import run_program
+from kinpose.apps.program import run_program
 from kinpose import forward_kinematics
 from kinpose.skeletons import human_17
 
@@ -106,7 +106,7 @@ def test_ctrl_c_ends_a_program_that_imports_in_one_line():
 
 SUMS = """
 import jax, numpy as np
-from experiments.hosts import join_processes, wait_for_all
+from kinpose.hosts import join_processes, wait_for_all
 from experiments.program import run_program
 from kinpose.mesh import make_mesh, replicated, share_batch
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from absl import logging
 
-from experiments import progress
+from kinpose.apps import progress
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from experiments.fit_recording import Fitted, fit_recording
-from experiments.fit_results import format_table, make_report, write_results
-from experiments.reading import Settings, read_input
-from experiments.understand import Recording, understand
+from kinpose.apps._fit_recording import Fitted, fit_recording
+from kinpose.apps._fit_results import format_table, make_report, write_results
+from kinpose.apps._reading import Settings, read_input
+from kinpose.apps._understand import Recording, understand
 from tests.conftest import ROOT
 from tests.troubles import DOFS, FPS, NAMES, TROUBLES, leg_bvh, place, walking
 

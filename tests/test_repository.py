@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import re
+import subprocess
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from kinpose._kernels import thresholds
 from tests.conftest import ROOT
 
-DRAWS = {"kinpose.plot", "kinpose.drawing", "kinpose.diagram"}
+DRAWS = {"kinpose.plot", "kinpose.drawing", "kinpose.diagram", "kinpose.curves"}
 TRAINS = {"kinpose.train", "kinpose.checkpoint", "kinpose.workdir", "kinpose.optimisers"}
 READS_WEIGHTS = {"kinpose.models.pretrained"}
 FILES = sorted((ROOT / "kinpose").rglob("*.py"))
@@ -63,7 +64,38 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
         allowed |= {"flax", "optax", "absl", "tensorboardX"}
     if name in READS_WEIGHTS:
         allowed |= {"h5py", "safetensors"}
+    if name.startswith("kinpose.apps"):
+        allowed |= {"absl", "tqdm"}
+    if name == "kinpose.apps.video":
+        allowed |= {"av", "mediapipe"}
     assert {name.split(".")[0] for name in MODULES[name]} <= allowed
+
+
+NEEDS = {
+    "plot": (["matplotlib"], ["plot", "drawing", "diagram", "curves"]),
+    "train": (["flax", "optax"], ["train", "optimisers", "models", "models.pretrained"]),
+    "tool": (["absl"], ["apps.fit", "apps.program"]),
+}
+"""Extras, packages that they bring, and modules that need them."""
+
+
+@pytest.mark.parametrize("extra", NEEDS)
+def test_who_lacks_a_package_is_told_the_extra_that_has_it(extra):
+    packages, modules = NEEDS[extra]
+    code = f"""
+import importlib, sys
+sys.modules.update(dict.fromkeys({packages}))
+for module in {modules}:
+    try:
+        importlib.import_module("kinpose." + module)
+    except ModuleNotFoundError as error:
+        print(module, error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    lines = run.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == modules, run.stderr
+    for line in lines:
+        assert f"pip install 'kinpose[{extra}]'" in line
 
 
 def test_imports_only_go_down():

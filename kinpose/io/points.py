@@ -1,5 +1,6 @@
 """Recordings of 3D points: BVH files, and NumPy arrays of keypoints."""
 
+import collections
 import math
 import os
 from collections.abc import Sequence
@@ -15,6 +16,12 @@ from kinpose.io.missing import mark_missing
 __all__ = ["Points", "load_points", "mark_missing"]
 
 
+_RATES = ("fps", "mocap_framerate", "mocap_frame_rate")
+"""What archives call the number of frames per second."""
+
+_UPS = ("x", "y", "z", "-x", "-y", "-z")
+
+
 class Points(NamedTuple):
     """Points over time.
 
@@ -25,12 +32,16 @@ class Points(NamedTuple):
       frame_time_s: seconds between frames, or None where the file does not say.
       confidence: (T, N) how sure each point is, from 0 to 1, or None where the file does not
         say.
+      unit_mm: millimetres per unit of length, or None where the file does not say.
+      up: the axis that points up, such as "y" or "-z", or None where the file does not say.
     """
 
     positions: np.ndarray
     names: tuple[str, ...]
     frame_time_s: float | None
     confidence: np.ndarray | None = None
+    unit_mm: float | None = None
+    up: str | None = None
 
 
 def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
@@ -39,10 +50,10 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
     Args:
       path: a `.bvh` file, whose joints are the points; a `.npy` array; or a `.npz` file with
         an array `joints`, or one array of three dimensions, and optionally `names` (N strings),
-        `fps` and `confidence` (T, N). An array has the shape (T, N, 3) or (T, N, 4), whose
-        fourth column is the confidence; with one person's axis of length 1 before N or before
-        T; or, where the number of points is known from names, (T, 3 N), (T, 4 N), (N, T, 3) or
-        (N, T, 4).
+        `fps` (AMASS: `mocap_framerate`), `confidence` (T, N), `unit_mm` and `up`. An array has
+        the shape (T, N, 3) or (T, N, 4), whose fourth column is the confidence; with one person's
+        axis of length 1 before N or before T; or, where the number of points is known from names,
+        (T, 3 N), (T, 4 N), (N, T, 3) or (N, T, 4).
       order: names of the points of an array without names, which tell N.
 
     Returns:
@@ -56,13 +67,14 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
     if suffix == ".bvh":
         recording = load_bvh(path)
         names = recording.skeleton.keypoint_names
-        return _checked(name, _joint_positions(recording), names, recording.frame_time_s, None)
+        return checked_points(name, _joint_positions(recording), names, recording.frame_time_s)
     if suffix not in (".npy", ".npz"):
         raise ValueError(f"{name}: points are read from .bvh, .npy or .npz files.")
     arrays = read_arrays(name, only="joints")
     names = _texts(name, arrays.pop("names", np.array((), str)))
-    frame_time_s = _frame_time(name, arrays.pop("fps", None))
-    confidence = arrays.pop("confidence", None)
+    rates = [arrays.pop(key) for key in _RATES if key in arrays]
+    frame_time_s = _frame_time(name, rates[0] if rates else None)
+    confidence, unit_mm, up = (arrays.pop(key, None) for key in ("confidence", "unit_mm", "up"))
     if "joints" not in arrays:
         arrays = {key: x for key, x in arrays.items() if x.ndim == 3}
         if len(arrays) != 1:
@@ -78,7 +90,8 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
         if confidence is not None:
             raise ValueError(f"{name}: has 'confidence' and a fourth column too; give one.")
         confidence = rows[..., 3]
-    return _checked(name, rows[..., :3], names, frame_time_s, confidence)
+    points = checked_points(name, rows[..., :3], names, frame_time_s, confidence)
+    return points._replace(**_unit_and_up(name, unit_mm, up))
 
 
 def _texts(name: str, array: np.ndarray) -> tuple[str, ...]:
@@ -86,6 +99,20 @@ def _texts(name: str, array: np.ndarray) -> tuple[str, ...]:
         return tuple(x.decode() if isinstance(x, bytes) else str(x) for x in array.ravel().tolist())
     except UnicodeDecodeError as error:
         raise ValueError(f"{name}: names must be text: {error}.") from None
+
+
+def _unit_and_up(name: str, unit_mm, up) -> dict:
+    """What an archive says of the unit and the axis up."""
+    if unit_mm is not None and not (unit_mm.dtype.kind in "iuf" and unit_mm.size == 1):
+        raise ValueError(f"{name}: unit_mm must be one number, but is {unit_mm}.")
+    if unit_mm is not None and not 0 < unit_mm.item() < math.inf:
+        raise ValueError(f"{name}: unit_mm must be positive, but is {unit_mm}.")
+    if up is not None and str(up) not in _UPS:
+        raise ValueError(f"{name}: up must be of {_UPS}, but is {up}.")
+    return {
+        "unit_mm": None if unit_mm is None else float(unit_mm.item()),
+        "up": None if up is None else str(up),
+    }
 
 
 def _frame_time(name: str, fps) -> float | None:
@@ -127,7 +154,10 @@ def _rows(name: str, array: np.ndarray, count: int) -> np.ndarray:
     )
 
 
-def _checked(name: str, positions, names, frame_time_s, confidence) -> Points:
+def checked_points(
+    name: str, positions, names, frame_time_s: float | None, confidence=None
+) -> Points:
+    """The gate of points from any file; `name` is the file's, for errors."""
     if not positions.size:
         raise ValueError(
             f"{name}: points must have shape (T, N, 3), T > 0 and N > 0, but have "
@@ -135,7 +165,7 @@ def _checked(name: str, positions, names, frame_time_s, confidence) -> Points:
         )
     if names and len(names) != positions.shape[1]:
         raise ValueError(f"{name}: {positions.shape[1]} points have {len(names)} names.")
-    twice = [x for x in names if names.count(x) > 1]
+    twice = [x for x, count in collections.Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"{name}: names must differ, but {twice[0]!r} is there twice.")
     positions = np.where(np.isfinite(positions), positions, np.nan)

@@ -79,7 +79,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     except (LookupError, TypeError) as error:
         raise ValueError(f"{path} is not of a ResNet ({error!r}).") from error
     except ModuleNotFoundError as error:
-        message = f"{path} needs {error.name}: pip install {error.name}"
+        message = f"{path} needs {error.name}: pip install 'kinpose[pretrained]'"
         raise ModuleNotFoundError(message, name=error.name) from error
 
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.progress import show_progress
-from experiments.reading import Settings
-from experiments.understand import Recording
 from kinpose import Fit, Skeleton, calibrate_skeleton, fit_params, fit_sequence, scale_skeleton
+from kinpose.apps._reading import Settings
+from kinpose.apps._understand import Recording
+from kinpose.apps.progress import show_progress
 from kinpose.calibration import guess_scale
 from kinpose.fitting import units
 from kinpose.gaps import determined_dofs, interpolate

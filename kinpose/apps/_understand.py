@@ -1,10 +1,12 @@
 """What a recording is, before anything is fitted: keypoints, sides, the axis up, the unit."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.reading import (
+from kinpose import Skeleton, limit_skeleton
+from kinpose.apps._reading import (
     Input,
     Settings,
     check_keypoint,
@@ -12,14 +14,15 @@ from experiments.reading import (
     heard,
     layout_by_name,
 )
-from kinpose import Skeleton, limit_skeleton
 from kinpose.io.bvh import hold_positions, load_bvh
 from kinpose.io.points import Points, mark_missing
+from kinpose.io.written import unit_name
 from kinpose.layouts import (
     LAYOUTS,
     Layout,
     check_proportions,
     find_layout,
+    find_layout_by_count,
     pick_confidence,
     pick_keypoints,
 )
@@ -103,9 +106,11 @@ def understand(source: Input, settings: Settings) -> Recording:
     if not np.isfinite(joints).all(axis=-1).any():
         raise ValueError(f"{source.name}: no keypoint of the model is there in any frame.")
     rest = None if source.rest is None else body.pick((source.rest * flip)[None])[0]
-    up, unit = _up(joints, model, rest, settings), _unit(joints, model, settings)
+    up = _up(joints, model, rest, points.up, settings)
+    unit, unit_said = _unit(joints, model, points.unit_mm, settings)
     warnings += [f"{up.doubt}: --up says better."] if up.doubt else []
     warnings += [f"{unit.reason}; no figure is in mm, unless --unit says."] if not unit.mm else []
+    warnings += [unit_said] if unit_said else []
     joints = joints @ UP[up.axis].T
     center = np.nanmedian(joints, axis=(0, 1)) if root_slides(model) else np.zeros(3)
     weights = pick_confidence(points.confidence, body.names, layout, model.keypoint_names)
@@ -180,7 +185,13 @@ def _find_layout(source, points: Points, model: Skeleton, settings) -> tuple[str
         return settings.layout, layout_by_name(settings.layout)
     names = points.names
     if not names:
-        raise ValueError(f"{source.name} has no names; say by --layout what its points are.")
+        try:
+            name = find_layout_by_count(points.positions)
+        except ValueError as error:
+            raise ValueError(
+                f"{source.name} has no names: {error} Say by --layout what its points are."
+            ) from None
+        return name, LAYOUTS[name]
     shared = [name for name in model.keypoint_names if name in names]
     if not settings.is_human or len(shared) == model.num_keypoints:
         if len(shared) < 3:
@@ -251,19 +262,33 @@ def frame_ranges(frames: np.ndarray, most: int = 8) -> str:
     return ", ".join(texts[:most] + ["..."] * (len(texts) > most))
 
 
-def _up(joints, model: Skeleton, rest, settings: Settings) -> Up:
+def _up(joints, model: Skeleton, rest, of_file: str | None, settings: Settings) -> Up:
     if settings.up != "auto":
         return Up(settings.up, "as --up says")
     try:
-        return find_up(joints, model.keypoint_names, rest)
+        found = find_up(joints, model.keypoint_names, rest)
     except ValueError:
+        if of_file:
+            return Up(of_file, "as the file says")
         if settings.is_human:
             raise
         return Up("y", "the axes are left as they are, since nothing tells")
+    if of_file is None:
+        return found
+    differs = found.axis != of_file
+    doubt = f"the file says that {of_file} is up, but {found.reason}" if differs else ""
+    return Up(of_file, "as the file says", doubt)
 
 
-def _unit(joints, model: Skeleton, settings: Settings) -> Unit:
+def _unit(joints, model: Skeleton, of_file: float | None, settings: Settings) -> tuple[Unit, str]:
+    """The unit, and what is to be said of it."""
     if settings.unit != "auto":
         mm = UNITS_MM.get(settings.unit) or float(settings.unit)
-        return Unit(mm, settings.unit, "as --unit says")
-    return find_unit(joints, model)
+        return Unit(mm, settings.unit, "as --unit says"), ""
+    found = find_unit(joints, model)
+    if of_file is None:
+        return found, ""
+    if found.mm is None or math.isclose(found.mm, of_file):
+        return Unit(of_file, unit_name(of_file) or f"{of_file:g} mm", "as the file says"), ""
+    said = f"the file says that 1 unit is {of_file:g} mm, but in {found.name} {found.reason}"
+    return found, f"{said}; {found.name} is taken, unless --unit says."

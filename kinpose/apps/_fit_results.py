@@ -1,4 +1,4 @@
-"""What `experiments.model_fit` leaves behind: a report, a table, and files."""
+"""What `kinpose fit` leaves behind: a report, a table, and files."""
 
 import json
 import pathlib
@@ -9,14 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.fit_recording import LEFT_OUT, Fitted
-from experiments.fit_tables import BEYOND, range_margin, write_angles
-from experiments.reading import Settings
-from experiments.understand import Recording
 from kinpose import Skeleton, forward_kinematics
+from kinpose.apps._fit_recording import LEFT_OUT, Fitted
+from kinpose.apps._fit_tables import BEYOND, range_margin, write_angles
+from kinpose.apps._reading import Settings
+from kinpose.apps._understand import Recording
 from kinpose.calibration import guess_scale
 from kinpose.fitting import STATUS
 from kinpose.io.bvh import save_bvh
+from kinpose.io.opensim import save_motion
 from kinpose.isb import near_singularity
 from kinpose.layouts import DISPLAY_NAMES
 from kinpose.sides import Sides
@@ -35,7 +36,8 @@ _SAID = {
     "unobservable": f"hardly observable (below {_WEAK_MM:g} mm/rad)",
 }
 
-_FILES = {"angles.csv", "fit.bvh", "report.json", "poses.png", "poses.gif", "poses.mp4"}
+_FILES = {"angles.csv", "angles.mot", "angles.png", "fit.bvh", "report.json"}
+_FILES |= {f"poses.{suffix}" for suffix in ("png", "gif", "mp4")}
 
 
 def check_output_dir(output_dir: pathlib.Path, overwrite: bool):
@@ -215,6 +217,20 @@ def _cost_line(cost: dict, unit: str) -> str:
     )
 
 
+def _curves(recording: Recording, fitted: Fitted):
+    """Angles for a picture, with how far the recording's noise turns each."""
+    from kinpose.curves import Curves
+
+    told = np.where(fitted.known | fitted.filled, fitted.params, np.nan)
+    turns = np.array(fitted.skeleton.is_angle)
+    names = tuple(np.array(fitted.skeleton.dof_names)[turns].tolist())
+    with np.errstate(divide="ignore"):
+        spread = np.degrees(recording.noise / np.asarray(fitted.fit.observability, np.float64))
+    spread = np.minimum(spread, 180.0)[:, turns]
+    times = np.arange(len(told)) / recording.fps
+    return Curves(times, names, np.degrees(told[:, turns]), spread)
+
+
 def write_results(
     output_dir: pathlib.Path,
     recording: Recording,
@@ -233,6 +249,8 @@ def write_results(
     try:
         write_angles(made / "angles.csv", fitted, fps, with_isb=with_isb)
         save_bvh(made / "fit.bvh", skeleton, fitted.params, 1.0 / fps)
+        metres = (recording.unit.mm or 1000.0) / 1000.0
+        save_motion(made / "angles.mot", skeleton, fitted.params, 1.0 / fps, scale=metres)
         (made / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
         poses = np.asarray(place(jnp.asarray(fit.params), skeleton))
@@ -240,6 +258,8 @@ def write_results(
         title = f"{pathlib.Path(report['input']).name}: data (dots) and model (bones)"
         shown = {"points": recording.joints, "frame_time_s": 1.0 / fps}
         plot.plot_poses(made / "poses.png", poses, skeleton, title=title, **shown)
+        name = pathlib.Path(report["input"]).name
+        plot.plot_angles(made / "angles.png", _curves(recording, fitted), title=name)
         if animation:
             path = made / f"poses.{animation}"
             plot.animate_poses(path, poses, skeleton, 1.0 / fps, points=recording.joints)

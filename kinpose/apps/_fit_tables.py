@@ -1,11 +1,11 @@
-"""angles.csv of `experiments.model_fit`."""
+"""angles.csv of `kinpose fit`."""
 
 import csv
 import math
 
 import numpy as np
 
-from experiments.fit_recording import Fitted
+from kinpose.apps._fit_recording import Fitted
 from kinpose.isb import isb_angles, near_singularity
 from kinpose.skeleton import Skeleton
 from kinpose.skeletons import HUMAN_LIMITS

@@ -7,21 +7,24 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kinpose.io import load_recording
 from kinpose.io.bvh import load_bvh
-from kinpose.io.points import Points, load_points
+from kinpose.io.column_maps import load_columns
+from kinpose.io.points import Points
 from kinpose.layouts import LAYOUTS, Layout, load_layout
 from kinpose.recordings import UNITS_MM
 from kinpose.skeletons import human_17
 
 
 class Settings(NamedTuple):
-    """How a recording is to be taken; see the flags of `experiments.model_fit`."""
+    """How a recording is to be taken; see the flags of `kinpose fit`."""
 
     skeleton: str = "human_17"
     layout: str = "auto"
     unit: str = "auto"
     up: str = "auto"
     fps: float | None = None
+    columns: str | None = None
     mirror: bool = False
     swap_sides: bool = False
     missing: str = "auto"
@@ -101,7 +104,13 @@ def read_input(path: str, settings: Settings) -> Input:
     order = ()
     if settings.layout != "auto":
         order = layout_by_name(settings.layout).order
-    points, said = heard(load_points, path, order=order)
+    columns = load_columns(settings.columns) if settings.columns else None
+    points, said = heard(load_recording, path, order=order, columns=columns)
+    if points.positions.shape[-1] != 3:
+        raise ValueError(
+            f"{path}: points must have 3 coordinates, but have {points.positions.shape[-1]}: those "
+            "of one picture tell no depth; triangulate the points of several cameras."
+        )
     if pathlib.Path(path).suffix.lower() != ".bvh":
         return Input(path, points, warnings=said)
     skeleton = heard(load_bvh, path)[0].skeleton

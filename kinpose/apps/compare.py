@@ -1,0 +1,159 @@
+"""The angles of several fits: curves in one picture, and a table of their differences.
+
+  kinpose compare runs/one_camera runs/four_cameras --output_dir=runs/compared
+
+Each run is a directory of `kinpose fit`, or its angles.csv. The first is compared with each other
+one, at its own times: the root mean square (RMS) of the differences of each angle, the mean
+difference, and the RMS without it. A second table has each angle's range of motion (5th to 95th
+percentile), left and right. --output_dir also gets curves.png and both tables as compare.csv.
+"""
+
+import csv
+import pathlib
+import shutil
+import tempfile
+
+import numpy as np
+from absl import app, flags
+
+from kinpose.curves import Curves, side_of, without_side
+
+
+def define_flags():
+    """Of this verb; not at import, as those of others have the same names."""
+    flags.DEFINE_string("output_dir", None, "New directory for curves.png, compare.csv.")
+
+
+def main(argv):
+    """Reads, compares, writes."""
+    if not 3 <= len(argv) <= 5:
+        raise app.UsageError("give two to four runs to compare.")
+    output_dir = flags.FLAGS.output_dir and pathlib.Path(flags.FLAGS.output_dir)
+    if output_dir and output_dir.exists():
+        raise ValueError(f"{output_dir} exists; give another --output_dir.")
+    runs = [read_angles(path) for path in argv[1:]]
+    differences = [row for run in runs[1:] for row in compare(runs[0], run)]
+    ranges = [row for run in runs for row in ranges_of(run)]
+    for rows in (differences, ranges):
+        print(_table(rows))
+    if output_dir:
+        _write(output_dir, runs, differences, ranges)
+        print(f"written to {output_dir}: compare.csv, curves.png")
+
+
+def read_angles(path: str) -> Curves:
+    """Angles of a run: columns that end in _deg of its angles.csv.
+
+    Raises:
+      ValueError: for a file that is none; OSError where there is none.
+    """
+    file = pathlib.Path(path)
+    file = file / "angles.csv" if file.is_dir() else file
+    with open(file, newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines)
+        names = [name for name in reader.fieldnames or () if name.endswith("_deg")]
+        try:
+            rows = [[float(row[key] or "nan") for key in ("time_s", *names)] for row in reader]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file}: not the angles.csv of a fit: {error!r}.") from None
+    if not rows or not names:
+        raise ValueError(f"{file}: has no angles, columns that end in _deg.")
+    values = np.array(rows)
+    angles = tuple(name.removesuffix("_deg") for name in names)
+    label = file.parent.name if file.name == "angles.csv" else file.stem
+    return Curves(values[:, 0], angles, values[:, 1:], label=label or str(file))
+
+
+def compare(first: Curves, other: Curves) -> list[dict]:
+    """Differences of the angles that two runs share, where both are known.
+
+    Raises:
+      ValueError: where they share no angle, or no time.
+    """
+    rows = []
+    for name in (name for name in first.names if name in other.names):
+        a = first.degrees[:, first.names.index(name)]
+        b = _at(first.time_s, other.time_s, other.degrees[:, other.names.index(name)])
+        apart = (b - a)[np.isfinite(b - a)]
+        if len(apart):
+            mean = float(apart.mean())
+            rows.append(
+                {
+                    "run": f"{other.label} - {first.label}",
+                    "angle": name,
+                    "rms_deg": float(np.sqrt(np.mean(apart**2))),
+                    "mean_deg": mean,
+                    "rms_without_mean_deg": float(np.sqrt(np.mean((apart - mean) ** 2))),
+                    "frames": len(apart),
+                }
+            )
+    if not rows:
+        raise ValueError(f"{first.label} and {other.label} have no angle at the same time.")
+    return rows
+
+
+def _at(times: np.ndarray, own: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values at other times, linear between; NaN where a neighbour is, and outside."""
+    if np.array_equal(times, own):
+        return values
+    return np.interp(times, own, values, left=np.nan, right=np.nan)
+
+
+def ranges_of(run: Curves) -> list[dict]:
+    """Ranges of motion of the angles that have a left and a right."""
+    ranges: dict[str, dict[str, float]] = {}
+    for name, values in zip(run.names, run.degrees.T, strict=True):
+        seen = values[np.isfinite(values)]
+        if side_of(name) and len(seen):
+            low, high = np.percentile(seen, (5, 95))
+            ranges.setdefault(without_side(name), {})[side_of(name)] = float(high - low)
+    return [
+        {
+            "run": run.label,
+            "angle": name,
+            "range_left_deg": sides["left"],
+            "range_right_deg": sides["right"],
+            "left_minus_right_deg": sides["left"] - sides["right"],
+        }
+        for name, sides in ranges.items()
+        if len(sides) == 2
+    ]
+
+
+def _table(rows: list[dict]) -> str:
+    """Rows for a person."""
+    if not rows:
+        return ""
+    cells = [[_cell(x) for x in row.values()] for row in rows]
+    heads = [key.removesuffix("_deg").replace("_", " ") for key in rows[0]]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    pads = [str.ljust] * 2 + [str.rjust] * (len(heads) - 2)
+    texts = [
+        "  ".join(pad(x, width) for pad, x, width in zip(pads, row, widths, strict=True))
+        for row in (heads, *cells)
+    ]
+    return "\n".join(text.rstrip() for text in texts) + "\n"
+
+
+def _cell(value) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def _write(output_dir: pathlib.Path, runs, differences, ranges) -> None:
+    """Both files or none."""
+    from kinpose.plot import plot_angles  # takes a second to import
+
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    made = pathlib.Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
+    try:
+        with open(made / "compare.csv", "w", newline="", encoding="utf-8") as file:
+            for rows in (differences, ranges):
+                if rows:
+                    writer = csv.DictWriter(file, rows[0])
+                    writer.writeheader()
+                    writer.writerows(rows)
+        plot_angles(made / "curves.png", runs)
+        made.chmod(0o755)
+        made.rename(output_dir)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

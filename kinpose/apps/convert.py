@@ -1,0 +1,99 @@
+"""A recording from one file format to another.
+
+  kinpose convert walk.c3d walk.trc
+
+Reads what `kinpose fit` reads; writes points to .trc, .c3d, .csv or .npz, and the channels of a
+.bvh file to OpenSim's .mot or .sto. Names, unit, rate and axes go along where both formats have
+them. --unit and --up say what is to be written: points are scaled and turned, which needs that the
+file tells what it has, or --from_unit and --from_up.
+"""
+
+import os
+
+import numpy as np
+from absl import app, flags
+
+from kinpose.apps._reading import heard
+from kinpose.io import load_recording, save_recording
+from kinpose.io.bvh import load_bvh
+from kinpose.io.column_maps import load_columns
+from kinpose.io.opensim import SUFFIXES, save_motion
+from kinpose.io.points import Points, mark_missing
+from kinpose.recordings import UNITS_MM, UP
+
+
+def define_flags():
+    """Of this verb; not at import, as those of others have the same names."""
+    flags.DEFINE_enum("unit", None, list(UNITS_MM), "The unit to write; as read by default.")
+    flags.DEFINE_enum("up", None, list(UP), "The axis up to write; as read by default.")
+    flags.DEFINE_enum("from_unit", None, list(UNITS_MM), "The unit of the input.")
+    flags.DEFINE_enum("from_up", None, list(UP), "The axis up of the input.")
+    flags.DEFINE_float("fps", None, "Frames per second, where the input does not say.", 1e-9)
+    flags.DEFINE_string("columns", None, "A .json map of the input's columns.")
+    flags.DEFINE_string(
+        "missing", "none", "What marks a missing point besides NaN; see `kinpose fit --help`."
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace the output, if it is there.")
+
+
+def main(argv):
+    """Reads, turns and scales, writes."""
+    if len(argv) != 3:
+        raise app.UsageError("give the file to read and the file to write.")
+    source, target = argv[1:]
+    if os.path.exists(target) and not flags.FLAGS.overwrite:
+        raise ValueError(f"{target} exists; give --overwrite or another name.")
+    if os.path.splitext(target)[1].lower() in SUFFIXES:
+        return _convert_motion(source, target)
+    columns = load_columns(flags.FLAGS.columns) if flags.FLAGS.columns else None
+    points, said = heard(load_recording, source, columns=columns)
+    for sentence in said:
+        print(f"warning: {sentence}")
+    points = _told(points)
+    if points.positions.shape[-1] == 3:
+        points = points._replace(positions=mark_missing(points.positions, flags.FLAGS.missing)[0])
+        points = _turned(_scaled(points, source), source)
+    save_recording(target, points)
+    frames, count = points.positions.shape[:2]
+    print(f"{target}: {frames} frames of {count} points")
+    return None
+
+
+def _convert_motion(source: str, target: str) -> None:
+    """Angles of a BVH file, lengths in metres where --from_unit says what they are."""
+    if not source.lower().endswith(".bvh"):
+        raise ValueError(f"{target} holds angles, which a .bvh file has, but {source} has not.")
+    (skeleton, params, frame_time_s), said = heard(load_bvh, source)
+    for sentence in said:
+        print(f"warning: {sentence}")
+    scale = UNITS_MM[flags.FLAGS.from_unit] / 1000.0 if flags.FLAGS.from_unit else 1.0
+    save_motion(target, skeleton, params, frame_time_s, scale=scale)
+    print(f"{target}: {len(params)} frames of {skeleton.num_dofs} coordinates")
+
+
+def _told(points: Points) -> Points:
+    """Points with what flags say of them."""
+    told = {
+        "unit_mm": flags.FLAGS.from_unit and UNITS_MM[flags.FLAGS.from_unit],
+        "up": flags.FLAGS.from_up,
+        "frame_time_s": flags.FLAGS.fps and 1.0 / flags.FLAGS.fps,
+    }
+    return points._replace(**{key: value for key, value in told.items() if value is not None})
+
+
+def _scaled(points: Points, source: str) -> Points:
+    if flags.FLAGS.unit is None:
+        return points
+    if points.unit_mm is None:
+        raise ValueError(f"{source} does not say its unit; give --from_unit.")
+    unit_mm = UNITS_MM[flags.FLAGS.unit]
+    return points._replace(positions=points.positions * (points.unit_mm / unit_mm), unit_mm=unit_mm)
+
+
+def _turned(points: Points, source: str) -> Points:
+    if flags.FLAGS.up is None:
+        return points
+    if points.up is None:
+        raise ValueError(f"{source} does not say which axis is up; give --from_up.")
+    turn = UP[flags.FLAGS.up].T @ UP[points.up]
+    return points._replace(positions=np.asarray(points.positions @ turn.T), up=flags.FLAGS.up)

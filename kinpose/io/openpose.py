@@ -1,0 +1,109 @@
+"""Folders of OpenPose's JSON files, one per frame; Pose2Sim and others write the same.
+
+Each holds `people`, each with `pose_keypoints_3d`, rows of x, y, z and confidence, or
+`pose_keypoints_2d`, rows of x, y (px, y down) and confidence; rows of zeros were not seen. The
+number of points tells their names, as those who write such files use one model of each number.
+
+Shapes: T frames, N points, n 2 or 3 dimensions.
+"""
+
+import json
+import os
+import pathlib
+import re
+import warnings
+
+import numpy as np
+
+from kinpose.io.points import Points, checked_points
+from kinpose.layout_rows import ROWS
+
+_MODELS = {17: "coco_17", 25: "body_25", 26: "halpe_26", 133: "coco_wholebody_133"}
+"""Layouts of detectors by their number of points."""
+
+_LARGEST = 64 * 2**20
+"""Bytes of one frame's file that are read; a crowd's file has less than one million."""
+
+
+def load_openpose(path: str | os.PathLike) -> Points:
+    """Reads a folder of OpenPose's JSON files.
+
+    Where several people are in a frame, the one nearest to that of the frame before is taken, at
+    first the one whose points are surest; a warning says in how many.
+
+    Args:
+      path: the folder, or one of its files for one frame.
+
+    Returns:
+      The points (T, N, n) with confidence, and names where their number is known; the files say
+      neither unit nor rate.
+
+    Raises:
+      ValueError: naming the folder or the file, for other contents.
+    """
+    name, path = os.fspath(path), pathlib.Path(path)
+    files = sorted(path.glob("*.json"), key=_order) if path.is_dir() else [path]
+    if not files:
+        raise ValueError(f"{name}: a folder of OpenPose has .json files, but this one has none.")
+    frames = [_people(file) for file in files]
+    shapes = {rows.shape for people in frames for rows in people}
+    if not shapes:
+        raise ValueError(f"{name}: there are no people in any file.")
+    if len(shapes) > 1:
+        raise ValueError(f"{name}: all people must have as many points, but have {shapes}.")
+    (shape,) = shapes
+    picked, crowded = np.full((len(frames), *shape), np.nan), 0
+    last = None
+    for t, people in enumerate(frames):
+        if people:
+            last = picked[t] = _nearest(people, last)
+            crowded += len(people) > 1
+    if crowded:
+        warnings.warn(
+            f"{name}: {crowded} of {len(frames)} frames have several people; the one nearest to "
+            "that of the frame before is taken.",
+            stacklevel=2,
+        )
+    sure = np.nan_to_num(picked[..., -1])
+    model = _MODELS.get(shape[0])
+    names = ROWS[model].order if model else ()
+    return checked_points(name, picked[..., :-1], names, None, sure)
+
+
+def _order(path: pathlib.Path) -> list:
+    """Numbers in a name count as numbers."""
+    return [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", path.name)]
+
+
+def _people(path: pathlib.Path) -> list[np.ndarray]:
+    """Rows (N, n + 1) of each person in a file, NaN where a point was not seen."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"more than {_LARGEST} bytes")
+        content = json.loads(path.read_bytes())
+        people = content["people"]
+        return [rows for person in people if (rows := _rows(person)) is not None]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path}: not a file of OpenPose: {error!r}.") from None
+
+
+def _rows(person: dict) -> np.ndarray | None:
+    for key, width in (("pose_keypoints_3d", 4), ("pose_keypoints_2d", 3)):
+        if person.get(key):
+            rows = np.array(person[key], np.float64).reshape(-1, width)
+            seen = (rows[:, -1] > 0) & np.isfinite(rows).all(axis=1)
+            return np.where(seen[:, None], rows, np.nan)
+    return None
+
+
+def _nearest(people: list[np.ndarray], last: np.ndarray | None) -> np.ndarray:
+    """The person nearest to that of the frame before, or the surest."""
+
+    def far(rows):
+        apart = np.linalg.norm(rows[:, :-1] - last[:, :-1], axis=1)
+        seen = np.isfinite(apart)
+        return apart[seen].mean() if seen.any() else np.inf
+
+    if last is None or not np.isfinite([far(rows) for rows in people]).any():
+        return max(people, key=lambda rows: np.nansum(rows[:, -1]))
+    return min(people, key=far)

@@ -1,0 +1,74 @@
+"""TSV files of Qualisys Track Manager: positions of markers, in mm, as text.
+
+Lines of a keyword and its values, then, perhaps, a line of column titles, then a line per frame:
+three coordinates per marker, with frame and time before them where the export says so. Empty
+cells are missing points; older exports write zeros, which `kinpose.io.mark_missing` finds.
+"""
+
+import os
+
+from kinpose.io.points import Points, checked_points
+from kinpose.io.text import (
+    even_rows,
+    frame_time_of,
+    is_nothing,
+    is_number,
+    read_numbers,
+    read_text,
+    unique_names,
+)
+
+KEYWORD = "NO_OF_FRAMES"
+"""What a file begins with."""
+
+
+def load_qualisys(path: str | os.PathLike) -> Points:
+    """Reads a TSV file of positions (DATA_INCLUDED 3D).
+
+    Args:
+      path: the file.
+
+    Returns:
+      The markers, in mm; the file says nothing of the axes.
+
+    Raises:
+      ValueError: for another file, saying where, what was expected and what was found.
+    """
+    name, text = os.fspath(path), read_text(path)
+    lines = [line.rstrip("\n").split("\t") for line in text.split("\n")]
+    header, start = {}, 0
+    while start < len(lines) and not _is_frame(lines[start]):
+        key, *values = (cell.strip() for cell in lines[start])
+        header.setdefault(key.upper(), values)
+        start += 1
+    if KEYWORD not in header or "MARKER_NAMES" not in header:
+        raise ValueError(f"{name}: a file of Qualisys has {KEYWORD} and MARKER_NAMES.")
+    kind = (header.get("DATA_INCLUDED") or ["3D"])[0].upper()
+    if kind not in ("3D", ""):
+        raise ValueError(f"{name}: DATA_INCLUDED must be 3D, positions, but is {kind}.")
+    names = unique_names([x for x in header["MARKER_NAMES"] if x], "marker")
+    numbers = [n for n in range(start, len(lines)) if any(map(str.strip, lines[n]))]
+    if not names or not numbers:
+        raise ValueError(f"{name}: has no {'frames' if names else 'markers'}.")
+    lead = max(len(_filled(lines[n])) for n in numbers[:20]) - 3 * len(names)
+    lead = min(max(lead, 0), 2)  # frame and time
+    rows, places = [lines[n] for n in numbers], [n + 1 for n in numbers]
+    width = lead + 3 * len(names)
+    rows = even_rows(name, rows, places, width, is_whole=text.endswith("\n"))
+    cells = read_numbers(name, rows, places)[:, lead:]
+    frame_time_s = frame_time_of((header.get("FREQUENCY") or [""])[0])
+    points = checked_points(name, cells.reshape(len(rows), -1, 3), names, frame_time_s)
+    return points._replace(unit_mm=1.0)
+
+
+def _filled(cells: list[str]) -> list[str]:
+    """Cells without the empty ones at the end."""
+    count = len(cells)
+    while count and not cells[count - 1].strip():
+        count -= 1
+    return cells[:count]
+
+
+def _is_frame(cells: list[str]) -> bool:
+    """Whether a line is numbers only, some of which may be missing."""
+    return any(map(is_number, cells)) and all(is_number(x) or is_nothing(x) for x in cells)

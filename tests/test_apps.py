@@ -1,0 +1,264 @@
+"""Laws of the tool: its verbs, run as a user runs them, in this process where that is enough."""
+
+import contextlib
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+
+from kinpose.apps import Settings, compare, read_input, understand, video
+from kinpose.apps.main import VERBS
+from kinpose.io import load_recording, save_recording
+from kinpose.io.bvh import load_bvh
+from kinpose.io.points import Points, load_points
+from kinpose.layouts import LAYOUTS
+from kinpose.recordings import UP
+from tests.conftest import ROOT
+
+WALK = ROOT / "data" / "motions" / "walk.bvh"
+
+
+def kinpose(*args, cwd=ROOT):
+    command = [sys.executable, "-m", "kinpose", *map(str, args)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
+
+
+def test_help_names_every_verb_and_costs_no_import():
+    run = kinpose("--help")
+    assert run.returncode == 0
+    for name in VERBS:
+        assert f"kinpose {name} " in run.stdout
+    run = kinpose("fly")
+    assert run.returncode == 1
+    assert "fly is no verb" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("fit", ["Joint angles out of a recording", "--layout"]),
+        ("video", ["Points of a person in a video", "--model"]),
+        ("convert", ["from one file format to another", "--from_unit"]),
+        ("compare", ["The angles of several fits", "--output_dir"]),
+    ],
+)
+def test_help_of_a_verb_tells_its_flags(name, words):
+    run = kinpose(name, "--help")
+    assert all(word in run.stdout for word in words), run.stdout
+
+
+def test_the_experiment_is_the_same_verb():
+    command = [sys.executable, "-m", "experiments.model_fit", "--input=none.bvh"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "error: " in run.stderr
+    assert "none.bvh" in run.stderr
+
+
+def test_a_recording_is_converted_with_its_names_unit_and_axes(tmp_path):
+    points = load_points(WALK)
+    run = kinpose(
+        *("convert", WALK, tmp_path / "walk.c3d", "--from_unit=cm", "--from_up=y"),
+        *("--unit=mm", "--up=z"),
+    )
+    assert run.returncode == 0, run.stderr
+    assert f"{len(points.positions)} frames of 18 points" in run.stdout
+    found = load_recording(tmp_path / "walk.c3d")
+    assert (found.names, found.unit_mm, found.up) == (points.names, 1.0, "z")
+    assert found.frame_time_s == pytest.approx(points.frame_time_s, rel=1e-6)
+    x, y, z = np.moveaxis(10 * points.positions, -1, 0)
+    np.testing.assert_allclose(found.positions, np.stack([x, -z, y], axis=-1), atol=1e-3)
+    again = kinpose("convert", tmp_path / "walk.c3d", tmp_path / "walk.c3d")
+    assert again.returncode == 1
+    assert "walk.c3d exists; give --overwrite" in again.stderr
+
+
+def test_channels_of_a_bvh_become_coordinates_of_opensim(tmp_path):
+    run = kinpose("convert", WALK, tmp_path / "walk.mot", "--from_unit=cm")
+    assert run.returncode == 0, run.stderr
+    recording = load_bvh(WALK)
+    lines = (tmp_path / "walk.mot").read_text().splitlines()
+    start = lines.index("endheader") + 1
+    table = np.genfromtxt(lines[start:], names=True, deletechars="")
+    column = recording.skeleton.dof_names.index("LeftLeg_Zrotation")
+    degrees = np.degrees(recording.params[:, column])
+    np.testing.assert_allclose(table["LeftLeg_Zrotation"], degrees, atol=1e-5)
+    column = recording.skeleton.dof_names.index("Hips_Yposition")
+    np.testing.assert_allclose(
+        table["Hips_Yposition"], recording.params[:, column] / 100, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["none.c3d", "x.trc"], "none.c3d"),
+        ([WALK, "x.xyz"], "points are written to .trc"),
+        ([WALK, "x.trc", "--unit=mm"], "does not say its unit; give --from_unit"),
+        ([WALK, "x.trc", "--up=z"], "does not say which axis is up; give --from_up"),
+        (["README.md", "x.mot"], "x.mot holds angles, which a .bvh file has"),
+    ],
+)
+def test_what_cannot_be_converted_ends_in_one_line(tmp_path, args, message):
+    args = [tmp_path / x if str(x).startswith("x.") else x for x in args]
+    run = kinpose("convert", *args)
+    assert run.returncode == 1
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def recording_file(tmp_path, unit_mm, up, scale=1.0):
+    """A walk in a C3D file that says what it has, which may be wrong."""
+    points = load_points(WALK)
+    turned = 10 * scale * points.positions @ UP["z" if up is None else up]
+    save_recording(
+        tmp_path / "x.c3d", Points(turned, points.names, points.frame_time_s, None, unit_mm, up)
+    )
+    return str(tmp_path / "x.c3d")
+
+
+def test_what_a_file_says_of_unit_and_axis_is_taken(tmp_path):
+    settings = Settings()
+    recording = understand(read_input(recording_file(tmp_path, 1.0, "z"), settings), settings)
+    assert (recording.up.axis, recording.up.reason) == ("z", "as the file says")
+    assert (recording.unit.mm, recording.unit.reason) == (1.0, "as the file says")
+    assert recording.fps == pytest.approx(30, rel=1e-5)
+    assert recording.warnings == []
+
+
+def test_a_unit_that_makes_no_person_is_not_taken_and_said(tmp_path):
+    path = recording_file(tmp_path, 1.0, "z", scale=0.001)  # metres, called mm
+    settings = Settings()
+    recording = understand(read_input(path, settings), settings)
+    assert recording.unit.mm == 1000.0
+    (said,) = recording.warnings
+    assert "the file says that 1 unit is 1 mm, but in m the person is" in said
+
+
+def test_an_axis_that_the_body_contradicts_is_doubted(tmp_path):
+    path, settings = recording_file(tmp_path, 1.0, "z"), Settings()
+    source = read_input(path, settings)
+    source = source._replace(points=source.points._replace(up="-z"))
+    recording = understand(source, settings)
+    assert recording.up.axis == "-z"
+    assert "the file says that -z is up, but head above feet along z" in recording.warnings[0]
+
+
+def test_points_of_one_picture_are_refused_with_the_cure(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a_x,a_y,b_x,b_y\n1,2,3,4\n")
+    with pytest.raises(ValueError, match=r"x\.csv.*have 2: those of one picture.*triangulate"):
+        read_input(str(path), Settings())
+
+
+def run_files(tmp_path):
+    """angles.csv of two runs: b has half the frames, 2 degrees more, and no right knee."""
+    for name, step, more in (("a", 1, 0.0), ("b", 2, 2.0)):
+        (tmp_path / name).mkdir()
+        with open(tmp_path / name / "angles.csv", "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(
+                ["time_s", "pelvis_tx", "left_knee_flexion_deg", "right_knee_flexion_deg"]
+            )
+            for t in range(0, 101, step):
+                right = "" if name == "b" else f"{20 - t / 5}"
+                writer.writerow([t / 100, 7, f"{t / 10 + more}", right])
+    return [str(tmp_path / name) for name in "ab"]
+
+
+def test_runs_are_compared_where_both_are_known(tmp_path):
+    a, b = map(compare.read_angles, run_files(tmp_path))
+    (row,) = compare.compare(a, b)
+    assert (row["run"], row["angle"], row["frames"]) == ("b - a", "left_knee_flexion", 101)
+    np.testing.assert_allclose([row["rms_deg"], row["mean_deg"]], 2.0, rtol=1e-9)
+    assert row["rms_without_mean_deg"] < 1e-9
+    (row,) = compare.ranges_of(a)
+    assert row["angle"] == "knee_flexion"
+    np.testing.assert_allclose([row["range_left_deg"], row["range_right_deg"]], [9.0, 18.0])
+    assert compare.ranges_of(b) == []
+
+
+def test_compared_runs_leave_a_table_and_a_picture(tmp_path):
+    run = kinpose("compare", *run_files(tmp_path), f"--output_dir={tmp_path / 'out'}")
+    assert run.returncode == 0, run.stderr
+    assert sorted(x.name for x in (tmp_path / "out").iterdir()) == ["compare.csv", "curves.png"]
+    assert "left_knee_flexion  2.0   2.0" in run.stdout
+    run = kinpose("compare", tmp_path, tmp_path)
+    assert run.returncode == 1
+    assert "angles.csv" in run.stderr
+
+
+@pytest.mark.parametrize("text", ["", "time_s\n1\n", "a_deg\n1\n", "time_s,a_deg\n1,x\n"])
+def test_a_file_that_is_no_fit_is_named(tmp_path, text):
+    (tmp_path / "angles.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"angles\.csv: (not the angles|has no angles)"):
+        compare.read_angles(str(tmp_path))
+
+
+def write_video(path, num=3):
+    av = pytest.importorskip("av", reason="reading videos needs kinpose[video]")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 64, 48
+        for t in range(num):
+            picture = np.full((48, 64, 3), 40 * t, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_frames_of_a_video_come_with_their_rate_and_number(tmp_path):
+    write_video(tmp_path / "x.mp4")
+    with video._frames(str(tmp_path / "x.mp4")) as (frames, num, fps):
+        frames = list(frames)
+    assert (len(frames), num, fps) == (3, 3, 25.0)
+    assert frames[0].shape == (48, 64, 3)
+    assert frames[2].mean() == pytest.approx(80, abs=8)
+    (tmp_path / "torn.mp4").write_bytes(b"no video")
+    with pytest.raises(ValueError, match=r"torn\.mp4 cannot be read as a video"):  # noqa: SIM117
+        with video._frames(str(tmp_path / "torn.mp4")):
+            pass
+
+
+def test_points_of_a_video_are_a_recording(tmp_path, monkeypatch):
+    """But for the detector, which is not here."""
+    write_video(tmp_path / "x.mp4")
+    rng = np.random.default_rng(0)
+    landmarks = rng.uniform(0.1, 1, (3, 33, 4))
+    landmarks[1] = np.nan
+
+    @contextlib.contextmanager
+    def landmarker(model):
+        yield lambda frame, time_ms: landmarks[round(time_ms / 40)]
+
+    monkeypatch.setattr(video, "_landmarker", landmarker)
+    values = flags.FlagValues()
+    flags.DEFINE_string("model", str(tmp_path / "x.mp4"), "", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "", flag_values=values)
+    values.mark_as_parsed()
+    monkeypatch.setattr(video.flags, "FLAGS", values)
+    video.main(["", str(tmp_path / "x.mp4"), str(tmp_path / "points.npz")])
+    points = load_recording(tmp_path / "points.npz")
+    np.testing.assert_allclose(points.positions, landmarks[..., :3])
+    np.testing.assert_allclose(points.confidence, np.nan_to_num(landmarks[..., 3]))
+    assert points.names == LAYOUTS["mediapipe_33"].order
+    assert (points.frame_time_s, points.unit_mm, points.up) == (0.04, 1000.0, "-y")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["none.mp4", "x.npz", "--model=none.task"], "none.mp4 is no file"),
+        (["none.mp4", "x.npz"], "model"),
+        (["README.md", "x.xyz", "--model=none.task"], "points are written to .trc"),
+    ],
+)
+def test_a_video_that_is_none_ends_in_one_line(tmp_path, args, message):
+    args = [tmp_path / x if str(x).startswith("x.") else x for x in args]
+    run = kinpose("video", *args)
+    assert run.returncode == 1
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not list(tmp_path.iterdir())
