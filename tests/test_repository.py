@@ -40,6 +40,8 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
         allowed |= {"flax"}
     if name in TRAINS:
         allowed |= {"flax", "optax", "orbax", "absl", "tensorboardX"}
+    if name == "kinpose.io.mujoco_reader":
+        allowed |= {"mujoco"}
     if name in READS_WEIGHTS:
         allowed |= {"h5py", "safetensors"}
     assert {name.split(".")[0] for name in imported(path)} <= allowed
