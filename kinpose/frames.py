@@ -3,12 +3,15 @@
 Shapes: T frames of time, J joints, D dofs.
 """
 
+from collections.abc import Collection
+from typing import NamedTuple
+
 import numpy as np
 
 from kinpose.rodrigues import rotation_parts
 from kinpose.skeleton import Motion, Skeleton
 
-_SWEEPS = 20
+_SWEEPS = 60
 """Rounds over the angles of a joint that cannot turn freely."""
 
 
@@ -38,35 +41,91 @@ def frames_of(params: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.nd
     return np.stack(rotations, axis=1), np.stack(positions, axis=1)
 
 
-def params_from(rotations: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+class Group(NamedTuple):
+    """Joints that turn together: one that turns freely, or hinges one after another.
+
+    Attributes:
+      joint: the last of them, which has a place to turn to.
+      above: joints before the first of them, which stay as they are.
+      path: they.
+    """
+
+    joint: int
+    above: tuple[int, ...]
+    path: tuple[int, ...]
+
+
+def groups_of(skeleton: Skeleton, goals: Collection[int]) -> list[Group]:
+    """For each of some joints those that turn it, down from the group before.
+
+    As many as have three rotations, or all of them.
+    """
+    groups, found = [], set()
+    for goal in sorted(goals):
+        path, joint = [], goal
+        while joint >= 0 and joint not in found:
+            path.insert(0, joint)
+            joint = skeleton.parents[joint]
+        found.update(path)
+        counts = [len(turns_of(skeleton, j)) for j in path]
+        first = len(path) - 1
+        while sum(counts[first:]) < 3 and any(counts[:first]):
+            first -= 1
+        groups.append(Group(goal, tuple(path[:first]), tuple(path[first:])))
+    return groups
+
+
+def turns_of(skeleton: Skeleton, *joints: int) -> list[Motion]:
+    """The rotations of joints, in order."""
+    return [m for joint in joints for m in skeleton.motions[joint] if m.kind == "r"]
+
+
+def params_from(
+    rotations: np.ndarray,
+    skeleton: Skeleton,
+    goals: Collection[int] | None = None,
+    rest: np.ndarray | None = None,
+) -> np.ndarray:
     """Angles by which joints come nearest to rotations in the world, from the root outwards.
 
-    Joints that turn about three axes at right angles get there, by angles that are continuous in
-    time; what others leave over their children make up for as far as they can.
+    Joints that turn about three axes at right angles, themselves or in a chain of hinges, get
+    there, by angles that are continuous in time; what others leave over their children make up
+    for as far as they can.
 
     Args:
       rotations: (T, J, 3, 3) of the joints.
       skeleton: the tree, 3D.
+      goals: the joints that have rotations; by default all.
+      rest: (D,) what dofs are that turn none of them; zeros by default.
 
     Returns:
-      (T, D) parameters; dofs of slides are zero, and a dof of several motions is as the first.
+      (T, D) parameters; a dof of several motions is as the first.
     """
-    params = np.zeros((len(rotations), skeleton.num_dofs))
-    found, known = [], set()
-    for joint, parent in enumerate(skeleton.parents):
-        above = np.broadcast_to(np.eye(3), rotations[:, 0].shape) if parent < 0 else found[parent]
-        turns = [m for m in skeleton.motions[joint] if m.kind == "r"]
-        wanted = above.swapaxes(1, 2) @ rotations[:, joint]
-        frame = above
-        for motion, angle in zip(turns, _angles(wanted, turns), strict=True):
+    rest = np.zeros(skeleton.num_dofs) if rest is None else np.asarray(rest, np.float64)
+    params = np.tile(rest, (len(rotations), 1))
+    groups = groups_of(skeleton, range(skeleton.num_joints) if goals is None else goals)
+    found, known = {-1: np.broadcast_to(np.eye(3), rotations[:, 0].shape)}, set()
+
+    def pass_on(joint: int) -> None:
+        frame = found[skeleton.parents[joint]]
+        for motion in turns_of(skeleton, joint):
+            value = params[:, skeleton.dof_index(motion.dof)]
+            frame = frame @ turn_about(motion.axis, motion.multiplier * value + motion.bias)
+        found[joint] = frame
+
+    for goal, above, path in groups:
+        for joint in above:
+            pass_on(joint)
+        turns = turns_of(skeleton, *path)
+        start = found[skeleton.parents[path[0]]]
+        angles = _angles(start.swapaxes(1, 2) @ rotations[:, goal], turns)
+        for motion, angle in zip(turns, angles, strict=True):
             dof = skeleton.dof_index(motion.dof)
             if dof not in known and motion.multiplier:
                 params[:, dof] = (angle - motion.bias) / motion.multiplier
                 known.add(dof)
-            frame = frame @ turn_about(
-                motion.axis, motion.multiplier * params[:, dof] + motion.bias
-            )
-        found.append(frame)
+        for joint in path:
+            pass_on(joint)
     return params
 
 

@@ -12,11 +12,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kinpose.angles import balls_of
 from kinpose.footing import hold_feet
-from kinpose.frames import frames_of, params_from, turn_about
+from kinpose.frames import frames_of, groups_of, params_from, turn_about, turns_of
 from kinpose.skeleton import Skeleton
-from kinpose.standing import Leg, Stand, chains_of, legs_of, lowest_of, stand_of
+from kinpose.standing import (
+    Leg,
+    Stand,
+    chains_of,
+    legs_of,
+    lowest_of,
+    parents_among,
+    stand_of,
+)
 
 _BESIDE = 0.05
 """Parts of the leg's length beside the middle from which a chain of joints is a limb."""
@@ -63,19 +70,12 @@ def retarget(
     params = _checked_params(params, source)
     mapped = _mapped(source, target, name_map)
     theirs = legs or legs_of(target, name_map)
-    own, given = (
-        stand_of(target, theirs, target_rest, "target"),
-        stand_of(
-            source,
-            [[name_map.get(name, "") for name in leg] for leg in theirs],
-            source_rest,
-            "source",
-        ),
-    )
+    source_legs = [[name_map.get(name, "") for name in leg] for leg in theirs]
+    own = stand_of(target, mapped, theirs, target_rest, "target")
+    given = stand_of(source, set(mapped.values()), source_legs, source_rest, "source")
     rotations, places = frames_of(params, source)
-    turns = _limb_turns(target, mapped, own, given)
-    wanted = _carried(rotations, target, mapped, turns, own, given)
-    found = params_from(_with_hinges(wanted, target), target)
+    wanted = _with_hinges(_carried(rotations, target, mapped, own, given), target, mapped)
+    found = params_from(wanted, target, mapped, target_rest)
     rotations, at = frames_of(found, target)
     scale = own.leg / given.leg
     floor = np.percentile(lowest_of(places, source, given), 5)
@@ -86,7 +86,7 @@ def retarget(
         stands = _checked_contacts(contacts, [name_map[leg[2]] for leg in theirs], len(params))
         up, floor = own.axes[1], scale * floor
         held, lift = hold_feet(rotations, at + shift[:, None], target, own.legs, up, floor, stands)
-        found, shift = params_from(held, target), shift + lift
+        found, shift = params_from(held, target, mapped, target_rest), shift + lift
     return _placed(found, shift, target)
 
 
@@ -167,60 +167,57 @@ def _limb_turns(target: Skeleton, mapped, own: Stand, given: Stand) -> dict[int,
             if after is None:
                 turns[joint] = turns.get(chain[-2], np.eye(3)) if len(chain) > 1 else np.eye(3)
             elif abs(beside) > _BESIDE * own.leg:
-                old = own.axes @ (own.places[after] - own.places[joint])
-                new = given.axes @ (given.places[mapped[after]] - given.places[mapped[joint]])
+                old = _segment(own, joint, after)
+                new = _segment(given, mapped[joint], mapped[after])
                 if min(np.linalg.norm(old), np.linalg.norm(new)) > 0:
                     turns[joint] = segment_turns(old[None], new[None])[0]
     return turns
 
 
-def _carried(rotations, target: Skeleton, mapped, turns, own: Stand, given: Stand) -> np.ndarray:
-    """(T, J, 3, 3) rotations in the world that the target's joints should have."""
-    wanted = np.empty((len(rotations), target.num_joints, 3, 3))
-    for joint, parent in enumerate(target.parents):
-        if joint in mapped:
-            theirs = mapped[joint]
-            change = rotations[:, theirs] @ given.rotations[theirs].T
-            change = given.axes @ change @ given.axes.T @ turns.get(joint, np.eye(3))
-            wanted[:, joint] = own.axes.T @ change @ own.axes @ own.rotations[joint]
-        elif parent < 0:
-            wanted[:, joint] = own.rotations[joint]
-        else:
-            still = own.rotations[parent].T @ own.rotations[joint]
-            wanted[:, joint] = wanted[:, parent] @ still
+def _segment(stand: Stand, joint: int, after: int) -> np.ndarray:
+    """(3,) from where one limb begins to turn to where the next one does, along the axes."""
+    start, end = (stand.places[stand.starts[j]] for j in (joint, after))
+    return stand.axes @ (end - start)
+
+
+def _carried(rotations, target: Skeleton, mapped, own: Stand, given: Stand) -> np.ndarray:
+    """(T, J, 3, 3) rotations in the world that the target's mapped joints should have."""
+    turns = _limb_turns(target, mapped, own, given)
+    wanted = np.tile(np.eye(3), (len(rotations), target.num_joints, 1, 1))
+    for joint, theirs in mapped.items():
+        change = rotations[:, theirs] @ given.rotations[theirs].T
+        change = given.axes @ change @ given.axes.T @ turns.get(joint, np.eye(3))
+        wanted[:, joint] = own.axes.T @ change @ own.axes @ own.rotations[joint]
     return wanted
 
 
-def _with_hinges(wanted: np.ndarray, target: Skeleton) -> np.ndarray:
+def _with_hinges(wanted: np.ndarray, target: Skeleton, mapped) -> np.ndarray:
     """Turns limbs about themselves so that the hinges below, elbows and knees, can follow.
 
     A limb that is almost straight does not tell how: there its own turn counts.
     """
-    wanted = wanted.copy()
-    for ball in balls_of(target):
-        for hinge in ball.hinges:
-            name = target.dof_names[hinge]
-            joint = next(
-                j
-                for j, parent in enumerate(target.parents)
-                if parent == ball.joint and [m.dof for m in target.motions[j]] == [name]
-            )
-            ends = [c for c, parent in enumerate(target.parents) if parent == joint]
-            if not ends or not target.offsets[joint].any():
-                continue
-            along = target.offsets[joint] / np.linalg.norm(target.offsets[joint])
-            axis = np.array(target.motions[joint][0].axis)
-            axis = axis - along * (axis @ along)
-            axis /= np.linalg.norm(axis)
-            bone = target.offsets[ends[0]] / max(np.linalg.norm(target.offsets[ends[0]]), 1e-12)
-            frame = wanted[:, ball.joint]
-            seen = np.einsum("tji,tj->ti", frame, wanted[:, joint] @ bone)
-            off, in_plane = seen @ axis, seen @ np.cross(along, axis)
-            square = off**2 + in_plane**2
-            angle = np.arctan2(-off * np.where(in_plane < 0, -1, 1), np.abs(in_plane))
-            angle *= square / (square + _STRAIGHT**2)
-            turn = turn_about(along, angle)
-            wanted[:, ball.joint] = frame @ turn
+    wanted, groups = wanted.copy(), {g.joint: g for g in groups_of(target, mapped)}
+    places = frames_of(np.zeros((1, target.num_dofs)), target)[1][0]
+    starts = {joint: places[group.path[0]] for joint, group in groups.items()}
+    parents = parents_among(target, mapped)
+    for joint, parent in parents.items():
+        hinge = turns_of(target, *groups[joint].path)
+        if len(hinge) != 1 or parent < 0 or len(turns_of(target, *groups[parent].path)) < 3:
+            continue
+        after = next((c for c, above in parents.items() if above == joint), None)
+        if after is None:
+            continue
+        limb, bone = starts[joint] - starts[parent], starts[after] - starts[joint]
+        axis = np.cross(limb, np.cross(np.array(hinge[0].axis), limb))
+        if min(map(np.linalg.norm, (limb, bone, axis))) == 0:
+            continue
+        limb, bone, axis = (x / np.linalg.norm(x) for x in (limb, bone, axis))
+        frame = wanted[:, parent]
+        seen = np.einsum("tji,tj->ti", frame, wanted[:, joint] @ bone)
+        off, in_plane = seen @ axis, seen @ np.cross(limb, axis)
+        square = off**2 + in_plane**2
+        angle = np.arctan2(-off * np.where(in_plane < 0, -1, 1), np.abs(in_plane))
+        wanted[:, parent] = frame @ turn_about(limb, angle * square / (square + _STRAIGHT**2))
     return wanted
 
 

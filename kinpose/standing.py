@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kinpose.frames import frames_of
+from kinpose.frames import frames_of, groups_of
 from kinpose.skeleton import Skeleton
 
 _ALONG = 0.8
@@ -38,7 +38,8 @@ class Stand(NamedTuple):
       rotations: (J, 3, 3) of its joints.
       places: (J, 3) of its joints.
       axes: (3, 3) rows: its axes from the second leg to the first, up, and their product.
-      legs: its joints.
+      legs: its joints; where the hips begin to turn.
+      starts: joint that is mapped -> where the limb begins that it turns.
       leg: hip to knee to ankle, the mean of both.
       ankle: height of the ankles above the lowest joints of the feet, the mean of both.
     """
@@ -47,6 +48,7 @@ class Stand(NamedTuple):
     places: np.ndarray
     axes: np.ndarray
     legs: Legs
+    starts: dict[int, int]
     leg: float
     ankle: float
 
@@ -77,11 +79,12 @@ def legs_of(target: Skeleton, names: Collection[str]) -> tuple[Leg, Leg]:
     return first, second
 
 
-def stand_of(skeleton: Skeleton, legs, rest, what: str) -> Stand:
+def stand_of(skeleton: Skeleton, goals: Collection[int], legs, rest, what: str) -> Stand:
     """How a skeleton stands, with a check that it does.
 
     Args:
       skeleton: 3D.
+      goals: the joints that are mapped.
       legs: names of hip, knee and ankle of both legs.
       rest: (D,) the pose; zeros for None.
       what: the skeleton is called in errors.
@@ -99,7 +102,9 @@ def stand_of(skeleton: Skeleton, legs, rest, what: str) -> Stand:
         for name in leg:
             if name not in skeleton.names:
                 raise ValueError(f"legs must be mapped joints, but the {what} has no {name!r}.")
+    starts = {group.joint: group.path[0] for group in groups_of(skeleton, goals)}
     index = [[skeleton.names.index(name) for name in leg] for leg in legs]
+    index = [[starts.get(leg[0], leg[0]), *leg[1:]] for leg in index]
     legs = Legs(*(tuple(pair) for pair in zip(*index, strict=True)))
     rotations, places = (x[0] for x in frames_of(params[None], skeleton))
     hips, knees, ankles = (places[list(joints)] for joints in legs)
@@ -116,16 +121,15 @@ def stand_of(skeleton: Skeleton, legs, rest, what: str) -> Stand:
             f"lie otherwise; give a pose in which it does by {what}_rest=."
         )
     length = np.linalg.norm(hips - knees, axis=1) + np.linalg.norm(knees - ankles, axis=1)
-    stand = Stand(
-        rotations, places, np.stack([side, up, np.cross(side, up)]), legs, length.mean(), 0.0
-    )
+    axes = np.stack([side, up, np.cross(side, up)])
+    stand = Stand(rotations, places, axes, legs, starts, length.mean(), 0.0)
     height = ankles.mean(axis=0) @ up - lowest_of(places[None], skeleton, stand)[0]
     return stand._replace(ankle=height)
 
 
 def chains_of(skeleton: Skeleton, mapped: Collection[int]) -> list[list[int]]:
     """The unbranched ends of the tree of mapped joints, each after the joint where it begins."""
-    parents = _parents(skeleton, mapped)
+    parents = parents_among(skeleton, mapped)
     children = {j: [c for c, parent in parents.items() if parent == j] for j in mapped}
     chains = []
     for joint, parent in parents.items():
@@ -160,7 +164,7 @@ def nearest_axis(vector) -> np.ndarray:
     return np.sign(vector[axis]) * np.eye(3)[axis]
 
 
-def _parents(skeleton: Skeleton, joints) -> dict[int, int]:
+def parents_among(skeleton: Skeleton, joints) -> dict[int, int]:
     """The nearest ancestor of each joint that is among them, -1 where none is."""
     found = {}
     for joint in joints:

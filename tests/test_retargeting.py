@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import pathlib
 import random
 import subprocess
 import sys
+import sysconfig
 
 import jax
 import numpy as np
@@ -54,6 +56,15 @@ TO_HUMAN = {
 @pytest.fixture(scope="module")
 def walk():
     return load_bvh(ROOT / "data" / "motions" / "walk.bvh")
+
+
+def robot_file(path):
+    """A file of the package example-robot-data."""
+    root = pathlib.Path(sysconfig.get_paths()["purelib"], "cmeel.prefix", "share")
+    path = root / "example-robot-data" / "robots" / path
+    if not path.exists():
+        pytest.skip("example-robot-data is not installed")
+    return path
 
 
 def same_names(skeleton):
@@ -215,6 +226,60 @@ def test_a_human_comes_back_from_a_skeleton_of_balls(walk):
     turns = [frames_of(p, human)[0] for p in (back, params)]
     np.testing.assert_allclose(*turns, atol=1e-9)
     np.testing.assert_allclose(back[:, angles], params[:, angles], atol=1e-7)
+
+
+def in_hinges(skeleton):
+    """Joints that turn about several axes as chains of hinges, as robots have them."""
+    joints = []
+    for name, parent, offset, motions in zip(
+        skeleton.names, skeleton.parents, skeleton.offsets, skeleton.motions, strict=True
+    ):
+        slides = [m for m in motions if m.kind == "t"]
+        turns = [m for m in motions if m.kind == "r"] or [None]
+        above = skeleton.names[parent] if parent >= 0 else None
+        for number, turn in enumerate(turns):
+            last = number == len(turns) - 1
+            own = name if last else f"{name}_{number}"
+            moved = slides + ([turn] if turn else [])
+            joints.append(Joint(own, above, tuple(offset), moved))
+            above, offset, slides = own, np.zeros(3), []
+    return build_skeleton(joints)
+
+
+def test_chains_of_hinges_turn_as_the_joints_that_they_make_up(walk):
+    human = human_17()
+    robot = in_hinges(human)
+    assert robot.dof_names == human.dof_names
+    assert max(map(len, robot.motions[1:])) == 1
+    balls, hinges = (retarget(walk.params, walk.skeleton, s, TO_HUMAN) for s in (human, robot))
+    np.testing.assert_allclose(hinges, balls, atol=1e-6)
+
+
+def test_a_robot_walks_as_the_recording_does(walk):
+    robots = pytest.importorskip("kinpose.io.robots")
+    path = robot_file("g1_description/urdf/g1_29dof_rev_1_0.urdf")
+    robot = robots.load_urdf(path, floating=True).skeleton
+    names = {"pelvis": "Hips", "torso_link": "Chest"}
+    for side in SIDES:
+        joints = (("hip_yaw", "UpLeg"), ("knee", "Leg"), ("ankle_roll", "Foot"))
+        joints += (("shoulder_yaw", "Arm"), ("elbow", "ForeArm"), ("wrist_yaw", "Hand"))
+        names |= {f"{side.lower()}_{a}_link": f"{side}{b}" for a, b in joints}
+    contacts = foot_contacts(walk.params, walk.skeleton, ANKLES, walk.frame_time_s)
+    found = retarget(walk.params, walk.skeleton, robot, names, contacts=contacts)
+    ours, theirs = frames_of(found, robot)[1], frames_of(walk.params, walk.skeleton)[1]
+    own = {theirs: ours for ours, theirs in names.items()}
+    to_z_up = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    for side in SIDES:
+        limb = f"{side}UpLeg", f"{side}Foot"
+        a, b = (theirs[:, walk.skeleton.names.index(name)] @ to_z_up.T for name in limb)
+        first = f"{side.lower()}_hip_pitch_link"
+        c, d = (ours[:, robot.names.index(name)] for name in (first, own[limb[1]]))
+        assert np.degrees(np.arccos(np.sum(unit(b - a) * unit(d - c), axis=1))).max() < 10
+        for run in runs_of(contacts[f"{side}Foot"]):
+            path = ours[run, robot.names.index(own[f"{side}Foot"]), :2]
+            assert np.linalg.norm(path - path.mean(axis=0), axis=1).max() < 0.01
+    low, high = robot.limits.T
+    assert np.mean((found > low - 0.1) & (found < high + 0.1)) > 0.99
 
 
 @pytest.mark.parametrize("clip", ["02_01", "05_06_cgspeed"])

@@ -179,6 +179,16 @@ def test_mimic_joints_of_urdf_follow():
     np.testing.assert_allclose(tip, [0, 0.25 + math.pi / 4, 0], atol=1e-12)
 
 
+def test_a_floating_urdf_moves_freely(x64):
+    save_urdf("arm.urdf", reference.random_skeleton(np.random.default_rng(3), 3, 5))
+    robot = load_urdf("arm.urdf", floating=True)
+    spec = mujoco.MjSpec.from_file("arm.urdf")
+    spec.compiler.fusestatic = False
+    spec.worldbody.first_body().add_freejoint()
+    check_against_mujoco(robot, spec.compile())
+    assert robot.coordinates[0][:2] == ("root", "free")
+
+
 @pytest.fixture(autouse=True)
 def in_tmp_path(tmp_path, monkeypatch):
     """MuJoCo writes a log file into the working directory."""

@@ -56,16 +56,18 @@ def load_mjcf(path: str | os.PathLike) -> Robot:
     Raises:
       ValueError: for a file that MuJoCo refuses, and for what a skeleton cannot say.
     """
-    return _load(path)
+    return _load(path, floating=False)
 
 
-def load_urdf(path: str | os.PathLike) -> Robot:
-    """Reads a robot in ROS's format, as `robot_of` does; its root stands still at the origin.
+def load_urdf(path: str | os.PathLike, *, floating: bool = False) -> Robot:
+    """Reads a robot in ROS's format, as `robot_of` does.
 
     Only kinematics are read: files of meshes need not be there. Links on fixed joints stay.
 
     Args:
       path: the file.
+      floating: whether the root link moves freely, by a free joint of the name "root", as those of
+        walking robots do; URDF does not say. Else it stands still at the origin.
 
     Returns:
       The robot.
@@ -73,7 +75,7 @@ def load_urdf(path: str | os.PathLike) -> Robot:
     Raises:
       ValueError: for a file that MuJoCo refuses, and for what a skeleton cannot say.
     """
-    return _load(path)
+    return _load(path, floating)
 
 
 def qpos_to_params(qpos, robot: Robot) -> jax.Array:
@@ -143,7 +145,7 @@ def params_to_qpos(params, robot: Robot) -> jax.Array:
     return jnp.concatenate(parts, axis=-1)
 
 
-def _load(path) -> Robot:
+def _load(path, floating: bool) -> Robot:
     name = os.fspath(path)
     with pathlib.Path(path).open("rb"):
         pass  # what is not there is not malformed
@@ -151,6 +153,8 @@ def _load(path) -> Robot:
         with warnings.catch_warnings(action="ignore"):  # about masses and the like
             spec = _asked(mujoco_module().MjSpec.from_file, name)
             _strip(spec)
+            if floating:
+                spec.worldbody.first_body().add_freejoint(name="root")
             model = _asked(spec.compile)
         return robot_of(model)
     except ValueError as error:
