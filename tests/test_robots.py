@@ -243,12 +243,25 @@ def test_what_a_skeleton_cannot_say_is_refused_by_name(extra, message):
         load_mjcf(path)
 
 
+def test_files_of_meshes_and_textures_need_not_be_there():
+    mesh = '<asset><mesh name="m" file="m.stl"/><texture name="t" type="2d" file="t.png"/>'
+    mesh += '<material name="p" texture="t"/><hfield name="h" file="h.png" size="1 1 1 1"/></asset>'
+    body = '<body><joint name="j"/><geom type="mesh" mesh="m" material="p"/>'
+    body += '<geom type="hfield" hfield="h"/><site name="s" material="p"/></body>'
+    path = written(f"<mujoco>{mesh}<worldbody>{body}</worldbody></mujoco>")
+    assert load_mjcf(path).skeleton.keypoint_names == ("body_1", "s")
+
+
 def test_malformed_and_still_files_are_named():
     for text in ("", "<mujoco>", "no xml", "<mujoco><worldbody><body/></worldbody></mujoco>"):
         with pytest.raises(ValueError, match=r"model\.xml: "):
             load_mjcf(written(text))
     with pytest.raises(FileNotFoundError):
         load_urdf("nowhere.urdf")
+    empty = written('<robot name="r"><link name="world"/></robot>', "r.urdf")
+    for floating in (False, True):
+        with pytest.raises(ValueError, match=r"r\.urdf: "):
+            load_urdf(empty, floating=floating)
 
 
 def test_broken_files_give_a_robot_or_the_one_error(capfd):

@@ -36,10 +36,7 @@ __all__ = [
     "robot_of",
     "save_urdf",
 ]
-_NOT_KINEMATICS = (
-    *("sensors", "actuators", "keys", "pairs", "excludes", "skins", "tendons", "geoms", "meshes"),
-    *("hfields", "materials", "textures", "cameras", "lights"),
-)
+_IN_FILES = ("skins", "meshes", "hfields", "materials", "textures")
 
 
 def load_mjcf(path: str | os.PathLike) -> Robot:
@@ -154,7 +151,7 @@ def _load(path, floating: bool) -> Robot:
             spec = _asked(mujoco_module().MjSpec.from_file, name)
             _strip(spec)
             if floating:
-                spec.worldbody.first_body().add_freejoint(name="root")
+                _asked(lambda: spec.worldbody.first_body().add_freejoint(name="root"))
             model = _asked(spec.compile)
         return robot_of(model)
     except ValueError as error:
@@ -170,16 +167,20 @@ def _asked(function, *arguments):
 
 
 def _strip(spec) -> None:
-    """Leaves bodies, joints, sites and constraints, so that no other file is needed."""
+    """Takes out what is in other files, and what does not move bodies."""
     spec.compiler.fusestatic = False
     for equality in list(spec.equalities):
         if not equality.active:
             spec.delete(equality)
         elif equality.type == mujoco_module().mjtEq.mjEQ_TENDON:
             raise refusal(f"the constraint {equality.name!r} ties tendons {equality.name1!r}")
-    for site in spec.sites:
-        site.material = ""
-    for kind in _NOT_KINEMATICS:
+    for element in (*spec.geoms, *spec.sites, *spec.tendons):
+        element.material = ""
+    for geom in spec.geoms:
+        if geom.meshname or geom.hfieldname:
+            geom.meshname = geom.hfieldname = ""
+            geom.type, geom.size = mujoco_module().mjtGeom.mjGEOM_SPHERE, (1.0, 1.0, 1.0)
+    for kind in _IN_FILES:
         for element in list(getattr(spec, kind)):
             spec.delete(element)
     for body in spec.bodies[1:]:  # masses that a compiler asks for
