@@ -11,9 +11,9 @@ import numpy as np
 
 from data.body import SEGMENTS, Body, rest_joints
 from data.motion import BodyMotion, leg_length, limb_directions
+from kinpose.retargeting import segment_turns
 from kinpose.skeletons import HUMAN36M_KEYPOINTS
 
-_FORWARD = np.array([0.0, 0.0, 1.0])
 _DOWN = np.array([0.0, -1.0, 0.0])
 _FEET = [list(SEGMENTS).index(foot) for foot in ("left_foot", "right_foot")]
 
@@ -32,13 +32,5 @@ def retarget(motion: BodyMotion, body: Body) -> tuple[np.ndarray, np.ndarray]:
     places = dict(zip(HUMAN36M_KEYPOINTS, rest_joints(body).astype(np.float64), strict=True))
     own = limb_directions(places)
     own[_FEET] = _DOWN  # the soles lie flat, as below a shank that hangs straight down
-    turns = [_frame(new) @ _frame(old).T for new, old in zip(motion.directions, own, strict=True)]
-    rotations = motion.rotations @ np.float32(turns)
+    rotations = motion.rotations @ np.float32(segment_turns(own, motion.directions))
     return rotations, motion.root * np.float32(leg_length(places))
-
-
-def _frame(direction) -> np.ndarray:
-    """(3, 3) columns: a segment's direction, the axis about which it bends forwards, the third."""
-    axis = np.cross(direction, _FORWARD)
-    axis /= np.linalg.norm(axis)
-    return np.stack([direction, axis, np.cross(direction, axis)], axis=1)

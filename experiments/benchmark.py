@@ -30,12 +30,13 @@ from absl import app, flags
 
 from experiments.benchmark_fit import FIT
 from experiments.benchmark_fk import FK
+from experiments.benchmark_ik import IK
 from experiments.benchmark_report import describe_machine, format_table
 from experiments.benchmark_resnet import RESNET
 from experiments.benchmark_suite import Contender, Suite
 from experiments.benchmark_toynet import TOYNET
 
-_SUITE = flags.DEFINE_string("suite", "fit", "What to measure: fk, fit, resnet, toynet, or all.")
+_SUITE = flags.DEFINE_string("suite", "fit", "Measured: fk, fit, ik, resnet, toynet, or all.")
 _CONTENDERS = flags.DEFINE_list("contenders", None, "Names to run; by default all of the suite.")
 _WORKLOADS = flags.DEFINE_list("workloads", None, "Names to run; by default all of the suite.")
 _BATCH = flags.DEFINE_list("batch", ["4096"], "Items per call, one number or several.")
@@ -50,7 +51,7 @@ _ROUND_S = 0.1
 
 _PER_SECOND = {"ms": 1e3, "us": 1e6}
 
-SUITES = {"fk": FK, "fit": FIT, "resnet": RESNET, "toynet": TOYNET}
+SUITES = {"fk": FK, "fit": FIT, "ik": IK, "resnet": RESNET, "toynet": TOYNET}
 
 
 class Answer(NamedTuple):

@@ -7,7 +7,7 @@ from importlib import metadata
 
 _PACKAGES = (
     *("jax", "jaxlib", "flax", "numpy", "scipy", "optimistix", "torch", "pytorch-kinematics"),
-    *("mujoco", "mujoco-mjx", "pin", "brax"),
+    *("mujoco", "mujoco-mjx", "pin", "brax", "mink"),
 )
 
 

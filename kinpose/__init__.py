@@ -5,6 +5,7 @@ import importlib
 from kinpose.builder import build_skeleton, limit_skeleton
 from kinpose.calibration import calibrate_skeleton
 from kinpose.fitting import Fit, fit_params
+from kinpose.inverse import inverse_kinematics
 from kinpose.kinematics import forward_kinematics, joint_jacobian, joint_transforms
 from kinpose.skeleton import (
     Joint,
@@ -29,6 +30,7 @@ __all__ = [
     "fit_params",
     "fit_sequence",
     "forward_kinematics",
+    "inverse_kinematics",
     "joint_jacobian",
     "joint_transforms",
     "limit_skeleton",

@@ -4,6 +4,7 @@ Shapes: T frames, D angles.
 """
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -41,7 +42,9 @@ class Curves(NamedTuple):
     label: str = ""
 
 
-def plot_angles(path, runs: Curves | Sequence[Curves], *, title: str = "") -> Figure:
+def plot_angles(
+    path: str | os.PathLike | None, runs: Curves | Sequence[Curves], *, title: str = ""
+) -> Figure:
     """Angles over time: a panel for each, in which left is blue and right is orange.
 
     Several runs differ in the style of their lines. Angles of which nothing is known are left out.

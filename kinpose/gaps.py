@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose.fitting import units
 from kinpose.kinematics import joint_jacobian
-from kinpose.minimise import units
 from kinpose.skeleton import Skeleton
 
 _MOVES = 1e-3

@@ -25,7 +25,7 @@ _ends = threading.Lock()
 _peers: list[socket.socket] = []
 
 
-def join_processes(how: str | None):
+def join_processes(how: str | None) -> None:
     """Joins the other processes; before anything else asks for devices.
 
     Args:
@@ -55,7 +55,7 @@ def join_processes(how: str | None):
 
 
 @functools.cache
-def wait_for_all(what: str):
+def wait_for_all(what: str) -> None:
     """Returns when all processes have come here; collectives wait for half a minute only.
 
     Args:
@@ -65,14 +65,14 @@ def wait_for_all(what: str):
         distributed.global_state.client.wait_at_barrier(what, 1000 * _START_S)
 
 
-def leave_processes():
+def leave_processes() -> None:
     """Ends with the others, which end at the same step."""
     if distributed.global_state.client is not None:
         _say_done()
         jax.distributed.shutdown()
 
 
-def end_process(sentence: str, status: int):
+def end_process(sentence: str, status: int) -> None:
     """Ends this process at once, as threads of libraries may wait for ever or crash."""
     _ends.acquire()  # whoever comes second says nothing
     try:

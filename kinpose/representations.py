@@ -13,7 +13,104 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from kinpose._kinematics.scalars import at_least_float32
+from kinpose.angles import Ball, balls_of, cardan_angles
 from kinpose.skeleton import Skeleton
+
+
+def quaternion_to_params(quaternions: ArrayLike, skeleton: Skeleton, joint: str) -> jax.Array:
+    """The angles by which a joint turns as a quaternion says.
+
+    Args:
+      quaternions: (..., 4) w, x, y, z, of any length but zero: the rotation of the joint by its
+        own motions, along the axes of the rest pose, which are the world's.
+      skeleton: any 3D skeleton.
+      joint: name of one that turns, last of all, about three axes at right angles, each its own
+        dof.
+
+    Returns:
+      (..., 3) rad, the joint's last three motions in order, each from -pi to pi. Where two of the
+      axes lie along each other the first is zero.
+
+    Raises:
+      ValueError: for a joint that is none of these, for a wrong shape, and for quaternions that
+        are zero or not finite.
+
+    Example:
+      >>> from kinpose.skeletons import human_17
+      >>> about_x = jnp.array([1.0, 1.0, 0.0, 0.0])  # a quarter turn
+      >>> yaw, pitch, roll = quaternion_to_params(about_x, human_17(), "pelvis")
+      >>> round(float(pitch), 3)
+      1.571
+    """
+    ball = _ball(skeleton, joint)
+    quaternions = at_least_float32(jnp.asarray(quaternions), "quaternions")
+    if quaternions.shape[-1:] != (4,):
+        raise ValueError(f"quaternions must have shape (..., 4), but got {quaternions.shape}.")
+    square = jnp.sum(jnp.square(quaternions), axis=-1, keepdims=True)
+    if not isinstance(square, jax.core.Tracer) and not ((square > 0) & (square < jnp.inf)).all():
+        raise ValueError("quaternions must be finite and not zero, but some are.")
+    w, v = quaternions[..., :1] * jax.lax.rsqrt(square), quaternions[..., 1:]
+    axes = jnp.asarray(ball.axes, quaternions.dtype)
+    x, y, z = jnp.moveaxis(
+        ball.hand * jnp.matmul(v * jax.lax.rsqrt(square), axes.T, precision="highest"), -1, 0
+    )
+    w = w[..., 0]
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return ball.hand * jnp.stack(cardan_angles(rows, jnp.zeros_like(w)), axis=-1)
+
+
+def params_to_quaternion(params: ArrayLike, skeleton: Skeleton, joint: str) -> jax.Array:
+    """The rotation of a joint by its own motions as a quaternion.
+
+    Args:
+      params: (..., D) of the skeleton.
+      skeleton: any 3D skeleton.
+      joint: as in `quaternion_to_params`.
+
+    Returns:
+      (..., 4) unit quaternions w, x, y, z, along the axes of the rest pose.
+
+    Raises:
+      ValueError: for another joint, or parameters of a wrong shape.
+    """
+    ball = _ball(skeleton, joint)
+    params = at_least_float32(jnp.asarray(params), "params")
+    if params.shape[-1:] != (skeleton.num_dofs,):
+        raise ValueError(
+            f"params must have shape (..., {skeleton.num_dofs}), but have {params.shape}."
+        )
+    (a, b, c), (p, q, r) = (
+        jnp.moveaxis(f(0.5 * params[..., np.array(ball.dofs)]), -1, 0) for f in (jnp.cos, jnp.sin)
+    )
+    # The product of the three; of left-handed axes the vectors' product is the negative one.
+    hand = ball.hand
+    own = jnp.stack(
+        [
+            p * b * c + hand * (a * q * r),
+            a * q * c - hand * (p * b * r),
+            a * b * r + hand * (p * q * c),
+        ],
+        axis=-1,
+    )
+    axes = jnp.asarray(ball.axes, params.dtype)
+    vector = jnp.matmul(own, axes, precision="highest")
+    return jnp.concatenate([(a * b * c - hand * (p * q * r))[..., None], vector], axis=-1)
+
+
+def _ball(skeleton: Skeleton, joint: str) -> Ball:
+    for ball in balls_of(skeleton):
+        if skeleton.names[ball.joint] == joint:
+            return ball
+    known = [skeleton.names[ball.joint] for ball in balls_of(skeleton)]
+    raise ValueError(
+        f"joint must turn freely, about three axes at right angles, but got {joint!r}; these do: "
+        f"{known}."
+    )
 
 
 def read_outputs(

@@ -166,7 +166,9 @@ def make_eval_step(model: nn.Module, method: Method, mesh: Mesh) -> Callable:
     return jax.jit(step, in_shardings=(whole, parts, parts), out_shardings=whole)
 
 
-def evaluate(eval_step: Callable, variables, source: Source, mesh: Mesh, batch_size: int):
+def evaluate(
+    eval_step: Callable, variables: dict[str, Any], source: Source, mesh: Mesh, batch_size: int
+) -> tuple:
     """Evaluates all samples, a batch at a time; under several processes each loads its part.
 
     Args:

@@ -25,7 +25,9 @@ _LEFT_BY_A_KILL = re.compile(rf"{re.escape(_LOCK)}|\.[0-9a-f]{{32}}\.\w+")
 
 
 @contextlib.contextmanager
-def claim_workdir(workdir, settings: Mapping[str, Any]) -> Iterator[pathlib.Path]:
+def claim_workdir(
+    workdir: str | os.PathLike, settings: Mapping[str, Any]
+) -> Iterator[pathlib.Path]:
     """Makes a directory for runs of these settings, or finds the one that has them, and locks it.
 
     Under several processes the first one looks, locks and writes; if it refuses, all of them end.
@@ -169,7 +171,7 @@ class MetricsWriter:
                 self._board.add_scalar(name, float(value), step)
 
 
-def read_metrics(directory) -> list[dict[str, Any]]:
+def read_metrics(directory: str | os.PathLike) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl, oldest first.
 
     A line that is damaged is left out, with a warning; a last line cut short by a kill, without.

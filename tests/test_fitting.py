@@ -13,9 +13,9 @@ import reference
 import scipy.optimize
 from scipy.spatial.transform import Rotation
 
+from experiments.benchmark_ik import panda
 from kinpose import (
     Joint,
-    Motion,
     build_skeleton,
     forward_kinematics,
     joint_jacobian,
@@ -354,31 +354,6 @@ def test_a_fit_says_what_it_reached():
     for fit, status in ((solved, 0), (stopped, 1), (on_its_way, 2)):
         assert np.mean(fit.status == STATUS.index(STATUS[status])) > 0.9
         np.testing.assert_array_equal(fit.converged, fit.status == 0)
-
-
-def panda():
-    """Franka Emika's Panda: Denavit-Hartenberg parameters and limits of its data sheet."""
-    rows = (  # metres and rad, in Craig's convention; then the limits (rad)
-        (0, 0.333, 0, -2.8973, 2.8973),
-        (0, 0, -0.5, -1.7628, 1.7628),
-        (0, 0.316, 0.5, -2.8973, 2.8973),
-        (0.0825, 0, 0.5, -3.0718, -0.0698),
-        (-0.0825, 0.384, -0.5, -2.8973, 2.8973),
-        (0, 0, 0.5, -0.0175, 3.7525),
-        (0.088, 0, 0.5, -2.8973, 2.8973),
-    )
-    joints, frame, limits = [Joint("base", None, (0, 0, 0))], np.eye(3), {}
-    for a, d, quarter_turns, low, high in rows:
-        name = f"joint{len(joints)}"
-        tilt = Rotation.from_euler("x", quarter_turns * np.pi).as_matrix()
-        offset = frame @ ([a, 0, 0] + tilt @ [0, 0, d])
-        frame = frame @ tilt
-        axis = Motion("r", tuple(frame[:, 2]), name)
-        joints.append(Joint(name, joints[-1].name, tuple(offset), [axis]))
-        limits[name] = (low, high)
-    tips = {"hand": (0, 0, 0.107), "one": (0.1, 0, 0.2), "two": (0, 0.1, 0.2)}
-    joints += [Joint(tip, "joint7", tuple(frame @ at)) for tip, at in tips.items()]
-    return build_skeleton(joints, keypoints=list(tips), limits=limits)
 
 
 def test_an_arm_reaches_hand_poses_within_its_limits():

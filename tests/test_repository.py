@@ -61,7 +61,9 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
     if name.startswith("kinpose.models"):
         allowed |= {"flax"}
     if name in TRAINS:
-        allowed |= {"flax", "optax", "absl", "tensorboardX"}
+        allowed |= {"flax", "optax", "orbax", "absl", "tensorboardX"}
+    if name == "kinpose.io.mujoco_reader":
+        allowed |= {"mujoco"}
     if name in READS_WEIGHTS:
         allowed |= {"h5py", "safetensors"}
     if name.startswith("kinpose.apps"):

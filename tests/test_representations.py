@@ -4,9 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from kinpose import forward_kinematics, limit_skeleton
-from kinpose.representations import ball_joints, read_outputs
+from kinpose.representations import (
+    ball_joints,
+    params_to_quaternion,
+    quaternion_to_params,
+    read_outputs,
+)
 from kinpose.skeletons import HUMAN_LIMITS, human_17, toy
 
 HUMAN = limit_skeleton(human_17(), HUMAN_LIMITS)
@@ -84,3 +90,47 @@ def test_bounded_angles_keep_their_limits_whatever_the_outputs():
 def test_a_mean_beyond_a_limit_is_named():
     with pytest.raises(ValueError, match=r"-0\.4 for 'right_knee_flexion'"):
         read_outputs(HUMAN, -2 * MEAN, UNITS, "bounded")
+
+
+@pytest.mark.parametrize("joint", ["pelvis", "skull", "left_hip", "right_hip"])  # either hand
+def test_quaternions_turn_a_joint_as_its_angles_do(joint, x64):
+    rng = np.random.default_rng(0)
+    params = jnp.asarray(rng.uniform(-3, 3, (40, 27)))
+    quaternions = np.asarray(params_to_quaternion(params, HUMAN, joint))
+    index = HUMAN.names.index(joint)
+    motions = [motion for motion in HUMAN.motions[index] if motion.kind == "r"]
+    dofs = [HUMAN.dof_index(motion.dof) for motion in motions]
+    turns = Rotation.from_quat(quaternions, scalar_first=True).as_matrix()
+    want = [
+        np.prod(
+            [Rotation.from_rotvec(a * np.array(m.axis)) for a, m in zip(row, motions, strict=True)]
+        )
+        for row in np.asarray(params)[:, dofs]
+    ]
+    np.testing.assert_allclose(turns, [turn.as_matrix() for turn in want], atol=1e-12)
+    scale = rng.uniform(-3, 3, (40, 1))
+    angles = quaternion_to_params(jnp.asarray(scale * quaternions), HUMAN, joint)
+    again = params_to_quaternion(params.at[:, np.array(dofs)].set(angles), HUMAN, joint)
+    sign = np.sign(np.sum(np.asarray(again) * quaternions, axis=1, keepdims=True))
+    np.testing.assert_allclose(sign * again, quaternions, atol=1e-7)
+
+
+def test_quaternions_have_finite_derivatives_at_rest_and_where_angles_are_singular():
+    for quaternion in ([1.0, 0, 0, 0], [0.0, 1, 0, 0], [0.5, 0.5, 0.5, 0.5]):
+        slope = jax.jit(jax.jacobian(lambda q: quaternion_to_params(q, HUMAN, "pelvis")))
+        assert np.isfinite(slope(jnp.array(quaternion))).all()
+
+
+@pytest.mark.parametrize(
+    ("quaternion", "joint", "message"),
+    [
+        (np.zeros(4, np.float32), "pelvis", "finite and not zero"),
+        (np.full(4, np.nan, np.float32), "pelvis", "finite and not zero"),
+        (np.ones(3, np.float32), "pelvis", r"shape \(\.\.\., 4\), but got \(3,\)"),
+        (np.ones(4, np.float32), "left_knee", "but got 'left_knee'; these do: .*pelvis"),
+        (np.ones(4, int), "pelvis", "quaternions must be floating point"),
+    ],
+)
+def test_quaternions_are_checked(quaternion, joint, message):
+    with pytest.raises(ValueError, match=message):
+        quaternion_to_params(quaternion, HUMAN, joint)

@@ -19,12 +19,12 @@ from absl import app, flags
 from kinpose.curves import Curves, side_of, without_side
 
 
-def define_flags():
+def define_flags() -> None:
     """Of this verb; not at import, as those of others have the same names."""
     flags.DEFINE_string("output_dir", None, "New directory for curves.png, compare.csv.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Reads, compares, writes."""
     if not 3 <= len(argv) <= 5:
         raise app.UsageError("give two to four runs to compare.")

@@ -22,7 +22,7 @@ from kinpose.io.points import Points, mark_missing
 from kinpose.recordings import UNITS_MM, UP
 
 
-def define_flags():
+def define_flags() -> None:
     """Of this verb; not at import, as those of others have the same names."""
     flags.DEFINE_enum("unit", None, list(UNITS_MM), "The unit to write; as read by default.")
     flags.DEFINE_enum("up", None, list(UP), "The axis up to write; as read by default.")
@@ -36,7 +36,7 @@ def define_flags():
     flags.DEFINE_bool("overwrite", False, "Replace the output, if it is there.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Reads, turns and scales, writes."""
     if len(argv) != 3:
         raise app.UsageError("give the file to read and the file to write.")

@@ -21,7 +21,7 @@ _NAMES = ("input", "output_dir", "overwrite", *Settings._fields, "animation")
 """Flags of this verb."""
 
 
-def define_flags():
+def define_flags() -> None:
     """Of this verb; not at import, as those of others have the same names."""
     flags.DEFINE_string(
         "input",
@@ -91,7 +91,7 @@ def define_flags():
     flags.DEFINE_enum("animation", None, ["gif", "mp4"], "Also write poses.gif or .mp4.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Reads, fits, writes."""
     given = {name: flags.FLAGS[name].value for name in _NAMES}
     inputs = [*argv[1:], *([given["input"]] if given["input"] else [])]

@@ -21,7 +21,7 @@ VERBS = {
 """Modules of `kinpose.apps` and what they do."""
 
 
-def main():
+def main() -> None:
     """The command, by `sys.argv`.
 
     Raises:
@@ -42,7 +42,7 @@ def main():
     run_verb(verb)
 
 
-def run_verb(verb: types.ModuleType):
+def run_verb(verb: types.ModuleType) -> None:
     """Runs a verb with the flags of `sys.argv`.
 
     Raises:

@@ -5,6 +5,7 @@ import logging
 import os
 import pathlib
 import sys
+from collections.abc import Callable
 
 import absl.logging
 import jax
@@ -21,7 +22,7 @@ _CACHE = flags.DEFINE_string(
 )
 
 
-def run_program(main):
+def run_program(main: Callable[[list[str]], object]) -> None:
     """Entry point: a user's mistake, a signal or a full disk ends in one line, not in a traceback.
 
     What is compiled is kept for the next run.

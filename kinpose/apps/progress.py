@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from absl import logging
 from tqdm import tqdm
@@ -10,7 +11,14 @@ from tqdm import tqdm
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-def show_progress(items: Iterable, label: str, *, unit: str, count=lambda item: 1, total=None):
+def show_progress(
+    items: Iterable,
+    label: str,
+    *,
+    unit: str,
+    count: Callable[[Any], float] = lambda item: 1,
+    total: float | None = None,
+) -> Iterator:
     """Passes items on and shows how far the work has come.
 
     Args:

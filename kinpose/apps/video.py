@@ -26,13 +26,13 @@ from kinpose.layouts import LAYOUTS
 _NAMES = LAYOUTS["mediapipe_33"].order
 
 
-def define_flags():
+def define_flags() -> None:
     """Of this verb; not at import, as those of others have the same names."""
     flags.DEFINE_string("model", None, "The pose landmarker, a .task file.", required=True)
     flags.DEFINE_bool("overwrite", False, "Replace the output, if it is there.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Reads a video, finds a person's points, writes them."""
     if len(argv) != 3:
         raise app.UsageError("give the video to read and the file of points to write.")

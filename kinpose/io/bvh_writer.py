@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kinpose.io.files import write_atomically
-from kinpose.skeleton import Skeleton
+from kinpose.skeleton import Motion, Skeleton
 
 LARGEST = 1e30
 """Of any number in a file or for one: kinematics in float32 stays finite."""
@@ -90,7 +90,9 @@ def _track(skeleton: Skeleton, joint: int, offset, params, scale: float) -> _Tra
     return _Track(scale * offset, channels, values)
 
 
-def local_frames(motions, amounts, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+def local_frames(
+    motions: Sequence[Motion], amounts: Sequence[np.ndarray], num_frames: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Rotations (T, 3, 3) and shifts (T, 3) by a joint's motions, along its parent's axes.
 
     In float64: near x = 90 degrees, Euler angles of float32 matrices err by 0.03 degrees.

@@ -53,7 +53,7 @@ def check_map(name: str, given: Mapping[str, Any]) -> None:
         raise ValueError(f"{name}: 'unit' must be of {list(UNITS_MM)}, but is {given['unit']!r}.")
 
 
-def wide_by_map(name: str, titles: list[str], given) -> Columns:
+def wide_by_map(name: str, titles: list[str], given: Mapping[str, Any]) -> Columns:
     """The columns of a wide table by a map."""
     places = {p: [_column(name, titles, c) for c in cells] for p, cells in given["points"].items()}
     time = _column(name, titles, given["time"]) if "time" in given else None

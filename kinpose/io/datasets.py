@@ -4,13 +4,15 @@ See https://movement.neuroinformatics.dev: variables `position` and `confidence`
 space, keypoints and individuals. Shapes: T frames, N points, n 2 or 3 dimensions.
 """
 
+from typing import Any
+
 import numpy as np
 
 from kinpose.io.points import Points, checked_points
 from kinpose.io.text import rate_of, unique_names
 
 
-def points_of_dataset(dataset, individual: str | None = None) -> Points:
+def points_of_dataset(dataset: Any, individual: str | None = None) -> Points:
     """Takes the points from a data set of `movement`.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from kinpose.io.arrays import read_arrays
 from kinpose.io.bvh import Recording, load_bvh
@@ -155,7 +156,11 @@ def _rows(name: str, array: np.ndarray, count: int) -> np.ndarray:
 
 
 def checked_points(
-    name: str, positions, names, frame_time_s: float | None, confidence=None
+    name: str,
+    positions: ArrayLike,
+    names: Sequence[str],
+    frame_time_s: float | None,
+    confidence: ArrayLike | None = None,
 ) -> Points:
     """The gate of points from any file; `name` is the file's, for errors."""
     if not positions.size:

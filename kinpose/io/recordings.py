@@ -25,7 +25,7 @@ _OWN = (".bvh", ".npy", ".npz")
 
 
 def load_recording(
-    path, *, order: Sequence[str] = (), columns: Mapping[str, Any] | None = None
+    path: str | os.PathLike, *, order: Sequence[str] = (), columns: Mapping[str, Any] | None = None
 ) -> Points:
     """Reads points over time from any file that is known.
 

@@ -166,7 +166,7 @@ def format_rows(number: str, mark: str, values: np.ndarray) -> list[str]:
     return [(line % tuple(row)).replace("nan", "") for row in values.tolist()]
 
 
-def write_lines(path, lines) -> None:
+def write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
     """A text file, whole or not at all."""
     with (
         write_atomically(path) as temporary,

@@ -1,5 +1,7 @@
 """What writers of points ask of them: a rate, names, a unit that has a name."""
 
+import os
+
 from kinpose.io.points import Points
 from kinpose.io.text import unique_names
 
@@ -27,7 +29,7 @@ def unit_name(unit_mm: float) -> str | None:
     return next((name for name, mm in UNITS_MM.items() if mm == unit_mm), None)
 
 
-def required_frame_time(points: Points, path) -> float:
+def required_frame_time(points: Points, path: str | os.PathLike) -> float:
     """Seconds between frames; the gate of points for files that need it and three coordinates."""
     if points.frame_time_s is None:
         raise ValueError(f"{path}: frame_time_s of the points must be known for such a file.")

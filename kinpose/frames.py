@@ -1,0 +1,185 @@
+"""Recordings as frames of joints, and back to angles: exact, in float64 NumPy, nothing compiled.
+
+Shapes: T frames of time, J joints, D dofs.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kinpose._kinematics.scalars import rotation_parts
+from kinpose.skeleton import Motion, Skeleton
+
+_SWEEPS = 60
+"""Rounds over the angles of a joint that cannot turn freely."""
+
+
+def frames_of(params: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations (T, J, 3, 3) and positions (T, J, 3) of a 3D skeleton's joints.
+
+    Args:
+      params: (T, D).
+      skeleton: the tree.
+
+    Returns:
+      What `joint_transforms` gives.
+    """
+    amounts = _amounts(params, skeleton)
+    rotations, positions = [], []
+    for joint, parent in enumerate(skeleton.parents):
+        frame = np.broadcast_to(np.eye(3), (len(params), 3, 3)) if parent < 0 else rotations[parent]
+        place = frame @ skeleton.offsets[joint] + (0.0 if parent < 0 else positions[parent])
+        for motion in skeleton.motions[joint]:
+            amount = next(amounts)
+            if motion.kind == "t":
+                place = place + amount[:, None] * (frame @ motion.axis)
+            else:
+                frame = frame @ turn_about(motion.axis, amount)
+        rotations.append(frame)
+        positions.append(place)
+    return np.stack(rotations, axis=1), np.stack(positions, axis=1)
+
+
+class Group(NamedTuple):
+    """Joints that turn together: one that turns freely, or hinges one after another.
+
+    Attributes:
+      joint: the last of them, which has a place to turn to.
+      above: joints before the first of them, which stay as they are.
+      path: they.
+    """
+
+    joint: int
+    above: tuple[int, ...]
+    path: tuple[int, ...]
+
+
+def groups_of(skeleton: Skeleton, goals: Collection[int]) -> list[Group]:
+    """For each of some joints those that turn it, down from the group before.
+
+    As many as have three rotations, or all of them.
+    """
+    groups, found = [], set()
+    for goal in sorted(goals):
+        path, joint = [], goal
+        while joint >= 0 and joint not in found:
+            path.insert(0, joint)
+            joint = skeleton.parents[joint]
+        found.update(path)
+        counts = [len(turns_of(skeleton, j)) for j in path]
+        first = len(path) - 1
+        while sum(counts[first:]) < 3 and any(counts[:first]):
+            first -= 1
+        groups.append(Group(goal, tuple(path[:first]), tuple(path[first:])))
+    return groups
+
+
+def turns_of(skeleton: Skeleton, *joints: int) -> list[Motion]:
+    """The rotations of joints, in order."""
+    return [m for joint in joints for m in skeleton.motions[joint] if m.kind == "r"]
+
+
+def params_from(
+    rotations: np.ndarray,
+    skeleton: Skeleton,
+    goals: Collection[int] | None = None,
+    rest: np.ndarray | None = None,
+) -> np.ndarray:
+    """Angles by which joints come nearest to rotations in the world, from the root outwards.
+
+    Joints that turn about three axes at right angles, themselves or in a chain of hinges, get
+    there, by angles that are continuous in time; what others leave over their children make up
+    for as far as they can.
+
+    Args:
+      rotations: (T, J, 3, 3) of the joints.
+      skeleton: the tree, 3D.
+      goals: the joints that have rotations; by default all.
+      rest: (D,) what dofs are that turn none of them; zeros by default.
+
+    Returns:
+      (T, D) parameters; a dof of several motions is as the first.
+    """
+    rest = np.zeros(skeleton.num_dofs) if rest is None else np.asarray(rest, np.float64)
+    params = np.tile(rest, (len(rotations), 1))
+    groups = groups_of(skeleton, range(skeleton.num_joints) if goals is None else goals)
+    found, known = {-1: np.broadcast_to(np.eye(3), rotations[:, 0].shape)}, set()
+
+    def pass_on(joint: int) -> None:
+        frame = found[skeleton.parents[joint]]
+        for motion in turns_of(skeleton, joint):
+            value = params[:, skeleton.dof_index(motion.dof)]
+            frame = frame @ turn_about(motion.axis, motion.multiplier * value + motion.bias)
+        found[joint] = frame
+
+    for goal, above, path in groups:
+        for joint in above:
+            pass_on(joint)
+        turns = turns_of(skeleton, *path)
+        start = found[skeleton.parents[path[0]]]
+        angles = _angles(start.swapaxes(1, 2) @ rotations[:, goal], turns)
+        for motion, angle in zip(turns, angles, strict=True):
+            dof = skeleton.dof_index(motion.dof)
+            if dof not in known and motion.multiplier:
+                params[:, dof] = (angle - motion.bias) / motion.multiplier
+                known.add(dof)
+        for joint in path:
+            pass_on(joint)
+    return params
+
+
+def turn_about(axis: Sequence[float], angles: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) rotations by angles (...) about unit vectors (3,) or (..., 3)."""
+    along, cosine, sine = rotation_parts(np.asarray(axis, float))
+    cos, sin = (f(angles)[..., None, None] for f in (np.cos, np.sin))
+    return along + cos * cosine + sin * sine
+
+
+def _amounts(params, skeleton: Skeleton):
+    for motion in skeleton.flat_motions:
+        yield motion.multiplier * params[:, skeleton.dof_index(motion.dof)] + motion.bias
+
+
+def _angles(wanted: np.ndarray, turns: list[Motion]) -> np.ndarray:
+    """Angles (M, T) of rotations about axes, one after another, that come nearest to (T, 3, 3)."""
+    axes = np.array([motion.axis for motion in turns])
+    if len(turns) == 3 and np.allclose(axes @ axes.T, np.eye(3), atol=1e-6):
+        hand = np.sign(np.linalg.det(axes))
+        return hand * _cardan(axes @ wanted @ axes.T).T
+    angles = np.zeros((len(turns), len(wanted)))
+    for _ in range(_SWEEPS if len(turns) > 1 else 1):
+        for i, axis in enumerate(axes):
+            before, after = (
+                _chain(axes[part], angles[part]) for part in (slice(i), slice(i + 1, None))
+            )
+            seen = before.swapaxes(-1, -2) @ wanted @ after.swapaxes(-1, -2)
+            _, cosine, sine = rotation_parts(axis)
+            angles[i] = np.arctan2(np.sum(seen * sine, (-1, -2)), np.sum(seen * cosine, (-1, -2)))
+    return np.unwrap(angles, axis=1)
+
+
+def _chain(axes, angles) -> np.ndarray:
+    product = np.eye(3)
+    for axis, angle in zip(axes, angles, strict=True):
+        product = product @ turn_about(axis, angle)
+    return product
+
+
+def _cardan(rotations: np.ndarray) -> np.ndarray:
+    """(T, 3) angles of Rx(a) Ry(b) Rz(c), continuous in time."""
+    r = rotations
+    known = np.hypot(r[:, 1, 2], r[:, 2, 2]) > 1e-9
+    a = np.arctan2(-r[:, 1, 2], r[:, 2, 2])
+    last = np.maximum.accumulate(np.where(known, np.arange(len(r)), 0))
+    a = np.where(known[last], a[last], 0.0)
+    sin, cos = np.sin(a), np.cos(a)
+    b = np.arctan2(r[:, 0, 2], cos * r[:, 2, 2] - sin * r[:, 1, 2])
+    c = np.arctan2(cos * r[:, 1, 0] + sin * r[:, 2, 0], cos * r[:, 1, 1] + sin * r[:, 2, 1])
+    one = np.stack([a, b, c], axis=1)
+    other = np.stack([a + np.pi, np.pi - b, c + np.pi], axis=1)
+    near = np.zeros(3)
+    for t, ways in enumerate(np.stack([one, other], axis=1)):
+        ways = ways + 2 * np.pi * np.round((near - ways) / (2 * np.pi))
+        near = one[t] = min(ways, key=lambda way: np.abs(way - near).sum())
+    return one

@@ -1,0 +1,111 @@
+"""Inverse kinematics: the pose that brings named joints to places, near a rest pose."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kinpose._kinematics.scalars import at_least_float32
+from kinpose.fitting._levenberg_marquardt import MAX_ITERATIONS, first_state, minimise
+from kinpose.fitting._problem import Problem, into_bounds
+from kinpose.fitting.fit import Fit, checked_shape, fit_params, seen_points
+from kinpose.skeleton import Skeleton
+
+_HOLD = 0.01
+"""How firmly open dofs are held to the rest pose, in sizes per rad; targets are met afterwards."""
+
+_TOLERANCE = 3e-6
+
+
+def inverse_kinematics(
+    targets: Mapping[str, jax.Array], skeleton: Skeleton, *, rest: jax.Array | None = None
+) -> Fit:
+    """Poses in which joints are at given places.
+
+    Within the skeleton's limits. Dofs that the targets leave open come as near to the rest pose as
+    they can, by the sum of squares of angles and, in lengths of the skeleton's size, of distances.
+
+    Args:
+      targets: (..., n) places by the names of joints, in the skeleton's length unit; leading
+        dimensions broadcast. NaN marks a target that a pose has not.
+      skeleton: the tree.
+      rest: (D,) or (..., D) the rest pose, from which the search starts, too. Without it, it starts
+        from the targets alone, and dofs that they leave open may be anywhere within the limits.
+
+    Returns:
+      The fit; its residuals (..., len(targets)) tell which targets were out of reach. Derivatives
+      by the targets are as those of `fit_params`.
+
+    Raises:
+      ValueError: without targets, for one that is no joint's, and for wrong shapes or types.
+
+    Example:
+      >>> from kinpose.skeletons import toy
+      >>> targets = {"left_1": jnp.array([100.0, 70.0]), "right_1": jnp.array([140.0, 70.0])}
+      >>> fit = inverse_kinematics(targets, toy(3, bone_length=50.0))
+      >>> bool(fit.residuals.max() < 0.01)
+      True
+    """
+    points = _points_of(targets, skeleton)
+    batch, num = points.shape[:-2], skeleton.num_dofs
+    reported = tuple(skeleton.names.index(name) for name in targets)
+    skeleton = dataclasses.replace(skeleton, keypoints=reported)
+    if rest is None:
+        return fit_params(points, skeleton, tolerance=_TOLERANCE)
+    rest = checked_shape(rest, (*batch, num), "rest").astype(points.dtype)
+    params = rest
+    for _ in range(2):  # the second time from where limits let no direct way through
+        params = _towards(
+            points.reshape(-1, *points.shape[-2:]),
+            params.reshape(-1, num),
+            rest.reshape(-1, num),
+            skeleton,
+        ).reshape(rest.shape)
+        fit = fit_params(points, skeleton, init=params, tolerance=_TOLERANCE)
+        params = fit.params
+    return fit
+
+
+@jax.jit
+def _towards(points, params, rest, skeleton: Skeleton) -> jax.Array:
+    """(B, D) poses that come near the targets (B, K, n) and are held to the rest pose."""
+    points, params, rest, skeleton = jax.lax.stop_gradient((points, params, rest, skeleton))
+    none = jnp.zeros((), points.dtype)
+
+    def one(points, params, rest):
+        points, weights = seen_points(points, jnp.ones(len(points), points.dtype))
+        anchor = into_bounds(rest, skeleton)
+        problem = Problem(points, weights, none, anchor, none + _HOLD)
+        state = first_state(problem, params, skeleton)
+        steps = MAX_ITERATIONS["least_squares"]
+        return minimise(problem, state, skeleton, steps, _TOLERANCE).params
+
+    with jax.default_matmul_precision("highest"):
+        return jax.vmap(one)(points, params, rest)
+
+
+def _points_of(targets: Mapping[str, jax.Array], skeleton: Skeleton) -> jax.Array:
+    """The gate: points (..., len(targets), n)."""
+    if not targets:
+        raise ValueError("targets must name one joint or more, but there are none.")
+    places = []
+    for name, place in targets.items():
+        if name not in skeleton.names:
+            near = difflib.get_close_matches(name, skeleton.names, 3, 0.0)
+            raise ValueError(f"target {name!r} is no joint; the nearest are {near}.")
+        place = at_least_float32(jnp.asarray(place), f"target {name!r}")
+        if place.shape[-1:] != (skeleton.ndim,):
+            raise ValueError(
+                f"target {name!r} must have shape (..., {skeleton.ndim}), but has {place.shape}."
+            )
+        places.append(place)
+    try:
+        shape = np.broadcast_shapes(*(place.shape for place in places))
+    except ValueError:
+        shapes = {name: place.shape for name, place in zip(targets, places, strict=True)}
+        raise ValueError(f"shapes of targets must broadcast, but are {shapes}.") from None
+    dtype = jnp.result_type(*places)
+    return jnp.stack([jnp.broadcast_to(place, shape).astype(dtype) for place in places], axis=-2)

@@ -1,0 +1,245 @@
+"""Recordings as binary glTF 2.0 (`.glb`), which Blender, game engines, browsers and Windows show.
+
+A joint is a node, its motion an animation, its bones one mesh that the nodes carry as a skin: so
+programs that know armatures find one. glTF has y up and metres.
+
+Shapes: T frames, J joints, D dofs, B bones, V vertices.
+"""
+
+import json
+import os
+import struct
+
+import numpy as np
+
+from kinpose.frames import frames_of
+from kinpose.io.files import write_atomically
+from kinpose.skeleton import Skeleton
+
+_LARGEST = 1e30
+_WIDTH = 0.08
+"""Of a bone, in its lengths; it is widest at a fifth of the way."""
+
+_COLOR = (0.75, 0.7, 0.6, 1.0)
+_FLOAT, _SHORT = 5126, 5123
+_UP = {"x": (2, 0, 1), "y": (0, 1, 2), "z": (1, 2, 0)}
+"""Which axes become x, y and z: y is the one that points up."""
+
+
+def save_glb(
+    path: str | os.PathLike,
+    skeleton: Skeleton,
+    params: np.ndarray,
+    frame_time_s: float,
+    *,
+    up: str = "y",
+    scale: float = 1.0,
+) -> None:
+    """Writes a recording as one `.glb` file.
+
+    Nodes have the names of the joints; helper joints are nodes, too. The nodes' own transforms are
+    the rest pose. The file appears whole or not at all.
+
+    Args:
+      path: the file to write; an existing one is replaced.
+      skeleton: 3D.
+      params: (T, D) rad and the skeleton's length unit, a row per frame; none for a still skeleton.
+      frame_time_s: time from one frame to the next.
+      up: the skeleton's axis that points up, "x", "y" or "z".
+      scale: multiplies all lengths: 0.001 for a skeleton in mm.
+
+    Raises:
+      ValueError: for a skeleton that is not 3D, params of a wrong shape or not finite, and a frame
+        time, scale or axis that is none.
+
+    Example:
+      >>> import tempfile
+      >>> from kinpose.skeletons import human_17
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     path = os.path.join(directory, "human.glb")
+      ...     save_glb(path, human_17(), np.zeros((2, 27)), 0.04, scale=0.001)
+    """
+    params = _checked(skeleton, params, frame_time_s, up, scale)
+    axes = np.eye(3)[list(_UP[up])]
+    binary, document = _Binary(), _document(skeleton, axes, scale)
+    _add_mesh(document, binary, skeleton, axes, scale)
+    if len(params):
+        _add_animation(document, binary, skeleton, params, frame_time_s, scale)
+    if binary.data:
+        document["buffers"] = [{"byteLength": len(binary.data)}]
+        document |= {"bufferViews": binary.views, "accessors": binary.accessors}
+    text = json.dumps(document, separators=(",", ":")).encode()
+    chunks = _chunk(b"JSON", text, b" ")
+    if binary.data:
+        chunks += _chunk(b"BIN\0", bytes(binary.data), b"\0")
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+
+
+class _Binary:
+    """Arrays one after another, and what glTF says of them."""
+
+    def __init__(self):
+        self.data, self.views, self.accessors = bytearray(), [], []
+
+    def add(self, array: np.ndarray, kind: str, *, bounds: bool = False, target: int = 0) -> int:
+        """The number of the accessor of an array (N,) or (N, components)."""
+        type_ = _SHORT if array.dtype == np.uint16 else _FLOAT
+        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes}
+        self.views.append(view | ({"target": target} if target else {}))
+        accessor = {"bufferView": len(self.views) - 1, "componentType": type_}
+        accessor |= {"count": len(array), "type": kind}
+        if bounds:
+            columns = array.reshape(len(array), -1)
+            accessor |= {"min": columns.min(axis=0).tolist(), "max": columns.max(axis=0).tolist()}
+        self.accessors.append(accessor)
+        self.data += array.tobytes()
+        self.data += b"\0" * (-len(self.data) % 4)
+        return len(self.accessors) - 1
+
+
+def _checked(skeleton: Skeleton, params, frame_time_s, up, scale) -> np.ndarray:
+    params = np.asarray(params, np.float64)
+    if np.shape(skeleton.offsets) != (skeleton.num_joints, 3):
+        raise ValueError(
+            f"glTF holds one 3D skeleton, but the offsets have shape {np.shape(skeleton.offsets)}."
+        )
+    if params.ndim != 2 or params.shape[1] != skeleton.num_dofs:
+        want = f"(T, {skeleton.num_dofs}), one row per frame"
+        raise ValueError(f"params must have shape {want}, but got {params.shape}.")
+    for name, array in (("offsets", skeleton.offsets), ("params", params)):
+        if not (np.abs(array) <= _LARGEST).all():
+            raise ValueError(f"{name} must be finite, but got {array}.")
+    for name, value in (("frame_time_s", frame_time_s), ("scale", scale)):
+        if not 0 < value <= _LARGEST:
+            raise ValueError(f"{name} must be positive and finite, but got {value}.")
+    if up not in _UP:
+        raise ValueError(f"up must be one of {list(_UP)}, but got {up!r}.")
+    return params
+
+
+def _document(skeleton: Skeleton, axes, scale: float) -> dict:
+    """Nodes of the joints in the rest pose, below one that turns the axes."""
+    nodes = []
+    for name, offset in zip(skeleton.names, skeleton.offsets, strict=True):
+        nodes.append({"name": name, "translation": _numbers(scale * offset)})
+    for joint, parent in enumerate(skeleton.parents[1:], start=1):
+        nodes[parent].setdefault("children", []).append(joint)
+    top = {"name": "skeleton", "children": [0], "rotation": _numbers(_quaternions(axes[None])[0])}
+    return {
+        "asset": {"version": "2.0", "generator": "kinpose"},
+        "scene": 0,
+        "scenes": [{"nodes": [len(nodes)]}],
+        "nodes": [*nodes, top],
+    }
+
+
+def _add_mesh(document: dict, binary: _Binary, skeleton: Skeleton, axes, scale: float) -> None:
+    """Bones as one mesh in the rest pose; each vertex goes with the joint where its bone begins."""
+    _, places = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
+    places = scale * places[0]
+    bones = [
+        (parent, joint)
+        for joint, parent in enumerate(skeleton.parents)
+        if parent >= 0 and np.linalg.norm(places[joint] - places[parent]) > 0
+    ]
+    if not bones:
+        return
+    shapes = [_bone(places[parent] @ axes.T, places[joint] @ axes.T) for parent, joint in bones]
+    points, normals = (np.float32(np.concatenate(x)) for x in zip(*shapes, strict=True))
+    carriers = np.zeros((len(points), 4), np.uint16)
+    carriers[:, 0] = np.repeat([parent for parent, _ in bones], len(points) // len(bones))
+    weights = np.tile(np.float32([1, 0, 0, 0]), (len(points), 1))
+    binds = np.tile(np.eye(4, dtype=np.float32), (skeleton.num_joints, 1, 1))
+    binds[:, :3, :3], binds[:, :3, 3] = axes.T, -places
+    attributes = {
+        "POSITION": binary.add(points, "VEC3", bounds=True, target=34962),
+        "NORMAL": binary.add(normals, "VEC3", target=34962),
+        "JOINTS_0": binary.add(carriers, "VEC4", target=34962),
+        "WEIGHTS_0": binary.add(weights, "VEC4", target=34962),
+    }
+    columns = binds.swapaxes(1, 2).reshape(-1, 16)
+    document["skins"] = [
+        {
+            "joints": list(range(skeleton.num_joints)),
+            "inverseBindMatrices": binary.add(np.ascontiguousarray(columns), "MAT4"),
+            "skeleton": 0,
+        }
+    ]
+    look = {"baseColorFactor": _COLOR, "metallicFactor": 0.0, "roughnessFactor": 0.8}
+    document["materials"] = [{"pbrMetallicRoughness": look}]
+    document["meshes"] = [
+        {"name": "bones", "primitives": [{"attributes": attributes, "material": 0}]}
+    ]
+    document["scenes"][0]["nodes"].append(len(document["nodes"]))
+    document["nodes"].append({"name": "bones", "mesh": 0, "skin": 0})
+
+
+def _bone(start, end) -> tuple[np.ndarray, np.ndarray]:
+    """Points and normals, each (24, 3), of an octahedron from one place to another."""
+    along = end - start
+    length = np.linalg.norm(along)
+    across = np.cross(along, np.eye(3)[np.argmin(np.abs(along))])
+    across *= _WIDTH * length / np.linalg.norm(across)
+    other = np.cross(along / length, across)
+    ring = [start + 0.2 * along + side for side in (across, other, -across, -other)]
+    faces = []
+    for one, two in zip(ring, ring[1:] + ring[:1], strict=True):
+        faces += [(start, two, one), (end, one, two)]
+    points = np.array(faces)
+    normals = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    return points.reshape(-1, 3), np.repeat(normals, 3, axis=0)
+
+
+def _add_animation(
+    document: dict, binary: _Binary, skeleton: Skeleton, params, frame_time_s: float, scale: float
+) -> None:
+    rotations, places = frames_of(params, skeleton)
+    times = binary.add(np.float32(np.arange(len(params)) * frame_time_s), "SCALAR", bounds=True)
+    samplers, channels = [], []
+
+    def add(joint: int, path: str, values: np.ndarray) -> None:
+        output = binary.add(np.float32(values), f"VEC{values.shape[1]}")
+        channels.append({"sampler": len(samplers), "target": {"node": joint, "path": path}})
+        samplers.append({"input": times, "output": output})
+
+    for joint, (parent, motions) in enumerate(zip(skeleton.parents, skeleton.motions, strict=True)):
+        above = np.eye(3)[None] if parent < 0 else rotations[:, parent]
+        kinds = {motion.kind for motion in motions}
+        if "r" in kinds:
+            add(joint, "rotation", _quaternions(above.swapaxes(1, 2) @ rotations[:, joint]))
+        if "t" in kinds:
+            way = places[:, joint] - (0.0 if parent < 0 else places[:, parent])
+            add(joint, "translation", scale * np.einsum("tji,tj->ti", above, way))
+    if channels:
+        document["animations"] = [{"name": "motion", "samplers": samplers, "channels": channels}]
+
+
+def _quaternions(rotations: np.ndarray) -> np.ndarray:
+    """(T, 4) unit quaternions x, y, z, w, each on the side of the one before it."""
+    r = rotations
+    trace = np.trace(r, axis1=1, axis2=2)
+    squares = np.stack([*(1 + 2 * r[:, i, i] - trace for i in range(3)), 1 + trace], axis=1)
+    largest = squares.argmax(axis=1)
+    rows = np.empty((len(r), 4, 4))  # 4 q q', of which the row with the largest number is used
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        rows[:, i, i] = squares[:, i]
+        rows[:, i, j] = rows[:, j, i] = r[:, i, j] + r[:, j, i]
+        rows[:, i, 3] = rows[:, 3, i] = r[:, k, j] - r[:, j, k]
+    rows[:, 3, 3] = squares[:, 3]
+    found = rows[np.arange(len(r)), largest]
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    flips = np.sign(np.sum(found[1:] * found[:-1], axis=1))
+    found[1:] *= np.cumprod(np.where(flips < 0, -1.0, 1.0))[:, None]
+    return found
+
+
+def _numbers(values) -> list[float]:
+    return [float(value) for value in np.float32(values)]
+
+
+def _chunk(kind: bytes, data: bytes, filler: bytes) -> bytes:
+    data += filler * (-len(data) % 4)
+    return struct.pack("<I4s", len(data), kind) + data

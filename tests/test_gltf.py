@@ -1,0 +1,182 @@
+"""Laws of glTF files: other readers find the same places, and the Khronos validator no fault."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import reference
+from scipy.spatial.transform import Rotation
+
+from kinpose import rotate_skeleton
+from kinpose.frames import frames_of
+from kinpose.io.bvh import load_bvh
+from kinpose.io.gltf import save_glb
+from kinpose.skeletons import human_17, toy
+from tests.conftest import ROOT
+
+pygltflib = pytest.importorskip("pygltflib", reason="in the extra test")
+
+CLOSE = 2e-6  # metres, of float32 in the file
+TO_Z_UP = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
+KINDS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "motion.glb"
+
+
+@pytest.fixture(scope="module")
+def kick():
+    return load_bvh(ROOT / "data" / "motions" / "kick.bvh")
+
+
+def array_of(document, number):
+    accessor = document.accessors[number]
+    view = document.bufferViews[accessor.bufferView]
+    dtype = {5126: np.float32, 5123: np.uint16}[accessor.componentType]
+    data = document.binary_blob()[view.byteOffset : view.byteOffset + view.byteLength]
+    return np.frombuffer(data, dtype).reshape(accessor.count, KINDS[accessor.type])
+
+
+def places_of(document, frame=None):
+    """Joint -> its (4, 4) frame in the scene, at rest or at a frame of the animation."""
+    moved = {}
+    if frame is not None:
+        animation = document.animations[0]
+        for channel in animation.channels:
+            values = array_of(document, animation.samplers[channel.sampler].output)
+            moved[channel.target.node, channel.target.path] = values[frame]
+    found = {}
+
+    def visit(number, above):
+        node, own = document.nodes[number], np.eye(4)
+        rotation = moved.get((number, "rotation"), node.rotation or [0, 0, 0, 1])
+        own[:3, :3] = Rotation.from_quat(rotation).as_matrix()
+        own[:3, 3] = moved.get((number, "translation"), node.translation or [0, 0, 0])
+        found[node.name] = above @ own
+        for child in node.children or []:
+            visit(child, found[node.name])
+
+    for number in document.scenes[0].nodes:
+        visit(number, np.eye(4))
+    return found
+
+
+def check_places(path, skeleton, params, scale, axes=None):
+    document = pygltflib.GLTF2().load(path)
+    axes = np.eye(3) if axes is None else axes
+    for frame in (0, len(params) // 2, len(params) - 1):
+        found = places_of(document, frame)
+        want = scale * reference.frames(params[frame], skeleton)[:, :3, 3] @ axes.T
+        ours = [found[name][:3, 3] for name in skeleton.names]
+        np.testing.assert_allclose(ours, want, atol=CLOSE * max(1, np.abs(want).max()))
+
+
+def test_another_reader_finds_the_places_of_a_recording(path, kick):
+    skeleton, params, frame_time_s = kick
+    save_glb(path, skeleton, params, frame_time_s, scale=0.01)
+    check_places(path, skeleton, params, 0.01)
+    document = pygltflib.GLTF2().load(path)
+    times = array_of(document, document.animations[0].samplers[0].input)[:, 0]
+    np.testing.assert_allclose(times, np.arange(len(params)) * frame_time_s, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_another_reader_finds_the_places_of_any_skeleton(path, seed):
+    rng = np.random.default_rng(seed)
+    skeleton = reference.random_skeleton(rng, 3, 7)
+    params = rng.normal(size=(6, skeleton.num_dofs)) * 2
+    save_glb(path, skeleton, params, 0.1)
+    check_places(path, skeleton, params, 1.0)
+
+
+@pytest.mark.parametrize(("up", "turn"), [("z", TO_Z_UP), ("x", TO_Z_UP @ TO_Z_UP)])
+def test_the_axis_that_points_up_becomes_y(path, up, turn):
+    human = human_17()
+    turned = rotate_skeleton(human, turn)
+    assert np.argmax(turn @ [0, 1, 0]) == "xyz".index(up)
+    params = np.random.default_rng(0).normal(size=(3, 27)) * 0.5
+    save_glb(path, turned, params, 0.1, up=up, scale=0.001)
+    check_places(path, human, params, 0.001)
+
+
+def test_neighbouring_quaternions_do_not_change_sides(path):
+    params = np.zeros((200, 27))
+    params[:, human_17().dof_index("pelvis_yaw")] = np.linspace(0, 20, 200)
+    save_glb(path, human_17(), params, 0.01)
+    document = pygltflib.GLTF2().load(path)
+    turns = next(
+        array_of(document, document.animations[0].samplers[channel.sampler].output)
+        for channel in document.animations[0].channels
+        if channel.target.path == "rotation"
+    )
+    assert (np.sum(turns[1:] * turns[:-1], axis=1) > 0.99).all()
+
+
+def test_the_skin_rests_where_the_bones_are(path, kick):
+    trimesh = pytest.importorskip("trimesh", reason="in the extra test")
+    skeleton = kick.skeleton
+    save_glb(path, skeleton, kick.params, 0.1, scale=0.01)
+    document = pygltflib.GLTF2().load(path)
+    rest = places_of(document)
+    binds = array_of(document, document.skins[0].inverseBindMatrices).reshape(-1, 4, 4)
+    for name, bind in zip(skeleton.names, binds.swapaxes(1, 2), strict=True):
+        np.testing.assert_allclose(rest[name] @ bind, np.eye(4), atol=1e-6)
+    mesh = trimesh.load(path).to_mesh()
+    assert mesh.volume > 0  # its faces look outwards
+    _, places = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
+    places = 0.01 * places[0]
+    distances = np.linalg.norm(mesh.vertices[:, None] - places[None], axis=-1).min(axis=0)
+    np.testing.assert_allclose(distances, 0, atol=1e-6)
+
+
+VALIDATE = """
+const validator = require('gltf-validator'), fs = require('fs');
+validator.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1])))
+  .then(report => console.log(JSON.stringify(report.issues)));
+"""
+
+
+def issues_of(path):
+    """What the Khronos validator says; NODE_PATH says where the npm package gltf-validator is."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    done = subprocess.run([node, "-e", VALIDATE, str(path)], capture_output=True, text=True)
+    if "Cannot find module" in done.stderr:
+        pytest.skip(f"npm's gltf-validator is not on NODE_PATH={os.environ.get('NODE_PATH')}")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 20])
+def test_the_khronos_validator_finds_no_fault(path, frames):
+    params = np.random.default_rng(0).normal(size=(frames, 27))
+    save_glb(path, human_17(), params, 0.04, scale=0.001)
+    issues = issues_of(path)
+    assert issues["numErrors"] == issues["numWarnings"] == 0, issues
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"skeleton": toy(3)}, "glTF holds one 3D skeleton"),
+        ({"params": np.zeros((2, 3))}, r"params must have shape \(T, 27\).*\(2, 3\)"),
+        ({"params": np.full((2, 27), np.nan)}, "params must be finite"),
+        ({"params": np.full((2, 27), 1e40)}, "params must be finite"),
+        ({"frame_time_s": 0.0}, "frame_time_s must be positive"),
+        ({"scale": np.inf}, "scale must be positive"),
+        ({"up": "w"}, "up must be one of"),
+    ],
+)
+def test_what_gltf_cannot_hold_is_refused_and_nothing_is_written(path, change, message):
+    path.write_text("before")
+    given = {"skeleton": human_17(), "params": np.zeros((2, 27)), "frame_time_s": 0.1} | change
+    with pytest.raises(ValueError, match=message):
+        save_glb(path, **given)
+    assert path.read_text() == "before"
+    assert [file.name for file in path.parent.iterdir()] == [path.name]

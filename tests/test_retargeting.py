@@ -1,0 +1,395 @@
+"""Laws of retargeting: segments turn as in the recording, feet stand, bones stay."""
+
+import dataclasses
+import json
+import pathlib
+import random
+import subprocess
+import sys
+import sysconfig
+
+import jax
+import numpy as np
+import pytest
+import reference
+
+from data.motion import find_motions
+from experiments.retarget import match_names
+from kinpose import (
+    Joint,
+    build_skeleton,
+    joint_transforms,
+    pose,
+    rotate_skeleton,
+    scale_skeleton,
+)
+from kinpose.footing import foot_contacts, runs_of
+from kinpose.frames import frames_of, params_from
+from kinpose.io.bvh import load_bvh, save_bvh
+from kinpose.retargeting import retarget
+from kinpose.skeletons import human_17
+from kinpose.standing import legs_of
+from tests.conftest import ROOT
+
+SIDES = ("Left", "Right")
+BENDS = [
+    (f"{side}{a}", f"{side}{b}", f"{side}{c}")
+    for side in SIDES
+    for a, b, c in (("UpLeg", "Leg", "Foot"), ("Arm", "ForeArm", "Hand"))
+]
+ANKLES = ("LeftFoot", "RightFoot")
+TO_HUMAN = {
+    "pelvis": "Hips",
+    "spine": "Chest",
+    "skull": "Neck",
+    **{
+        f"{side.lower()}_{joint}": f"{side}{name}"
+        for side in SIDES
+        for joint, name in (
+            *(("hip", "UpLeg"), ("knee", "Leg"), ("ankle", "Foot")),
+            *(("shoulder", "Arm"), ("elbow", "ForeArm"), ("wrist", "Hand")),
+        )
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def walk():
+    return load_bvh(ROOT / "data" / "motions" / "walk.bvh")
+
+
+def robot_file(path):
+    """A file of the package example-robot-data."""
+    root = pathlib.Path(sysconfig.get_paths()["purelib"], "cmeel.prefix", "share")
+    path = root / "example-robot-data" / "robots" / path
+    if not path.exists():
+        pytest.skip("example-robot-data is not installed")
+    return path
+
+
+def same_names(skeleton):
+    return {name: name for name in skeleton.names}
+
+
+def of_other_proportions(skeleton):
+    """Legs x 0.75, arms x 1.25."""
+    offsets = np.array(skeleton.offsets)
+    factors = {"Leg": 0.75, "Foot": 0.75, "ForeArm": 1.25, "Hand": 1.25}
+    for side in SIDES:
+        for name, factor in factors.items():
+            offsets[skeleton.names.index(f"{side}{name}")] *= factor
+    return dataclasses.replace(skeleton, offsets=offsets)
+
+
+def bend_deg(places, skeleton, names):
+    a, b, c = (places[:, skeleton.names.index(name)] for name in names)
+    cosine = np.sum(unit(b - a) * unit(c - b), axis=1)
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def feet_of(skeleton):
+    return [j for j, name in enumerate(skeleton.names) if "Foot" in name or "Toe" in name]
+
+
+def test_frames_are_those_of_forward_kinematics_and_lead_back_to_the_angles(walk, x64):
+    skeleton, params, _ = walk
+    turns, places = frames_of(params, skeleton)
+    want = jax.jit(joint_transforms)(params, skeleton)
+    np.testing.assert_allclose(turns, want[0], atol=1e-12)
+    np.testing.assert_allclose(places, want[1], atol=1e-10)
+    again = params_from(turns, skeleton)
+    slides = ~np.array(skeleton.is_angle)
+    np.testing.assert_allclose(frames_of(again, skeleton)[0], turns, atol=1e-12)
+    assert not again[:, slides].any()
+
+
+def test_angles_of_any_skeleton_come_near_its_rotations():
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        skeleton = reference.random_skeleton(rng, 3, 6)
+        params = rng.normal(size=(3, skeleton.num_dofs)) * 0.3
+        turns, _ = frames_of(params, skeleton)
+        want = [reference.frames(p, skeleton)[:, :3, :3] for p in params]
+        np.testing.assert_allclose(turns, want, atol=1e-12)
+        assert np.isfinite(params_from(turns, skeleton)).all()
+
+
+def test_onto_itself_a_recording_is_itself(walk):
+    skeleton, params, _ = walk
+    found = retarget(params, skeleton, skeleton, same_names(skeleton))
+    ours, theirs = (frames_of(p, skeleton)[1] for p in (found, params))
+    np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize("path", find_motions(), ids=lambda path: path.stem)
+def test_other_proportions_keep_knees_elbows_floor_and_standing_feet(path):
+    skeleton, params, frame_time_s = load_bvh(path)
+    target = of_other_proportions(skeleton)
+    contacts = foot_contacts(params, skeleton, ANKLES, frame_time_s)
+    found = retarget(params, skeleton, target, same_names(target), contacts=contacts)
+    theirs, ours = frames_of(params, skeleton)[1], frames_of(found, target)[1]
+    for names in BENDS:
+        bends = [bend_deg(places, skeleton, names) for places in (theirs, ours)]
+        np.testing.assert_allclose(*bends, atol=2.0)
+    floor = 0.75 * np.percentile(theirs[:, feet_of(skeleton), 1].min(axis=1), 5)
+    assert ours[:, feet_of(skeleton), 1].min() > floor - 0.5  # cm
+    for name, stands in contacts.items():
+        for run in runs_of(stands):
+            path = ours[run, skeleton.names.index(name)][:, [0, 2]]
+            assert np.linalg.norm(path - path.mean(axis=0), axis=1).max() < 1.0  # cm
+    height = [places[:, skeleton.names.index("Hips"), 1].mean() for places in (theirs, ours)]
+    assert 0.7 < height[1] / height[0] < 0.85
+
+
+def test_axes_and_units_of_the_target_are_its_own(walk):
+    skeleton, params, _ = walk
+    turn = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])  # z up
+    target = scale_skeleton(rotate_skeleton(skeleton, turn), 10.0)  # mm
+    found = retarget(params, skeleton, target, same_names(target))
+    want = 10.0 * frames_of(params, skeleton)[1] @ turn.T
+    np.testing.assert_allclose(frames_of(found, target)[1], want, atol=1e-7)
+
+
+def with_arms_sideways(skeleton):
+    """A T-pose, as most recorders have."""
+    offsets = np.array(skeleton.offsets)
+    for side, sign in (("Left", -1), ("Right", 1)):
+        for name in ("ForeArm", "Hand"):
+            joint = skeleton.names.index(f"{side}{name}")
+            offsets[joint] = [0, 0, sign * np.linalg.norm(offsets[joint])]
+    return dataclasses.replace(skeleton, offsets=offsets)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_arms_point_alike_from_rest_poses_that_differ(walk, there):
+    skeleton, params, _ = walk
+    sideways = with_arms_sideways(skeleton)
+    want = frames_of(params, skeleton)[1]
+    found = retarget(params, skeleton, sideways, same_names(skeleton))
+    if there:
+        np.testing.assert_allclose(frames_of(found, sideways)[1], want, atol=1e-9)
+    else:
+        back = retarget(found, sideways, skeleton, same_names(skeleton))
+        np.testing.assert_allclose(frames_of(back, skeleton)[1], want, atol=1e-9)
+
+
+def test_a_rest_pose_that_does_not_stand_may_be_replaced(walk):
+    skeleton, params, _ = walk
+    offsets = np.array(skeleton.offsets)
+    legs = [skeleton.names.index(f"{side}{name}") for side in SIDES for name in ("Leg", "Foot")]
+    offsets[legs] = -offsets[legs][:, [1, 0, 2]]  # sits, legs forwards
+    sitting = dataclasses.replace(skeleton, offsets=offsets)
+    with pytest.raises(ValueError, match=r"the target must stand upright .* by target_rest="):
+        retarget(params, skeleton, sitting, same_names(skeleton))
+    quarter = {"UpLeg": -np.pi / 2, "Foot": np.pi / 2}
+    turns = {f"{s}{name}_Zrotation": x for s in SIDES for name, x in quarter.items()}
+    standing = pose(sitting, **turns)
+    found = retarget(params, skeleton, sitting, same_names(skeleton), target_rest=standing)
+    ours, theirs = frames_of(found, sitting)[1], frames_of(params, skeleton)[1]
+    np.testing.assert_allclose(ours[:, legs], theirs[:, legs], atol=1e-5)  # of a float32 pose
+
+
+@pytest.mark.parametrize("name", ["walk", "kick", "spinkick", "roll"])
+def test_hinges_of_a_human_bend_as_the_recording_does(name):
+    source, params, _ = load_bvh(ROOT / "data" / "motions" / f"{name}.bvh")
+    human = human_17()
+    found = retarget(params, source, human, TO_HUMAN)
+    theirs, ours = frames_of(params, source)[1], frames_of(found, human)[1]
+    to_left_up_forwards = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])
+    own = {theirs: ours for ours, theirs in TO_HUMAN.items()}
+    for first, middle, last in BENDS:
+        want = bend_deg(theirs, source, (first, middle, last))
+        flexion = np.degrees(found[:, human.dof_index(f"{own[middle]}_flexion")])
+        np.testing.assert_allclose(np.abs(flexion), want, atol=0.1)
+        for start, end in ((first, middle), (middle, last)):
+            a, b = (theirs[:, source.names.index(n)] @ to_left_up_forwards.T for n in (start, end))
+            c, d = (ours[:, human.names.index(own[n])] for n in (start, end))
+            np.testing.assert_allclose(unit(d - c), unit(b - a), atol=5e-3)
+
+
+def test_a_human_comes_back_from_a_skeleton_of_balls(walk):
+    human, rng = human_17(), np.random.default_rng(0)
+    steps = rng.normal(size=(12, 27)) * 0.05
+    steps[0] = rng.normal(size=27) * 0.2
+    params = np.cumsum(steps, axis=0)
+    for side in ("left", "right"):
+        for joint in ("knee", "elbow"):
+            params[:, human.dof_index(f"{side}_{joint}_flexion")] += 1.0
+    balls = walk.skeleton
+    there = retarget(params, human, balls, {b: h for h, b in TO_HUMAN.items()})
+    back = retarget(there, balls, human, TO_HUMAN)
+    angles = np.array(human.is_angle)
+    turns = [frames_of(p, human)[0] for p in (back, params)]
+    np.testing.assert_allclose(*turns, atol=1e-9)
+    np.testing.assert_allclose(back[:, angles], params[:, angles], atol=1e-7)
+
+
+def in_hinges(skeleton):
+    """Joints that turn about several axes as chains of hinges, as robots have them."""
+    joints = []
+    for name, parent, offset, motions in zip(
+        skeleton.names, skeleton.parents, skeleton.offsets, skeleton.motions, strict=True
+    ):
+        slides = [m for m in motions if m.kind == "t"]
+        turns = [m for m in motions if m.kind == "r"] or [None]
+        above = skeleton.names[parent] if parent >= 0 else None
+        for number, turn in enumerate(turns):
+            last = number == len(turns) - 1
+            own = name if last else f"{name}_{number}"
+            moved = slides + ([turn] if turn else [])
+            joints.append(Joint(own, above, tuple(offset), moved))
+            above, offset, slides = own, np.zeros(3), []
+    return build_skeleton(joints)
+
+
+def test_chains_of_hinges_turn_as_the_joints_that_they_make_up(walk):
+    human = human_17()
+    robot = in_hinges(human)
+    assert robot.dof_names == human.dof_names
+    assert max(map(len, robot.motions[1:])) == 1
+    balls, hinges = (retarget(walk.params, walk.skeleton, s, TO_HUMAN) for s in (human, robot))
+    np.testing.assert_allclose(hinges, balls, atol=1e-6)
+
+
+def test_a_robot_walks_as_the_recording_does(walk):
+    robots = pytest.importorskip("kinpose.io.robots")
+    path = robot_file("g1_description/urdf/g1_29dof_rev_1_0.urdf")
+    robot = robots.load_urdf(path, floating=True).skeleton
+    names = {"pelvis": "Hips", "torso_link": "Chest"}
+    for side in SIDES:
+        joints = (("hip_yaw", "UpLeg"), ("knee", "Leg"), ("ankle_roll", "Foot"))
+        joints += (("shoulder_yaw", "Arm"), ("elbow", "ForeArm"), ("wrist_yaw", "Hand"))
+        names |= {f"{side.lower()}_{a}_link": f"{side}{b}" for a, b in joints}
+    contacts = foot_contacts(walk.params, walk.skeleton, ANKLES, walk.frame_time_s)
+    found = retarget(walk.params, walk.skeleton, robot, names, contacts=contacts)
+    ours, theirs = frames_of(found, robot)[1], frames_of(walk.params, walk.skeleton)[1]
+    own = {theirs: ours for ours, theirs in names.items()}
+    to_z_up = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    for side in SIDES:
+        limb = f"{side}UpLeg", f"{side}Foot"
+        a, b = (theirs[:, walk.skeleton.names.index(name)] @ to_z_up.T for name in limb)
+        first = f"{side.lower()}_hip_pitch_link"
+        c, d = (ours[:, robot.names.index(name)] for name in (first, own[limb[1]]))
+        assert np.degrees(np.arccos(np.sum(unit(b - a) * unit(d - c), axis=1))).max() < 10
+        for run in runs_of(contacts[f"{side}Foot"]):
+            path = ours[run, robot.names.index(own[f"{side}Foot"]), :2]
+            assert np.linalg.norm(path - path.mean(axis=0), axis=1).max() < 0.01
+    low, high = robot.limits.T
+    assert np.mean((found > low - 0.1) & (found < high + 0.1)) > 0.99
+
+
+@pytest.mark.parametrize("clip", ["02_01", "05_06_cgspeed"])
+def test_limbs_of_cmu_recordings_point_alike(cmu_dir, walk, clip):
+    source, params, _ = load_bvh(cmu_dir / f"{clip}.bvh")
+    target = walk.skeleton
+    names = match_names(source, target)
+    found = retarget(params, source, target, names)
+    theirs, ours = frames_of(params, source)[1], frames_of(found, target)[1]
+    axes = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # from x left, z forwards
+    for leg in legs_of(target, names):
+        for start, end in ((leg.hip, leg.knee), (leg.knee, leg.ankle)):
+            a, b = (theirs[:, source.names.index(names[n])] @ axes.T for n in (start, end))
+            c, d = (ours[:, target.names.index(n)] for n in (start, end))
+            np.testing.assert_allclose(unit(d - c), unit(b - a), atol=1e-6)
+
+
+def test_contacts_are_where_a_foot_is_low_and_still():
+    bones = [
+        Joint("root", None, (0, 0, 0), "tx ty tz"),
+        *(Joint(name, "root", (x, -1, 0), "tx ty tz") for name, x in (("a", -0.1), ("b", 0.1))),
+    ]
+    skeleton = build_skeleton(bones)
+    params = np.zeros((30, 9))
+    params[10:, skeleton.dof_index("a_tx")] = np.minimum(np.arange(20) * 0.1, 1.0)  # at 1 m/s
+    params[:, skeleton.dof_index("b_ty")] = 0.3
+    stands = foot_contacts(params, skeleton, ("a", "b"), 0.1)
+    assert not stands["b"].any()
+    np.testing.assert_array_equal(np.flatnonzero(~stands["a"]), np.arange(11, 20))
+
+
+REFUSED = [
+    ({"params": np.zeros((0, 57))}, r"params must have shape \(T, 57\)"),
+    ({"params": np.zeros((4, 3))}, r"params must have shape \(T, 57\).*\(4, 3\)"),
+    ({"params": np.full((4, 57), np.nan)}, "params must be finite"),
+    ({"name_map": {"Hips": "Hopes"}}, "'Hopes', which is no joint of the source"),
+    ({"name_map": {"Hops": "Hips"}}, "'Hops', which is no joint of the target"),
+    ({"name_map": {}}, "expected two unbranched chains"),
+    ({"name_map": {"Hips": "Hips", "LeftLeg": "LeftLeg"}}, "name the legs by legs="),
+    ({"contacts": {"LeftFoot": np.zeros(39)}}, r"contacts must have \(39,\) flags .*'RightFoot'"),
+    ({"contacts": dict.fromkeys(ANKLES, np.zeros(3))}, r"but for 'RightFoot' have \(3,\)"),
+    ({"source_rest": np.zeros(3)}, r"source_rest must have shape \(57,\)"),
+    ({"legs": (("x", "y", "z"), ("u", "v", "w"))}, "the target has no 'x'"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED, ids=[text for _, text in REFUSED])
+def test_arguments_are_checked(walk, change, message):
+    skeleton, params, _ = walk
+    names = change.pop("name_map", same_names(skeleton))
+    params = change.pop("params", params)
+    with pytest.raises(ValueError, match=message):
+        retarget(params, skeleton, skeleton, names, **change)
+
+
+def test_a_root_that_cannot_slide_is_refused(walk):
+    skeleton, params, _ = walk
+    motions = (skeleton.motions[0][3:], *skeleton.motions[1:])
+    held = dataclasses.replace(skeleton, motions=motions, dof_names=skeleton.dof_names[3:])
+    with pytest.raises(ValueError, match="root must slide along three axes"):
+        retarget(params, skeleton, held, same_names(skeleton))
+
+
+def test_odd_maps_give_finite_motion_or_the_error(walk):
+    skeleton, params, _ = walk
+    rng, outcomes = random.Random(0), set()
+    for _ in range(60):
+        names = same_names(skeleton)
+        for name in rng.sample(skeleton.names, rng.randrange(6)):
+            names[name] = rng.choice(skeleton.names)
+        for name in rng.sample(skeleton.names, rng.randrange(3)):
+            del names[name]
+        try:
+            found = retarget(params[:3], skeleton, skeleton, names)
+        except ValueError:
+            outcomes.add("error")
+        else:
+            assert np.isfinite(found).all()
+            outcomes.add("motion")
+    assert outcomes == {"motion", "error"}
+
+
+def run(*args):
+    command = [sys.executable, "-m", "experiments.retarget", *args]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_program_writes_the_motion_for_the_other_skeleton(tmp_path, walk):
+    target = of_other_proportions(walk.skeleton)
+    save_bvh(tmp_path / "target.bvh", target, np.zeros((1, target.num_dofs)), 0.1)
+    (tmp_path / "names.json").write_text(json.dumps(same_names(target)))
+    flags = [f"--target={tmp_path}/target.bvh", f"--output={tmp_path}/out/walk.bvh"]
+    done = run(*flags, f"--names={tmp_path}/names.json")
+    assert done.returncode == 0, done.stderr
+    assert "39 frames, 18 joints by name; feet stand in" in done.stdout
+    skeleton, params, frame_time_s = load_bvh(tmp_path / "out" / "walk.bvh")
+    np.testing.assert_allclose(skeleton.offsets, target.offsets, atol=1e-5)
+    assert frame_time_s == pytest.approx(walk.frame_time_s)
+    places = [frames_of(p, s)[1] for s, p, _ in (walk, (skeleton, params, 0))]
+    bends = [bend_deg(x, skeleton, BENDS[0]) for x in places]
+    np.testing.assert_allclose(*bends, atol=0.1)
+
+
+def test_the_program_names_what_is_missing():
+    done = run()
+    assert done.returncode != 0
+    assert "error: say whose skeleton gets the motion by --target" in done.stderr
+
+
+def test_names_match_by_layout_where_they_are_not_equal(walk):
+    with pytest.raises(ValueError, match="input and target have other names"):
+        match_names(human_17(), walk.skeleton)
+    assert match_names(walk.skeleton, walk.skeleton) == same_names(walk.skeleton)
