@@ -52,6 +52,7 @@ _MODULES = (
     "models",
     "plot",
     "representations",
+    "retargeting",
     "skeletons",
     "train",
 )

@@ -8,6 +8,7 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -124,11 +125,11 @@ def _over_leading(function: Callable, params, skeleton: Skeleton):
 def _mapped(function: Callable, form: "_Form", params, skeleton: Skeleton):
     offsets = skeleton.offsets
     batch = jnp.broadcast_shapes(params.shape[:-1], offsets.shape[:-2])
-    params = jnp.broadcast_to(params, (*batch, params.shape[-1])).reshape(-1, params.shape[-1])
+    size, own = math.prod(batch), offsets.shape[-2:]
+    params = jnp.broadcast_to(params, (*batch, params.shape[-1])).reshape(size, params.shape[-1])
     shared = offsets.ndim == 2
     if not shared:
-        own = offsets.shape[-2:]
-        offsets = jnp.broadcast_to(offsets, (*batch, *own)).reshape(-1, *own)
+        offsets = jnp.broadcast_to(offsets, (*batch, *own)).reshape(size, *own)
 
     def one(params, offsets):
         return function(form, params, dataclasses.replace(skeleton, offsets=offsets))
