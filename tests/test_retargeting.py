@@ -2,11 +2,9 @@
 
 import dataclasses
 import json
-import pathlib
 import random
 import subprocess
 import sys
-import sysconfig
 
 import jax
 import numpy as np
@@ -29,7 +27,7 @@ from kinpose.io.bvh import load_bvh, save_bvh
 from kinpose.retargeting import retarget
 from kinpose.skeletons import human_17
 from kinpose.standing import legs_of
-from tests.conftest import ROOT
+from tests.conftest import ROOT, robot_file
 
 SIDES = ("Left", "Right")
 BENDS = [
@@ -56,15 +54,6 @@ TO_HUMAN = {
 @pytest.fixture(scope="module")
 def walk():
     return load_bvh(ROOT / "data" / "motions" / "walk.bvh")
-
-
-def robot_file(path):
-    """A file of the package example-robot-data."""
-    root = pathlib.Path(sysconfig.get_paths()["purelib"], "cmeel.prefix", "share")
-    path = root / "example-robot-data" / "robots" / path
-    if not path.exists():
-        pytest.skip("example-robot-data is not installed")
-    return path
 
 
 def same_names(skeleton):
