@@ -95,9 +95,8 @@ def test_leading_dimensions_broadcast(places, reached):
     fit = inverse_kinematics(still, PANDA, rest=np.tile(READY, (2, 3, 1)))
     assert fit.residuals.shape == (2, 3, 2)
     assert np.max(fit.residuals) < MET
-    ways = (
-        np.linalg.norm(p - READY, axis=1) for p in (fit.params.reshape(6, 7), reached.params[:6])
-    )
+    both = np.array(fit.params).reshape(6, 7), np.array(reached.params[:6])
+    ways = (np.linalg.norm(params - READY[None], axis=1) for params in both)
     np.testing.assert_allclose(*ways, rtol=0.02)
 
 
