@@ -166,7 +166,7 @@ def nearest_axis(vector: np.ndarray) -> np.ndarray:
     return np.sign(vector[axis]) * np.eye(3)[axis]
 
 
-def parents_among(skeleton: Skeleton, joints) -> dict[int, int]:
+def parents_among(skeleton: Skeleton, joints: Collection[int]) -> dict[int, int]:
     """The nearest ancestor of each joint that is among them, -1 where none is."""
     found = {}
     for joint in joints:
