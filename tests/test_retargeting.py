@@ -369,6 +369,11 @@ def test_the_program_writes_the_motion_for_the_other_skeleton(tmp_path, walk):
     places = [frames_of(p, s)[1] for s, p, _ in (walk, (skeleton, params, 0))]
     bends = [bend_deg(x, skeleton, BENDS[0]) for x in places]
     np.testing.assert_allclose(*bends, atol=0.1)
+    for text, message in (("{", "expected JSON"), ('["Hips"]', "expected an object")):
+        (tmp_path / "wrong.json").write_text(text)
+        wrong = run(*files, f"--names={tmp_path}/wrong.json", "--overwrite")
+        assert wrong.returncode != 0
+        assert f"wrong.json: {message}" in wrong.stderr
     again = run(*files)
     assert again.returncode != 0
     assert "walk.bvh exists; give --overwrite" in again.stderr

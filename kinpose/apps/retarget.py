@@ -59,12 +59,7 @@ def main(argv: list[str]) -> None:
 def _matched(source: Skeleton, target: Skeleton) -> tuple[dict[str, str], tuple[Leg, Leg]]:
     """Joint of the target -> joint of the recording, and the target's legs."""
     if flags.FLAGS.names:
-        names = json.loads(pathlib.Path(flags.FLAGS.names).read_text(encoding="utf-8"))
-        if not isinstance(names, dict) or not all(isinstance(x, str) for x in names.values()):
-            raise ValueError(
-                f"{flags.FLAGS.names}: expected an object, joint of the target: joint of the "
-                "recording."
-            )
+        names = _load_names(flags.FLAGS.names)
         return names, legs_of(target, names)
     same = {name: name for name in target.names if name in source.names}
     if len(same) == target.num_joints:
@@ -75,3 +70,13 @@ def _matched(source: Skeleton, target: Skeleton) -> tuple[dict[str, str], tuple[
         if 2 * len(same) > target.num_joints:
             return same, legs_of(target, same)
         raise ValueError(f"{error} Or say which joints turn alike by --names.") from None
+
+
+def _load_names(path: str) -> dict[str, str]:
+    try:
+        names = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, but {error}.") from None
+    if not isinstance(names, dict) or not all(isinstance(x, str) for x in names.values()):
+        raise ValueError(f"{path}: expected an object, joint of the target: joint recorded.")
+    return names
