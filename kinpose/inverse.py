@@ -17,6 +17,9 @@ from kinpose.skeleton import Skeleton
 _HOLD = 0.01
 """How firmly open dofs are held to the rest pose, in sizes per rad; targets are met afterwards."""
 
+_BENT = 0.3
+"""How far from the rest pose the search starts (rad): a straight limb cannot tell how to bend."""
+
 _TOLERANCE = 3e-6
 
 
@@ -55,18 +58,25 @@ def inverse_kinematics(
     skeleton = dataclasses.replace(skeleton, keypoints=reported)
     if rest is None:
         return fit_params(points, skeleton, tolerance=_TOLERANCE)
-    rest = checked_shape(rest, (*batch, num), "rest").astype(points.dtype)
-    params = rest
+    rest = checked_shape(rest, (*batch, num), "rest").astype(points.dtype).reshape(-1, num)
+    flat = points.reshape(-1, *points.shape[-2:])
+    params = _bent(rest, skeleton)
     for _ in range(2):  # the second time from where limits let no direct way through
-        params = _towards(
-            points.reshape(-1, *points.shape[-2:]),
-            params.reshape(-1, num),
-            rest.reshape(-1, num),
-            skeleton,
-        ).reshape(rest.shape)
-        fit = fit_params(points, skeleton, init=params, tolerance=_TOLERANCE)
-        params = fit.params
+        start = _towards(flat, params, rest, skeleton).reshape(*batch, num)
+        fit = fit_params(points, skeleton, init=start, tolerance=_TOLERANCE)
+        params = fit.params.reshape(-1, num)
     return fit
+
+
+def _bent(rest: jax.Array, skeleton: Skeleton) -> jax.Array:
+    """Rest poses (B, D), angles nearer to the middle of their limits; free hinges are bent."""
+    low, high = (x[None] for x in jnp.asarray(skeleton.limits, rest.dtype).T)
+    limited = jnp.isfinite(high) & jnp.isfinite(low)
+    alone = {ms[0].dof for ms in skeleton.motions if [m.kind for m in ms] == ["r"]}
+    hinge = np.array([[name in alone for name in skeleton.dof_names]], bool)
+    middle = 0.5 * (jnp.where(limited, low, 0.0) + jnp.where(limited, high, 0.0))
+    way = jnp.where(limited, jnp.clip(middle - rest, -_BENT, _BENT), jnp.where(hinge, _BENT, 0.0))
+    return rest + jnp.where(np.array([skeleton.is_angle], bool), way, 0.0)
 
 
 @jax.jit

@@ -35,6 +35,7 @@ __all__ = [
     "load_layout",
     "pick_confidence",
     "pick_keypoints",
+    "single_points",
 ]
 
 
@@ -249,6 +250,21 @@ def _turned(vectors: np.ndarray, axis: np.ndarray, angle: float) -> np.ndarray:
     """Vectors turned about unit vectors (Rodrigues)."""
     along = np.sum(vectors * axis, axis=-1, keepdims=True) * axis
     return along + np.cos(angle) * (vectors - along) + np.sin(angle) * np.cross(axis, vectors)
+
+
+def single_points(names: Sequence[str], layout: Layout) -> dict[str, int]:
+    """Keypoints that are one point each of a recording.
+
+    Args:
+      names: of the recording's points.
+      layout: of the recording.
+
+    Returns:
+      Keypoint -> index among the names.
+    """
+    singles = {key: points[0] for key, points in layout.sources.items() if len(points) == 1}
+    found = _match(names, _wanted(layout))
+    return {key: found[point] for key, point in singles.items() if point in found}
 
 
 def check_proportions(joints: np.ndarray, keypoints: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ optimised are tested so by `optimised_jit`.
 import functools
 import os
 import pathlib
+import sysconfig
 import tempfile
 
 os.environ.setdefault(
@@ -46,4 +47,13 @@ def cmu_dir():
     path = ROOT.parent / "shared" / "data" / "cmu"
     if not path.is_dir():
         pytest.skip("the CMU recordings are not here (they may not be part of the repository)")
+    return path
+
+
+def robot_file(path):
+    """A file of the package example-robot-data."""
+    root = pathlib.Path(sysconfig.get_paths()["purelib"], "cmeel.prefix", "share")
+    path = root / "example-robot-data" / "robots" / path
+    if not path.exists():
+        pytest.skip("example-robot-data is not installed")
     return path

@@ -8,7 +8,9 @@ import pytest
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 
 
-@pytest.mark.parametrize("page", ["robots.md", "retargeting.md"])
+@pytest.mark.parametrize(
+    "page", [pytest.param("robots.md", marks=pytest.mark.slow), "retargeting.md"]
+)
 def test_examples_run(page, monkeypatch):
     pytest.importorskip("mujoco")
     monkeypatch.chdir(DOCS.parent)

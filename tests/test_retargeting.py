@@ -2,11 +2,9 @@
 
 import dataclasses
 import json
-import pathlib
 import random
 import subprocess
 import sys
-import sysconfig
 
 import jax
 import numpy as np
@@ -14,7 +12,6 @@ import pytest
 import reference
 
 from data.motion import find_motions
-from experiments.retarget import match_names
 from kinpose import (
     Joint,
     build_skeleton,
@@ -26,10 +23,10 @@ from kinpose import (
 from kinpose.footing import foot_contacts, runs_of
 from kinpose.frames import frames_of, params_from
 from kinpose.io.bvh import load_bvh, save_bvh
+from kinpose.people import body_parts, match_people
 from kinpose.retargeting import retarget
 from kinpose.skeletons import human_17
-from kinpose.standing import legs_of
-from tests.conftest import ROOT
+from tests.conftest import ROOT, robot_file
 
 SIDES = ("Left", "Right")
 BENDS = [
@@ -56,15 +53,6 @@ TO_HUMAN = {
 @pytest.fixture(scope="module")
 def walk():
     return load_bvh(ROOT / "data" / "motions" / "walk.bvh")
-
-
-def robot_file(path):
-    """A file of the package example-robot-data."""
-    root = pathlib.Path(sysconfig.get_paths()["purelib"], "cmeel.prefix", "share")
-    path = root / "example-robot-data" / "robots" / path
-    if not path.exists():
-        pytest.skip("example-robot-data is not installed")
-    return path
 
 
 def same_names(skeleton):
@@ -286,11 +274,11 @@ def test_a_robot_walks_as_the_recording_does(walk):
 def test_limbs_of_cmu_recordings_point_alike(cmu_dir, walk, clip):
     source, params, _ = load_bvh(cmu_dir / f"{clip}.bvh")
     target = walk.skeleton
-    names = match_names(source, target)
-    found = retarget(params, source, target, names)
+    names, legs = match_people(source, target)
+    found = retarget(params, source, target, names, legs=legs)
     theirs, ours = frames_of(params, source)[1], frames_of(found, target)[1]
     axes = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # from x left, z forwards
-    for leg in legs_of(target, names):
+    for leg in legs:
         for start, end in ((leg.hip, leg.knee), (leg.knee, leg.ankle)):
             a, b = (theirs[:, source.names.index(names[n])] @ axes.T for n in (start, end))
             c, d = (ours[:, target.names.index(n)] for n in (start, end))
@@ -363,33 +351,61 @@ def test_odd_maps_give_finite_motion_or_the_error(walk):
 
 
 def run(*args):
-    command = [sys.executable, "-m", "experiments.retarget", *args]
+    command = [sys.executable, "-m", "kinpose", "retarget", *map(str, args)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 def test_the_program_writes_the_motion_for_the_other_skeleton(tmp_path, walk):
     target = of_other_proportions(walk.skeleton)
-    save_bvh(tmp_path / "target.bvh", target, np.zeros((1, target.num_dofs)), 0.1)
+    files = "data/motions/walk.bvh", tmp_path / "target.bvh", tmp_path / "out" / "walk.bvh"
+    save_bvh(files[1], target, np.zeros((1, target.num_dofs)), 0.1)
     (tmp_path / "names.json").write_text(json.dumps(same_names(target)))
-    flags = [f"--target={tmp_path}/target.bvh", f"--output={tmp_path}/out/walk.bvh"]
-    done = run(*flags, f"--names={tmp_path}/names.json")
+    done = run(*files, f"--names={tmp_path}/names.json")
     assert done.returncode == 0, done.stderr
     assert "39 frames, 18 joints by name; feet stand in" in done.stdout
-    skeleton, params, frame_time_s = load_bvh(tmp_path / "out" / "walk.bvh")
+    skeleton, params, frame_time_s = load_bvh(files[2])
     np.testing.assert_allclose(skeleton.offsets, target.offsets, atol=1e-5)
     assert frame_time_s == pytest.approx(walk.frame_time_s)
     places = [frames_of(p, s)[1] for s, p, _ in (walk, (skeleton, params, 0))]
     bends = [bend_deg(x, skeleton, BENDS[0]) for x in places]
     np.testing.assert_allclose(*bends, atol=0.1)
+    for text, message in (("{", "expected JSON"), ('["Hips"]', "expected an object")):
+        (tmp_path / "wrong.json").write_text(text)
+        wrong = run(*files, f"--names={tmp_path}/wrong.json", "--overwrite")
+        assert wrong.returncode != 0
+        assert f"wrong.json: {message}" in wrong.stderr
+    again = run(*files)
+    assert again.returncode != 0
+    assert "walk.bvh exists; give --overwrite" in again.stderr
 
 
-def test_the_program_names_what_is_missing():
-    done = run()
-    assert done.returncode != 0
-    assert "error: say whose skeleton gets the motion by --target" in done.stderr
+def test_the_program_knows_the_human(tmp_path, walk):
+    done = run("data/motions/walk.bvh", "human_17", tmp_path / "human.bvh", "--nofeet")
+    assert done.returncode == 0, done.stderr
+    skeleton, params, _ = load_bvh(tmp_path / "human.bvh")
+    ours, theirs = frames_of(params, skeleton)[1], frames_of(walk.params, walk.skeleton)[1]
+    own = "left_hip", "left_knee", "left_ankle"
+    bends = bend_deg(ours, skeleton, own), bend_deg(theirs, walk.skeleton, BENDS[0])
+    np.testing.assert_allclose(*bends, atol=0.1)
 
 
-def test_names_match_by_layout_where_they_are_not_equal(walk):
-    with pytest.raises(ValueError, match="input and target have other names"):
-        match_names(human_17(), walk.skeleton)
-    assert match_names(walk.skeleton, walk.skeleton) == same_names(walk.skeleton)
+def test_the_parts_of_a_person_are_found_by_names_and_tree(walk):
+    human = body_parts(human_17())
+    assert {human["pelvis"], human["chest"], human["head"]} == {"pelvis", "neck", "skull"}
+    recorded = body_parts(walk.skeleton)
+    assert {part: recorded[part] for part in ("pelvis", "chest", "head")} == {
+        "pelvis": "Hips",
+        "chest": "Chest",
+        "head": "Neck",
+    }
+    assert not {"spine", "neck", "left_clavicle"} & set(recorded)
+    assert match_people(walk.skeleton, walk.skeleton)[1][0] == ("LeftUpLeg", "LeftLeg", "LeftFoot")
+    with pytest.raises(ValueError, match="layout"):
+        match_people(build_skeleton([Joint("a"), Joint("b", "a")]), walk.skeleton)
+
+
+def test_spine_neck_and_collar_bones_are_parts_where_they_are(cmu_dir):
+    parts = body_parts(load_bvh(cmu_dir / "02_01.bvh").skeleton)
+    trunk = ("pelvis", "spine", "chest", "neck", "head", "left_clavicle")
+    want = ["root", "lowerback", "thorax", "lowerneck", "head", "lclavicle"]
+    assert [parts[part] for part in trunk] == want

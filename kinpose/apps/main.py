@@ -15,6 +15,7 @@ from kinpose.apps.program import run_program
 VERBS = {
     "fit": "joint angles out of a recording",
     "video": "a person's points out of a video, for fit",
+    "retarget": "a recording for another skeleton",
     "convert": "a recording from one file format to another",
     "compare": "the angles of several fits: curves and a table",
 }

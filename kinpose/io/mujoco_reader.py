@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kinpose.builder import build_skeleton
+from kinpose.extras import needs
 from kinpose.io.urdf_writer import UNLIMITED
 from kinpose.skeleton import Joint, Motion, Skeleton
 
@@ -77,10 +78,8 @@ def robot_of(model: Any) -> Robot:
 
 def mujoco_module() -> types.ModuleType:
     """MuJoCo, or the error that says which extra brings it."""
-    try:
+    with needs("robots"):
         import mujoco
-    except ImportError:
-        raise ImportError("robots need MuJoCo: pip install 'kinpose[robots]'.") from None
     return mujoco
 
 
