@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose._kernels.thresholds import FEW_POSES
 from kinpose.angles import balls_of, orientation_of, side_by_side, triple_of
-from kinpose.fitting._levenberg_marquardt import MAX_ITERATIONS, first_state, minimise
+from kinpose.fitting._levenberg_marquardt import first_state, minimise
 from kinpose.fitting._problem import (
     Problem,
     bounds,
@@ -22,7 +23,8 @@ from kinpose.fitting.fit import (
     checked_points,
     checked_shape,
     checked_softness,
-    fit_batch,
+    fit_params,
+    is_on_one_device,
     report,
     seen_points,
 )
@@ -99,20 +101,28 @@ def fit_sequence(
     skeleton = without_idle_limits(skeleton)
     holds = jnp.asarray([hold, rest], joints.dtype)
     with jax.default_matmul_precision("highest"), in_loops():
-        # A program of its own, which other fits of as many poses share.
-        fresh = fit_batch(
-            joints,
-            weights,
-            None,
-            softness,
-            skeleton,
-            method="least_squares",
-            max_iterations=MAX_ITERATIONS["least_squares"],
-            tolerance=tolerance,
-        ).params
+        fresh = _fit_alone(joints, weights, robust, skeleton, tolerance)
         return _fit_frames(
             joints, weights, fresh, softness, skeleton, init, holds, max_iterations, tolerance
         )
+
+
+def _fit_alone(joints, weights, robust, skeleton: Skeleton, tolerance) -> jax.Array:
+    """(T, D) fits of each frame from nothing, some at a time: as such they share a program."""
+    if not is_on_one_device(joints, weights, skeleton):
+        fit = fit_params(joints, skeleton, weights=weights, robust=robust, tolerance=tolerance)
+        return fit.params
+    found = [
+        fit_params(
+            joints[i : i + FEW_POSES],
+            skeleton,
+            weights=weights[i : i + FEW_POSES],
+            robust=robust,
+            tolerance=tolerance,
+        ).params
+        for i in range(0, len(joints), FEW_POSES)
+    ]
+    return jnp.asarray(np.concatenate(found))
 
 
 def estimate_noise(joints: np.ndarray) -> float:

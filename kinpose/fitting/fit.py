@@ -113,9 +113,9 @@ def fit_params(
       >>> bool(fit_params(points, human_17()).residuals.max() < 0.1)
       True
     """
-    few = _on_one_device(joints, weights, init, skeleton) and np.size(joints) <= (
-        FEW_POSES * skeleton.num_keypoints * skeleton.ndim
-    )
+    _check_skeleton(joints, skeleton)
+    few = is_on_one_device(joints, weights, init, skeleton)
+    few &= np.size(joints) <= FEW_POSES * skeleton.num_keypoints * skeleton.ndim
     if few:  # NumPy needs no compiler
         joints, weights, init = (x if x is None else np.asarray(x) for x in (joints, weights, init))
     joints, weights = checked_points(joints, weights, skeleton)
@@ -139,7 +139,7 @@ def fit_params(
     return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), fit)
 
 
-def _on_one_device(*trees) -> bool:
+def is_on_one_device(*trees: object) -> bool:
     """Whether all numbers are known now, and in one place."""
     return all(
         not isinstance(x, jax.Array)
@@ -343,11 +343,7 @@ def checked_points(
 
     What comes as NumPy stays there, with JAX's choice of precision.
     """
-    if not isinstance(skeleton, Skeleton):
-        swapped = "; joints come first" if isinstance(joints, Skeleton) else ""
-        raise ValueError(
-            f"skeleton must be a Skeleton, but got {type(skeleton).__name__}{swapped}."
-        )
+    _check_skeleton(joints, skeleton)
     if not skeleton.num_dofs:
         raise ValueError("the skeleton must have a dof, or there is nothing to fit.")
     joints = _array(joints)
@@ -365,6 +361,14 @@ def checked_points(
         if wrong.any():
             raise ValueError(f"weights must be finite and at least 0, but got {numbers[wrong][0]}.")
     return joints, checked_shape(weights, joints.shape[:-1], "weights").astype(joints.dtype)
+
+
+def _check_skeleton(joints, skeleton) -> None:
+    if not isinstance(skeleton, Skeleton):
+        swapped = "; joints come first" if isinstance(joints, Skeleton) else ""
+        raise ValueError(
+            f"skeleton must be a Skeleton, but got {type(skeleton).__name__}{swapped}."
+        )
 
 
 def _array(x):
