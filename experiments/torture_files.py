@@ -62,9 +62,10 @@ def corrupt(tries: int, seed: int, directory: pathlib.Path) -> Iterator:
         shutil.copytree(directory / "whole", copy)
         hurt = sorted(rng.choice([1, 2, 3], size=rng.integers(1, 4), replace=False).tolist())
         for step in hurt:
-            path = copy / f"{step}.safetensors"
+            files = sorted(path for path in (copy / f"{step}").rglob("*") if path.is_file())
+            path = files[rng.integers(len(files))]
             path.write_bytes(mutate(path.read_bytes(), rng))
-        before = {path.name: path.read_bytes() for path in copy.iterdir()}
+        before = _contents(copy)
         checkpoints = Checkpoints(copy)
         try:
             step, found = checkpoints.restore(states[1])
@@ -76,7 +77,7 @@ def corrupt(tries: int, seed: int, directory: pathlib.Path) -> Iterator:
         if not all(jax.tree.leaves(same)):
             failures.append("a wrong state is restored")
         checkpoints.save(4, states[1])
-        kept = {path.read_bytes() for path in copy.iterdir()}
+        kept = set(_contents(copy).values())
         lost = [name for name, data in before.items() if int(name[0]) > step and data not in kept]
         if lost:
             failures.append(f"{lost} is lost")
@@ -86,6 +87,11 @@ def corrupt(tries: int, seed: int, directory: pathlib.Path) -> Iterator:
         (tries),
         failures,
     )
+
+
+def _contents(directory: pathlib.Path) -> dict[str, bytes]:
+    found = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in found}
 
 
 def fuzz(tries: int, seed: int, directory: pathlib.Path) -> Iterator:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
+import orbax.checkpoint as ocp
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _TOY = (
@@ -221,8 +222,8 @@ def _rows(workdir: pathlib.Path) -> list[dict]:
 
 
 def _newest(workdir: pathlib.Path) -> int:
-    names = workdir.glob("3_direct_joint_0/checkpoints/[0-9]*.safetensors")
-    return max([0, *(int(path.stem) for path in names)])
+    steps = workdir.glob("3_direct_joint_0/checkpoints/[0-9]*/checksums.json")
+    return max([0, *(int(path.parent.name) for path in steps)])
 
 
 def _end(workdir: pathlib.Path) -> dict:
@@ -231,12 +232,13 @@ def _end(workdir: pathlib.Path) -> dict:
     rows = [{key: x for key, x in row.items() if key != "images_per_s"} for row in _rows(workdir)]
     with np.load(network / "predictions.npz") as arrays:
         found = {name: arrays[name].tobytes() for name in arrays.files}
+    checkpoint = ocp.PyTreeCheckpointer().restore(network / "checkpoints" / "36" / "leaves")
     return {
         "metrics": rows,
         "scores": (network / "scores.json").read_bytes(),
         "results": (workdir / "results.json").read_bytes(),
-        "checkpoint": (network / "checkpoints" / "36.safetensors").read_bytes(),
-        "names": sorted(path.name for path in workdir.rglob("*")),
+        "checkpoint": {name: leaf.tobytes() for name, leaf in checkpoint.items()},
+        "names": sorted(path.name for path in workdir.rglob("*") if "leaves" not in path.parts),
         **found,
     }
 

@@ -1,34 +1,29 @@
 """Checkpoints: states on disk that are whole, or not there.
 
-A state is one file, STEP.safetensors, in the format of that name, with a checksum over all of
-it. It is written beside its place and renamed into it, so whatever ends a process leaves the
-newest or the one before.
+A state is a directory, STEP, with what Orbax writes and a checksum of each of its files. It is
+written beside its place and renamed into it, so whatever ends a process leaves the newest or the
+one before.
 """
 
+import contextlib
+import errno
 import json
 import os
 import pathlib
 import re
+import shutil
+import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 from absl import logging
 
-from kinpose.io.files import write_atomically
-
-_SUFFIX = ".safetensors"
-_DTYPES = {
-    "bool": "BOOL",
-    "bfloat16": "BF16",
-    **{f"float{n}": f"F{n}" for n in (16, 32, 64)},
-    **{f"int{n}": f"I{n}" for n in (8, 16, 32, 64)},
-    **{f"uint{n}": f"U{n}" for n in (8, 16, 32, 64)},
-}
-"""The format's names of types, by NumPy's."""
+_LEAVES, _CHECKSUMS = "leaves", "checksums.json"
+"""What a step has: Orbax's directory; size and checksum of each file in it."""
 
 
 class Checkpoints:
@@ -65,12 +60,12 @@ class Checkpoints:
         What `restore` has found damaged is renamed to end in `.damaged`.
 
         Args:
-          step: of the state, no less than any that is there.
+          step: of the state, beyond any that is there.
           state: a pytree of arrays.
 
         Raises:
           OSError: naming the directory and the step, when it cannot be written.
-          ValueError: for a step before one that is there.
+          ValueError: for a step that is there, or before one.
         """
         leaves = {path: np.asarray(leaf) for path, leaf in _by_path(state).items()}
         if jax.process_index() == 0:
@@ -99,14 +94,22 @@ class Checkpoints:
         """
         self._damaged = []
         for step in sorted(self._steps(), reverse=True):
+            path = self._path(step)
             try:
-                leaves = _read(self._path(step), step)
-            except FileNotFoundError:  # a run that goes on has deleted it
+                damage = _find_damage(path, step)
+                leaves = {} if damage else _read(path)
+            except Exception:
+                if step in self._steps():
+                    raise
+                continue  # a run that goes on has deleted it
+            if damage:
+                if step in self._steps():
+                    logging.warning("%s is damaged and passed over: %s", path, damage)
+                    self._damaged.append(step)
                 continue
-            except ValueError as error:
-                logging.warning("%s is damaged and passed over: %s", self._path(step), error)
-                self._damaged.append(step)
-                continue
+            for name, leaf in _by_path(like).items():
+                if leaf.size == 0:  # of which Orbax writes none
+                    leaves.setdefault(name, np.empty(leaf.shape, leaf.dtype))
             if part:
                 leaves = {path: leaves[path] for path in _by_path(like) if path in leaves}
             self._check_like(leaves, like, step)
@@ -132,40 +135,45 @@ class Checkpoints:
         return f"the last checkpoint in {self.directory} is of step {self._newest}"
 
     def _path(self, step: int) -> pathlib.Path:
-        return self.directory / f"{step}{_SUFFIX}"
+        return self.directory / f"{step}"
+
+    def _temporary(self, step: int) -> pathlib.Path:
+        return self.directory / f".{step}.tmp"
 
     def _steps(self) -> list[int]:
-        """Steps of the files that are there, whole or not."""
+        """Steps that are there, whole or not."""
         try:
-            with os.scandir(self.directory) as entries:
-                names = [entry.name for entry in entries if not entry.is_dir()]
+            names = os.listdir(self.directory)
         except FileNotFoundError:
             return []
-        found = (re.fullmatch(rf"(0|[1-9]\d*)\{_SUFFIX}", name) for name in names)
-        return [int(match[1]) for match in found if match]
+        steps = [int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]*", name)]
+        return [step for step in steps if _has_checksums(self._path(step))]
 
-    def _write(self, step: int, leaves: dict[str, np.ndarray]):
+    def _write(self, step: int, leaves: Mapping[str, np.ndarray]):
         self.directory.mkdir(parents=True, exist_ok=True)
         for number in self._damaged:
-            path = self._path(number)
-            path.rename(_unused(path.with_name(f"{path.name}.damaged")))
+            _put_aside(self._path(number))
         self._damaged = []
-        later = max(self._steps(), default=step)
-        if later > step:
+        last = max(self._steps(), default=-1)
+        if last >= step:
             raise ValueError(
-                f"{self.directory} has a checkpoint of step {later}, so step {step} cannot be "
+                f"{self.directory} has a checkpoint of step {last}, so step {step} cannot be "
                 f"saved; restore that one or move it away."
             )
-        for left_by_a_kill in self.directory.glob(f".*{_SUFFIX}"):
-            left_by_a_kill.unlink()
-        with write_atomically(self._path(step)) as temporary, open(temporary, "wb") as file:
-            file.write(_header(step, leaves))
-            for leaf in leaves.values():
-                file.write(_bytes(leaf))
-            file.flush()
-            os.fsync(file.fileno())
+        for left_by_a_kill in self.directory.glob(".[0-9]*.tmp"):
+            shutil.rmtree(left_by_a_kill)
+        temporary, path = self._temporary(step), self._path(step)
+        try:
+            temporary.mkdir()
+            _fill(temporary, step, leaves)
+            if os.path.lexists(path):  # without checksums
+                _put_aside(path)
+            temporary.rename(path)
+            _sync(self.directory)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
         for number in sorted(self._steps())[: -self._keep]:
-            self._path(number).unlink()
+            shutil.rmtree(self._path(number).rename(self._temporary(number)))
 
     def _check_like(self, leaves: dict[str, np.ndarray], like: Any, step: int):
         there = {path: f"{x.dtype}{list(x.shape)}" for path, x in leaves.items()}
@@ -178,10 +186,9 @@ class Checkpoints:
                 )
 
 
-def _unused(path: pathlib.Path) -> pathlib.Path:
-    """The path, or one with a number behind it."""
-    names = [path.name, *(f"{path.name}.{i}" for i in range(1, 10_000))]
-    return next(path.with_name(n) for n in names if not path.with_name(n).exists())
+def _put_aside(path: pathlib.Path):
+    names = [f"{path.name}.damaged", *(f"{path.name}.damaged.{i}" for i in range(1, 10_000))]
+    path.rename(next(path.with_name(n) for n in names if not os.path.lexists(path.with_name(n))))
 
 
 def _by_path(tree: Any) -> dict[str, Any]:
@@ -190,55 +197,109 @@ def _by_path(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _bytes(leaf: np.ndarray) -> memoryview:
-    """The numbers in order; a scalar's and an empty array's, too."""
-    return memoryview(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
+def _fill(directory: pathlib.Path, step: int, leaves: Mapping[str, np.ndarray]):
+    """Fills an empty directory; all of it is on the disk at the end."""
+    _check_room(directory, leaves)
+    with _as_os_error(directory):
+        full = {name: leaf for name, leaf in leaves.items() if leaf.size}
+        _orbax().save(directory / _LEAVES, args=ocp.args.PyTreeSave(full))
+    names = [str(x.relative_to(directory)) for x in directory.rglob("*") if x.is_file()]
+    files = {name: _measure(directory / name) for name in sorted(names)}
+    (directory / _CHECKSUMS).write_bytes(_sealed({"step": step, "files": files}))
+    for path in (*directory.rglob("*"), directory):
+        _sync(path)
 
 
-def _header(step: int, leaves: Mapping[str, np.ndarray]) -> bytes:
-    """All that comes before the numbers."""
-    places, end = {}, 0
-    for path, leaf in leaves.items():
-        start, end = end, end + leaf.nbytes
-        kind = _DTYPES[leaf.dtype.name]
-        places[path] = {"dtype": kind, "shape": list(leaf.shape), "data_offsets": [start, end]}
-    known = {"step": str(step), "crc32": _checksum(step, places, leaves)}
-    text = json.dumps({"__metadata__": known} | places).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+def _read(directory: pathlib.Path) -> dict[str, np.ndarray]:
+    """Leaves by path, as they were written."""
+    with _as_os_error(directory):
+        return _orbax().restore(directory / _LEAVES)
 
 
-def _checksum(step: int, places: Mapping, leaves: Mapping[str, np.ndarray]) -> str:
-    """Of everything that the file says."""
-    value = zlib.crc32(json.dumps([step, places]).encode())
-    for leaf in leaves.values():
-        value = zlib.crc32(_bytes(leaf), value)
-    return f"{value:08x}"
+def _orbax() -> ocp.Checkpointer:
+    """Of this process alone: it waits for no other."""
+    index = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"kinpose{index}"
+    )
+    handler = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
-def _read(path: pathlib.Path, step: int) -> dict[str, np.ndarray]:
-    """Leaves by path, as they were written; a ValueError says what is damaged."""
-    content = np.fromfile(path, np.uint8)
-    length = int.from_bytes(content[:8].tobytes(), "little")
-    header, numbers = content[8 : 8 + length], content[8 + length :]
+@contextlib.contextmanager
+def _as_os_error(directory: pathlib.Path) -> Iterator[None]:
+    """Turns what Orbax makes of an error of the system into that error."""
     try:
-        places = json.loads(header.tobytes())
-        known = places.pop("__metadata__")
-        leaves = {name: _leaf(numbers, place) for name, place in places.items()}
-        whole = known == {"step": str(step), "crc32": _checksum(step, places, leaves)}
+        yield
+    except Exception as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(directory)) from error
+
+
+def _check_room(directory: pathlib.Path, leaves: Mapping[str, np.ndarray]):
+    """Raises the error of a full disk, of which Orbax prints some hundred lines."""
+    size = sum(leaf.nbytes + 4096 for leaf in leaves.values()) + 2**16
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with tempfile.TemporaryFile(dir=directory) as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise
+
+
+def _has_checksums(directory: pathlib.Path) -> bool:
+    try:
+        return _CHECKSUMS in os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _find_damage(directory: pathlib.Path, step: int) -> str | None:
+    """What is not as it was written, if anything."""
+    content = (directory / _CHECKSUMS).read_bytes()
+    try:
+        known = json.loads(content)
+        known.pop("crc32")
+        whole = _sealed(known) == content and known["step"] == step
     except MemoryError:
         raise
-    except Exception as error:  # what is not what was written can fail in any way
-        raise ValueError(f"its header cannot be read ({type(error).__name__})") from None
-    if not whole or sum(leaf.nbytes for leaf in leaves.values()) != len(numbers):
-        raise ValueError("it is not what was written")
-    return leaves
+    except Exception:  # what is not what was written can fail in any way
+        whole = False
+    if not whole:
+        return f"{_CHECKSUMS} is not what was written"
+    for name, measures in known["files"].items():
+        try:
+            if _measure(directory / name) != measures:
+                return f"{name} is not what was written"
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return f"{name} is missing"
+    return None
 
 
-def _leaf(numbers: np.ndarray, place: Mapping) -> np.ndarray:
-    (name,) = (name for name, kind in _DTYPES.items() if kind == place["dtype"])
-    start, end = place["data_offsets"]
-    return numbers[start:end].view(jnp.dtype(name)).reshape(place["shape"])
+def _sealed(known: Mapping) -> bytes:
+    """As JSON, with its own checksum."""
+    checksum = f"{zlib.crc32(json.dumps(known).encode()):08x}"
+    return json.dumps({**known, "crc32": checksum}, indent=1).encode()
+
+
+def _measure(path: pathlib.Path) -> dict[str, Any]:
+    size = value = 0
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            size, value = size + len(block), zlib.crc32(block, value)
+    return {"bytes": size, "crc32": f"{value:08x}"}
+
+
+def _sync(path: pathlib.Path):
+    """Returns when a file, or the names in a directory, are on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _place(leaf: np.ndarray, like) -> jax.Array:

@@ -1,7 +1,11 @@
 """Laws of checkpoints: what is read is what was written, and nothing is lost."""
 
 import errno
+import functools
+import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
 from typing import Any, NamedTuple
@@ -10,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
-from safetensors.numpy import load_file
 
 from kinpose.checkpoint import Checkpoints
 from kinpose.mesh import make_mesh
@@ -52,7 +56,14 @@ def restore(directory, like=None):
 
 
 def contents(directory):
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+    found = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in found}
+
+
+def files_of(step):
+    """Those of which a step consists, the large ones first."""
+    found = [path for path in step.rglob("*") if path.is_file()]
+    return sorted(found, key=lambda path: (-path.stat().st_size, path))
 
 
 def test_what_is_read_is_what_was_written(tmp_path):
@@ -62,13 +73,23 @@ def test_what_is_read_is_what_was_written(tmp_path):
     assert_same(state, make_state(7))
 
 
-def test_the_file_is_one_that_safetensors_reads(tmp_path):
+def test_a_step_is_one_that_orbax_reads(tmp_path):
     save_all(tmp_path, [7])
-    found = load_file(tmp_path / "7.safetensors")
+    found = ocp.StandardCheckpointer().restore(tmp_path / "7" / "leaves")
     wanted = make_state(7)
     np.testing.assert_array_equal(found["weights.a/b"], wanted.weights["a/b"])
     assert found["weights.half"].dtype == jnp.bfloat16
     assert len(found) == len(jax.tree.leaves(wanted))
+
+
+def test_empty_arrays_and_odd_names_are_kept(tmp_path):
+    state = {"none": jnp.zeros((0, 3)), "../up": jnp.ones(2), "": {"ä.b": jnp.zeros(1, bool)}}
+    Checkpoints(tmp_path).save(0, state)
+    assert_same(restore(tmp_path, state)[1], state)
+    with pytest.raises(ValueError, match="none is missing there"):
+        restore(tmp_path, state | {"none": jnp.zeros(1)})
+    with pytest.raises(ValueError, match=r"up is float32\[2\] there, float32\[0\] here"):
+        restore(tmp_path, state | {"../up": jnp.zeros(0)})
 
 
 def test_an_empty_directory_has_none(tmp_path):
@@ -77,7 +98,7 @@ def test_an_empty_directory_has_none(tmp_path):
 
 def test_the_newest_are_kept(tmp_path):
     save_all(tmp_path, [1, 2, 3, 4], keep=2)
-    assert contents(tmp_path).keys() == {"3.safetensors", "4.safetensors"}
+    assert {path.name for path in tmp_path.iterdir()} == {"3", "4"}
 
 
 def flip(path, place):
@@ -94,52 +115,135 @@ def lengthen(path, place):
     path.write_bytes(path.read_bytes() + bytes(place % 9 + 1))
 
 
-def take_for_another(path, place):
-    path.write_bytes(path.with_name("1.safetensors").read_bytes())
+def remove(path, place):
+    path.unlink()
 
 
-@pytest.mark.parametrize("damage", [flip, cut, lengthen, take_for_another])
-def test_a_damaged_file_is_passed_over_and_kept_aside(damage, tmp_path):
-    save_all(tmp_path, [1, 2])
-    path = tmp_path / "2.safetensors"
-    whole, size = path.read_bytes(), path.stat().st_size
-    for place in [*range(0, 40), *np.random.default_rng(0).integers(0, size, 40)]:
-        path.write_bytes(whole)
-        damage(path, int(place))
-        before = contents(tmp_path)
-        step, state = restore(tmp_path)
+def write_a_directory(path, place):
+    path.unlink()
+    path.mkdir()
+
+
+def damage_one(damage, step, place):
+    """Not so that the step has no checksums, or what is listed is not what is read."""
+    files = files_of(step)
+    path = files[place % len(files)]
+    if path.name == "checksums.json" and damage in (remove, write_a_directory):
+        path = files[0]
+    damage(path, place)
+
+
+def take_for_another(step, place):
+    shutil.rmtree(step)
+    shutil.copytree(step.with_name("1"), step)
+
+
+def change_what_is_listed(step, place):
+    path = step / "checksums.json"
+    known = json.loads(path.read_text())
+    known["files"].pop(sorted(known["files"])[place % len(known["files"])])
+    path.write_text(json.dumps(known, indent=1))
+
+
+DAMAGES = {
+    **{f.__name__: functools.partial(damage_one, f) for f in (flip, cut, lengthen)},
+    **{f.__name__: functools.partial(damage_one, f) for f in (remove, write_a_directory)},
+    **{f.__name__: f for f in (take_for_another, change_what_is_listed)},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_step_is_passed_over_and_kept_aside(damage, tmp_path):
+    save_all(tmp_path / "whole", [1, 2])
+    for place in range(11):
+        copy = tmp_path / f"{place}"
+        shutil.copytree(tmp_path / "whole", copy)
+        damage(copy / "2", place)
+        before = contents(copy)
+        checkpoints = Checkpoints(copy)
+        step, state = checkpoints.restore(make_state())
         assert step == 1
         assert_same(state, make_state(1))
-        assert contents(tmp_path) == before
+        assert contents(copy) == before
+    checkpoints.save(2, make_state(2))
+    assert_same(restore(copy)[1], make_state(2))
+    assert contents(copy / "2.damaged") == {
+        name[2:]: content for name, content in before.items() if name.startswith("2/")
+    }
+
+
+def test_what_is_damaged_twice_is_kept_twice(tmp_path):
+    save_all(tmp_path, [1])
     for _ in range(2):
         checkpoints = Checkpoints(tmp_path)
         checkpoints.restore(make_state())
         checkpoints.save(2, make_state(2))
-        assert_same(restore(tmp_path)[1], make_state(2))
-        damage(path, 50)
-    name = "2.safetensors.damaged"
-    assert contents(tmp_path)[name] == before["2.safetensors"]
+        flip(files_of(tmp_path / "2")[0], 50)
+    checkpoints.restore(make_state())
+    checkpoints.save(3, make_state(3))
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "2.damaged", "2.damaged.1", "3"}
+
+
+def test_a_step_that_has_lost_its_checksums_is_kept_aside(tmp_path):
+    save_all(tmp_path, [1, 2])
+    (tmp_path / "2" / "checksums.json").unlink()
     assert restore(tmp_path)[0] == 1
+    save_all(tmp_path, [2])
+    assert restore(tmp_path)[0] == 2
+    assert (tmp_path / "2.damaged" / "leaves").is_dir()
 
 
 def test_where_all_are_damaged_nothing_begins_anew(tmp_path):
     save_all(tmp_path, [1, 2])
     for step in (1, 2):
-        (tmp_path / f"{step}.safetensors").write_bytes(b"")
+        files_of(tmp_path / f"{step}")[0].write_bytes(b"")
     with pytest.raises(ValueError, match="all checkpoints are damaged, of steps 2, 1"):
         restore(tmp_path)
 
 
-def test_what_cannot_be_read_now_is_an_error_and_nothing_is_touched(tmp_path):
-    save_all(tmp_path, [1])
-    path = tmp_path / "2.safetensors"
+@pytest.mark.parametrize("name", ["2", "2/checksums.json", "2/leaves/_METADATA"])
+def test_what_cannot_be_read_now_is_an_error_and_nothing_is_touched(name, tmp_path):
+    save_all(tmp_path, [1, 2])
+    path = tmp_path / name
+    path.rename(tmp_path / "aside")
     path.symlink_to(path)  # even root cannot read it
-    with pytest.raises(OSError, match=r"2\.safetensors"):
+    with pytest.raises(OSError, match=rf"Too many levels .*/{name}"):
         restore(tmp_path)
     assert path.is_symlink()
+    path.unlink()
+    (tmp_path / "aside").rename(path)
+    assert restore(tmp_path)[0] == 2
 
 
-@pytest.mark.parametrize("name", ["999", "999.safetensors", "default", "3.orbax-checkpoint-tmp"])
+def test_what_orbax_cannot_read_of_a_whole_step_is_no_damage(tmp_path, monkeypatch):
+    save_all(tmp_path, [1, 2])
+    before = contents(tmp_path)
+
+    def fail(*args):
+        raise ValueError("INTERNAL: ... Failed to open [os_error_code='24']")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.Checkpointer, "restore", fail)
+        with pytest.raises(OSError, match="Too many open files") as error:
+            restore(tmp_path)
+    assert error.value.errno == errno.EMFILE
+    assert error.value.filename == str(tmp_path / "2")
+    assert contents(tmp_path) == before
+
+
+def test_a_step_that_a_run_deletes_meanwhile_is_passed_over(tmp_path, monkeypatch):
+    save_all(tmp_path, [1, 2])
+
+    def delete(self, path):
+        shutil.rmtree(tmp_path / "2", ignore_errors=True)
+        return read(self, path)
+
+    read = ocp.Checkpointer.restore
+    monkeypatch.setattr(ocp.Checkpointer, "restore", delete)
+    assert restore(tmp_path)[0] == 1
+
+
+@pytest.mark.parametrize("name", ["999", "999.tmp", "default", "3.orbax-checkpoint-tmp"])
 def test_stray_directories_hide_nothing(name, tmp_path):
     save_all(tmp_path, [1])
     (tmp_path / name / "default").mkdir(parents=True)
@@ -157,26 +261,51 @@ def test_checkpoints_of_another_form_do_not_begin_a_training_anew(tmp_path):
 def test_a_later_step_is_never_lost_to_an_earlier_one(tmp_path):
     save_all(tmp_path, [5])
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match="has a checkpoint of step 5, so step 4 cannot"):
-        save_all(tmp_path, [4])
+    for step in (4, 5):
+        with pytest.raises(ValueError, match=f"has a checkpoint of step 5, so step {step} cannot"):
+            save_all(tmp_path, [step])
     assert contents(tmp_path) == before
 
 
-def test_a_failed_save_names_directory_and_step_and_loses_nothing(tmp_path, monkeypatch):
-    save_all(tmp_path, [1])
-    before = contents(tmp_path)
-
+def fail_to_sync(patch):
     def full(number):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    patch.setattr(os, "fsync", full)
+
+
+def fail_in_orbax(patch):
+    def full(*args, **kwargs):
+        raise ValueError("OUT_OF_RANGE: ... : No space left on device [os_error_code='28']")
+
+    patch.setattr(ocp.Checkpointer, "save", full)
+
+
+@pytest.mark.parametrize("fail", [fail_to_sync, fail_in_orbax])
+def test_a_failed_save_names_directory_and_step_and_loses_nothing(fail, tmp_path, monkeypatch):
+    save_all(tmp_path, [1])
+    before = contents(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
+        fail(patch)
         with pytest.raises(OSError, match="step 2 cannot be saved: No space left") as error:
             save_all(tmp_path, [2])
-    assert error.value.filename == str(tmp_path)
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(tmp_path))
     assert contents(tmp_path) == before
     save_all(tmp_path, [2])
     assert restore(tmp_path)[0] == 2
+
+
+def test_a_full_disk_is_found_before_orbax_prints_of_it(tmp_path, capfd):
+    save_all(tmp_path, [1])
+    before, limits = contents(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="step 2 cannot be saved: File too large"):
+            save_all(tmp_path, [2])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(tmp_path) == before
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -225,8 +354,7 @@ def test_a_killed_process_leaves_the_newest(tmp_path):
     assert step >= saved
     assert_same(state, make_state(step))
     save_all(tmp_path, [step + 1])
-    assert all(name.endswith(".safetensors") for name in contents(tmp_path))
-    assert not any(name.startswith(".") for name in contents(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {f"{step}", f"{step + 1}"}
 
 
 def test_a_part_of_a_state_can_be_read_alone(tmp_path):
