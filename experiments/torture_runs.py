@@ -271,7 +271,7 @@ def _mount(place: pathlib.Path, size: float, options: str = "") -> bool:
 
 
 def _unmount(place: pathlib.Path) -> bool:
-    return subprocess.run(["umount", place], check=False).returncode == 0
+    return subprocess.run(["umount", "--lazy", place], check=False).returncode == 0
 
 
 def _pair(workdir: pathlib.Path, late_s: float = 0.0) -> list[subprocess.Popen]:
