@@ -164,6 +164,7 @@ class Checkpoints:
                 file.write(_bytes(leaf))
             file.flush()
             os.fsync(file.fileno())
+        _flush_directory(self.directory)  # or a power cut may undo the renaming
         for number in sorted(self._steps())[: -self._keep]:
             self._path(number).unlink()
 
@@ -176,6 +177,14 @@ class Checkpoints:
                     f"step {step} in {self.directory} is of another model or optimiser: {path} is "
                     f"{there.get(path, 'missing')} there, {here.get(path, 'missing')} here."
                 )
+
+
+def _flush_directory(directory: pathlib.Path):
+    number = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _unused(path: pathlib.Path) -> pathlib.Path:
