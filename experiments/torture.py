@@ -64,8 +64,10 @@ def run_suite(suite: str, tries: int, seed: int, directory: pathlib.Path) -> lis
     from experiments import torture_files, torture_runs
 
     module = torture_files if suite in ("corrupt", "fuzz") else torture_runs
-    rows = getattr(module, suite)(tries, seed, directory)
-    return [Row(promise, number, failures) for promise, number, failures in rows]
+    try:
+        return [Row(*row) for row in getattr(module, suite)(tries, seed, directory)]
+    finally:
+        torture_runs.end_all()
 
 
 def format_table(rows: Sequence[Row]) -> str:

@@ -108,20 +108,18 @@ def disks(tries: int, seed: int, directory: pathlib.Path) -> Iterator:
             place = directory / f"{size}-{number}"
             place.mkdir()
             workdir, room = place / "w", int(rng.uniform(0.02, 1) * size * 2**20)
-            limit = room if how == "RLIMIT_FSIZE" else None
-            if how == "tmpfs":
-                _mount(place, room / 2**20)
-            status, said, _ = _finish(_TOY, workdir, limit)
-            if status:
-                full += 1
+            with contextlib.ExitStack() as stack:
+                if how == "tmpfs" and _mount(place, room / 2**20):
+                    stack.callback(_unmount, place)
+                limit = room if how == "RLIMIT_FSIZE" else None
+                status, said, _ = _finish(_TOY, workdir, limit)
                 named = re.search(rf"error: .*(No space left|File too large).*{place}", said)
-                if status != 1 or not named or _not_one_line(said):
+                if status not in (0, 1) or (status and (not named or _not_one_line(said))):
                     failures.append(f"status {status}: {said[-300:]}")
-            if how == "tmpfs":
-                _mount(place, 500, "remount,")
-            failures += _differences(workdir, end, lambda w=workdir: _finish(_TOY, w))
-            if how == "tmpfs":
-                _unmount(place)
+                full += status != 0
+                if how == "tmpfs":
+                    _mount(place, 500, "remount,")
+                failures += _differences(workdir, end, lambda w=workdir: _finish(_TOY, w))
         yield f"{how} of up to {size} MB, full in {full}: one line, and it goes on", tries, failures
 
 
@@ -168,7 +166,7 @@ def _left_in_peace(directory: pathlib.Path):
 def _start(command, workdir, limit: int | None = None) -> subprocess.Popen:
     name, *options = command
     where = [] if workdir is None else [f"--workdir={workdir}"]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", name, *options, *where],
         cwd=_ROOT,
         env={key: x for key, x in os.environ.items() if key != "XLA_FLAGS"},
@@ -178,6 +176,20 @@ def _start(command, workdir, limit: int | None = None) -> subprocess.Popen:
         start_new_session=True,
         preexec_fn=None if limit is None else lambda: _limit(limit),
     )
+    _started.append(process)
+    return process
+
+
+_started: list[subprocess.Popen] = []
+
+
+def end_all():
+    """Ends programs that an interrupted suite has left."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def _limit(size: int):
@@ -261,7 +273,7 @@ def _mount(place: pathlib.Path, size: float, options: str = "") -> bool:
 
 
 def _unmount(place: pathlib.Path) -> bool:
-    return subprocess.run(["umount", place], check=False).returncode == 0
+    return subprocess.run(["umount", "--lazy", place], check=False).returncode == 0
 
 
 def _pair(workdir: pathlib.Path, late_s: float = 0.0) -> list[subprocess.Popen]:

@@ -159,7 +159,7 @@ def train_network(
     (num_train, load), test_set = sets
     mesh, size = make_mesh(), BATCH_SIZE.value
     num_steps, epoch = count_steps(num_train), max(1, num_train // size)
-    wait_for_all(str(directory))
+    wait_for_all(directory.name)
     init_key, key = jax.random.split(jax.random.key(seed))
     state = init_state(init_key, model, optimiser, load(np.arange(1))[0], mesh)
     step_fn = make_train_step(model, method, optimiser, mesh)

@@ -85,13 +85,22 @@ def _connect() -> list[socket.socket]:
     state = distributed.global_state
     key, others = "kinpose/watch", state.num_processes - 1
     if state.process_id == 0:
-        with socket.create_server(("", 0), backlog=others) as server:
+        with _server(others) as server:
             state.client.key_value_set(key, str(server.getsockname()[1]))
             server.settimeout(_START_S)
             return [server.accept()[0] for _ in range(others)]
     port = int(state.client.blocking_key_value_get(key, 1000 * _START_S))
     host = state.coordinator_address.rsplit(":", 1)[0].strip("[]")
     return [socket.create_connection((host, port), _START_S)]
+
+
+def _server(backlog: int) -> socket.socket:
+    """On any port, for both versions of IP where there are both."""
+    try:
+        family = {"family": socket.AF_INET6, "dualstack_ipv6": True}
+        return socket.create_server(("", 0), backlog=backlog, **family)
+    except (OSError, ValueError):
+        return socket.create_server(("", 0), backlog=backlog)
 
 
 def _tell(peer: socket.socket):

@@ -390,17 +390,25 @@ def test_a_sparse_file_is_not_unpacked(tmp_path):
         archives.unpack_archive(tmp_path / "Videos_S1.tgz", "Videos", "S1", tmp_path / "out")
 
 
+def write_positions(path, pickled):
+    header = {"descr": "|O", "fortran_order": False, "shape": ()}
+    with zipfile.ZipFile(path, "w") as packed, packed.open("positions_3d.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(pickled)
+
+
+def test_a_pickle_of_nested_keys_does_not_keep_the_reader_busy(tmp_path):
+    deep = b")" + b"q\x00h\x00h\x00\x86" * 150  # 2 ** 150 tuples to hash
+    write_positions(tmp_path / "x.npz", b"\x80\x02}" + deep + b"K\x01s.")
+    with pytest.raises(ValueError, match="keys are not text"):
+        archives.unpack_npz(tmp_path / "x.npz", "S1", tmp_path)
+
+
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
 def test_an_npz_in_any_protocol_that_numpy_has_used_is_read(protocol, tmp_path):
     positions = np.random.default_rng(0).normal(size=(4, 32, 3)).astype(np.float32)
     content = np.array({"S1": {"Walking 1": positions}}, object)
-    header = {"descr": "|O", "fortran_order": False, "shape": ()}
-    with (
-        zipfile.ZipFile(tmp_path / "x.npz", "w") as packed,
-        packed.open("positions_3d.npy", "w") as file,
-    ):
-        np.lib.format.write_array_header_1_0(file, header)
-        pickle.dump(content, file, protocol)
+    write_positions(tmp_path / "x.npz", pickle.dumps(content, protocol))
     archives.unpack_npz(tmp_path / "x.npz", "S1", tmp_path)
     (path,) = (tmp_path / "S1" / WORLD).iterdir()
     np.testing.assert_array_equal(np.load(path), 1000 * positions.astype(np.float64))

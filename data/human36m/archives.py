@@ -105,10 +105,40 @@ def unpack_npz(path: str | os.PathLike, subject: str, directory: str | os.PathLi
             np.save(temporary / f"{clip}.npy", points)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Reads arrays in containers; a pickle of anything else could run any program."""
+class _ArraysOnly(pickle._Unpickler):  # the one in Python, whose opcodes can be taken away
+    """Reads arrays in dictionaries by name; a pickle of anything else could run any program.
+
+    Other keys are not hashed: nested tuples keep that busy for ever.
+    """
 
     _NAMES = (("multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"))
+    dispatch = {
+        code: read
+        for code, read in pickle._Unpickler.dispatch.items()
+        if bytes([code]) not in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET)
+    }
+
+    def _put(self, items):
+        if not all(isinstance(key, str) for key in items[::2]):
+            raise pickle.UnpicklingError("it holds a dictionary whose keys are not text")
+        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+
+    def load_setitem(self):
+        *_, key, value = self.stack
+        del self.stack[-2:]
+        self._put([key, value])
+
+    def load_setitems(self):
+        self._put(self.pop_mark())
+
+    def load_dict(self):
+        items = self.pop_mark()
+        self.append({})
+        self._put(items)
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.DICT[0]] = load_dict
 
     def find_class(self, module, name):
         if (module, name) == ("_codecs", "encode"):  # bytes, in older protocols
