@@ -16,9 +16,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
+from kinpose.extras import needs
 from kinpose.io.files import write_atomically
+
+with needs("train"):
+    from absl import logging
 
 _SUFFIX = ".safetensors"
 _DTYPES = {

@@ -44,7 +44,8 @@ def main(argv: list[str]) -> None:
     if os.path.exists(target) and not flags.FLAGS.overwrite:
         raise ValueError(f"{target} exists; give --overwrite or another name.")
     if os.path.splitext(target)[1].lower() in SUFFIXES:
-        return _convert_motion(source, target)
+        _convert_motion(source, target)
+        return
     columns = load_columns(flags.FLAGS.columns) if flags.FLAGS.columns else None
     points, said = heard(load_recording, source, columns=columns)
     for sentence in said:
@@ -56,7 +57,6 @@ def main(argv: list[str]) -> None:
     save_recording(target, points)
     frames, count = points.positions.shape[:2]
     print(f"{target}: {frames} frames of {count} points")
-    return None
 
 
 def _convert_motion(source: str, target: str) -> None:
