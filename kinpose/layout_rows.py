@@ -63,6 +63,13 @@ def _limbs(**words: str) -> dict[str, tuple[str, ...]]:
     }
 
 
+def _words(left: str, right: str, joints: str) -> dict[str, str]:
+    """Of the sides, and patterns of hip, knee, ankle, shoulder, elbow and wrist."""
+    names = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
+    patterns = zip(names, joints.split(", "), strict=True)
+    return {"left": left, "right": right} | dict(patterns)
+
+
 def _body(pelvis, neck, head=(), torso=(), **words: str) -> dict[str, tuple[str, ...]]:
     """Sources of trunk and limbs; hips and shoulders as pelvis or neck mean their middle."""
     limbs = _limbs(**words)
@@ -91,31 +98,9 @@ def _sides(*names: str, of: Sequence[str] = ("left_", "right_")) -> tuple[str, .
     return tuple(f"{side}{name}" for name in names for side in of)
 
 
-_NAMED = {
-    "left": "left",
-    "right": "right",
-    "hip": "*_hip",
-    "knee": "*_knee",
-    "ankle": "*_ankle",
-    "shoulder": "*_shoulder",
-    "elbow": "*_elbow",
-    "wrist": "*_wrist",
-}
-_SHORT = _NAMED | {
-    "left": "L",
-    "right": "R",
-    **{joint: f"*{joint.title()}" for joint in _NAMED if joint not in ("left", "right")},
-}
-_UPLEG = {
-    "left": "Left",
-    "right": "Right",
-    "hip": "*UpLeg",
-    "knee": "*Leg",
-    "ankle": "*Foot",
-    "shoulder": "*Arm",
-    "elbow": "*ForeArm",
-    "wrist": "*Hand",
-}
+_NAMED = _words("left", "right", "*_hip, *_knee, *_ankle, *_shoulder, *_elbow, *_wrist")
+_SHORT = _words("L", "R", "*Hip, *Knee, *Ankle, *Shoulder, *Elbow, *Wrist")
+_UPLEG = _words("Left", "Right", "*UpLeg, *Leg, *Foot, *Arm, *ForeArm, *Hand")
 _COCO = _body("hips", "shoulders", **_NAMED)
 _COCO_ORDER = ("nose", *_sides("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -163,10 +148,7 @@ _KINECT_ORDER = (
     *(f"{x}{side}" for side in ("Left", "Right") for x in _KINECT_LEG),
     *("SpineShoulder", "HandTipLeft", "ThumbLeft", "HandTipRight", "ThumbRight"),
 )
-_KINECT = {joint: f"{joint.title()}*" for joint in _NAMED if joint not in ("left", "right")} | {
-    "left": "Left",
-    "right": "Right",
-}
+_KINECT = _words("Left", "Right", "Hip*, Knee*, Ankle*, Shoulder*, Elbow*, Wrist*")
 
 
 def _azure(name: str) -> str:
@@ -268,14 +250,7 @@ ROWS: dict[str, Layout] = {
             "lowerneck",
             "head_end",
             "upperback",
-            left="l",
-            right="r",
-            hip="*femur",
-            knee="*tibia",
-            ankle="*foot",
-            shoulder="*humerus",
-            elbow="*radius",
-            wrist="*wrist",
+            **_words("l", "r", "*femur, *tibia, *foot, *humerus, *radius, *wrist"),
         ),
         lean_deg=LEANS["cmu"],
     ),
@@ -300,14 +275,7 @@ ROWS: dict[str, Layout] = {
             "hips",
             "Neck",
             "Head",
-            left="L",
-            right="R",
-            hip="UpperLeg_*",
-            knee="LowerLeg_*",
-            ankle="Foot_*",
-            shoulder="UpperArm_*",
-            elbow="LowerArm_*",
-            wrist="Hand_*",
+            **_words("L", "R", "UpperLeg_*, LowerLeg_*, Foot_*, UpperArm_*, LowerArm_*, Hand_*"),
         )
     ),
     # Movella MVN: segments, by the joint they begin at; and its BVH
@@ -316,14 +284,7 @@ ROWS: dict[str, Layout] = {
             "hips",
             "Neck",
             "Head",
-            left="Left",
-            right="Right",
-            hip="*UpperLeg",
-            knee="*LowerLeg",
-            ankle="*Foot",
-            shoulder="*UpperArm",
-            elbow="*ForeArm",
-            wrist="*Hand",
+            **_words("Left", "Right", "*UpperLeg, *LowerLeg, *Foot, *UpperArm, *ForeArm, *Hand"),
         ),
         marks=("T8",),
     ),
@@ -337,14 +298,7 @@ ROWS: dict[str, Layout] = {
             "hips",
             "Neck",
             "Head",
-            left="L",
-            right="R",
-            hip="*Thigh",
-            knee="*Shin",
-            ankle="*Foot",
-            shoulder="*UArm",
-            elbow="*FArm",
-            wrist="*Hand",
+            **_words("L", "R", "*Thigh, *Shin, *Foot, *UArm, *FArm, *Hand"),
         ),
         marks=("Ab",),
     ),
@@ -354,14 +308,9 @@ ROWS: dict[str, Layout] = {
             "hips",
             "neck01",
             "head",
-            left="L",
-            right="R",
-            hip="upperleg01.*",
-            knee="lowerleg01.*",
-            ankle="foot.*",
-            shoulder="upperarm01.*",
-            elbow="lowerarm01.*",
-            wrist="wrist.*",
+            **_words(
+                "L", "R", "upperleg01.*, lowerleg01.*, foot.*, upperarm01.*, lowerarm01.*, wrist.*"
+            ),
         )
     ),
     "unreal": Layout(
@@ -369,14 +318,7 @@ ROWS: dict[str, Layout] = {
             "hips",
             "neck_01",
             "head",
-            left="l",
-            right="r",
-            hip="thigh_*",
-            knee="calf_*",
-            ankle="foot_*",
-            shoulder="upperarm_*",
-            elbow="lowerarm_*",
-            wrist="hand_*",
+            **_words("l", "r", "thigh_*, calf_*, foot_*, upperarm_*, lowerarm_*, hand_*"),
         )
     ),
     # Unity's humanoid avatar and VRM
@@ -385,14 +327,7 @@ ROWS: dict[str, Layout] = {
             "hips",
             "Neck",
             "Head",
-            left="Left",
-            right="Right",
-            hip="*UpperLeg",
-            knee="*LowerLeg",
-            ankle="*Foot",
-            shoulder="*UpperArm",
-            elbow="*LowerArm",
-            wrist="*Hand",
+            **_words("Left", "Right", "*UpperLeg, *LowerLeg, *Foot, *UpperArm, *LowerArm, *Hand"),
         )
     ),
     # Autodesk 3ds Max's Biped; Poser and Second Life
@@ -401,14 +336,7 @@ ROWS: dict[str, Layout] = {
             "hips",
             "Neck",
             "Head",
-            left="L",
-            right="R",
-            hip="* Thigh",
-            knee="* Calf",
-            ankle="* Foot",
-            shoulder="* UpperArm",
-            elbow="* Forearm",
-            wrist="* Hand",
+            **_words("L", "R", "* Thigh, * Calf, * Foot, * UpperArm, * Forearm, * Hand"),
         )
     ),
     "poser": Layout(
@@ -416,14 +344,7 @@ ROWS: dict[str, Layout] = {
             "hips",
             "neck",
             "head",
-            left="l",
-            right="r",
-            hip="*Thigh",
-            knee="*Shin",
-            ankle="*Foot",
-            shoulder="*Shldr",
-            elbow="*ForeArm",
-            wrist="*Hand",
+            **_words("l", "r", "*Thigh, *Shin, *Foot, *Shldr, *ForeArm, *Hand"),
         )
     ),
 }

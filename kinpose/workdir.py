@@ -14,9 +14,12 @@ from importlib import util
 from typing import Any
 
 import jax
-from absl import logging
 
+from kinpose.extras import needs
 from kinpose.io.files import naming_errors, read_json, write_atomically
+
+with needs("train"):
+    from absl import logging
 
 _SETTINGS = "flags.json"
 _METRICS = "metrics.jsonl"

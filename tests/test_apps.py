@@ -91,10 +91,23 @@ def test_channels_of_a_bvh_become_coordinates_of_opensim(tmp_path):
     )
 
 
+def test_a_bvh_becomes_a_file_for_viewers_in_metres(tmp_path):
+    pygltflib = pytest.importorskip("pygltflib", reason="reading glTF needs pygltflib")
+    run = kinpose("convert", WALK, tmp_path / "walk.glb", "--from_unit=cm")
+    assert run.returncode == 0, run.stderr
+    document = pygltflib.GLTF2().load(str(tmp_path / "walk.glb"))
+    nodes = {node.name: node for node in document.nodes}
+    skeleton = load_bvh(WALK).skeleton
+    offset = skeleton.offsets[skeleton.names.index("LeftLeg")] / 100
+    np.testing.assert_allclose(nodes["LeftLeg"].translation, offset, atol=1e-6)
+    assert len(document.animations) == 1
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (["none.c3d", "x.trc"], "none.c3d"),
+        ([WALK, "x.glb"], "does not say its unit; give --from_unit"),
         ([WALK, "x.xyz"], "points are written to .trc"),
         ([WALK, "x.trc", "--unit=mm"], "does not say its unit; give --from_unit"),
         ([WALK, "x.trc", "--up=z"], "does not say which axis is up; give --from_up"),

@@ -223,6 +223,10 @@ def test_a_file_that_is_not_what_it_says_is_refused(tmp_path, name, content, mes
         ({"joints": POINTS, "fps": [1, 2]}, "fps must be"),
         ({"a": POINTS, "b": POINTS}, r"\['a', 'b'\]"),
         ({"a": np.zeros(2)}, r"are \[\]"),
+        ({"poses": np.zeros((2, 156)), "trans": np.zeros((2, 3))}, "parameters of .* SMPL, and no"),
+        ({"joints": POINTS, "unit_mm": -1.0}, "unit_mm must be positive, but is -1"),
+        ({"joints": POINTS, "unit_mm": "mm"}, "unit_mm must be one number, but is mm"),
+        ({"joints": POINTS, "up": "w"}, "up must be of .*, but is w"),
     ],
 )
 def test_arrays_that_are_not_points_are_refused(tmp_path, arrays, message):

@@ -75,7 +75,10 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
 
 NEEDS = {
     "plot": (["matplotlib"], ["plot", "drawing", "diagram", "curves"]),
-    "train": (["flax", "optax"], ["train", "optimisers", "models", "models.pretrained"]),
+    "train": (
+        ["absl", "flax", "optax"],
+        ["train", "optimisers", "models", "models.pretrained", "checkpoint", "workdir"],
+    ),
     "tool": (["absl"], ["apps.fit", "apps.program"]),
 }
 """Extras, packages that they bring, and modules that need them."""

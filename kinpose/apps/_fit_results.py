@@ -25,6 +25,9 @@ from kinpose.sides import Sides
 _WEAK_MM = 20.0
 """Observability (mm per rad) below which 1 mm of noise turns a dof by more than 3 degrees."""
 
+_MOST_CURVES = 300
+"""Angles that fit into one picture."""
+
 _OFTEN = {"unobservable": 0.05}
 """Least share of frames that the table mentions."""
 
@@ -224,9 +227,9 @@ def _curves(recording: Recording, fitted: Fitted):
     told = np.where(fitted.known | fitted.filled, fitted.params, np.nan)
     turns = np.array(fitted.skeleton.is_angle)
     names = tuple(np.array(fitted.skeleton.dof_names)[turns].tolist())
-    with np.errstate(divide="ignore"):
-        spread = np.degrees(recording.noise / np.asarray(fitted.fit.observability, np.float64))
-    spread = np.minimum(spread, 180.0)[:, turns]
+    observability = np.asarray(fitted.fit.observability, np.float64)[:, turns]
+    spread = np.degrees(recording.noise / np.maximum(observability, 1e-30))
+    spread = np.minimum(spread, 180.0)
     times = np.arange(len(told)) / recording.fps
     return Curves(times, names, np.degrees(told[:, turns]), spread)
 
@@ -259,7 +262,9 @@ def write_results(
         shown = {"points": recording.joints, "frame_time_s": 1.0 / fps}
         plot.plot_poses(made / "poses.png", poses, skeleton, title=title, **shown)
         name = pathlib.Path(report["input"]).name
-        plot.plot_angles(made / "angles.png", _curves(recording, fitted), title=name)
+        curves = _curves(recording, fitted)
+        if np.isfinite(curves.degrees).any() and len(curves.names) <= _MOST_CURVES:
+            plot.plot_angles(made / "angles.png", curves, title=name)
         if animation:
             path = made / f"poses.{animation}"
             plot.animate_poses(path, poses, skeleton, 1.0 / fps, points=recording.joints)

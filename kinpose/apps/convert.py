@@ -2,10 +2,10 @@
 
   kinpose convert walk.c3d walk.trc
 
-Reads what `kinpose fit` reads; writes points to .trc, .c3d, .csv or .npz, and the channels of a
-.bvh file to OpenSim's .mot or .sto. Names, unit, rate and axes go along where both formats have
-them. --unit and --up say what is to be written: points are scaled and turned, which needs that the
-file tells what it has, or --from_unit and --from_up.
+Reads what `kinpose fit` reads; writes points to .trc, .c3d, .csv or .npz, and the skeleton and
+motion of a .bvh file to .glb, or to OpenSim's .mot or .sto. Names, unit, rate and axes go along
+where both formats have them. --unit and --up say what is to be written: points are scaled and
+turned, which needs that the file tells what it has, or --from_unit and --from_up.
 """
 
 import os
@@ -17,6 +17,7 @@ from kinpose.apps._reading import heard
 from kinpose.io import load_recording, save_recording
 from kinpose.io.bvh import load_bvh
 from kinpose.io.column_maps import load_columns
+from kinpose.io.gltf import save_glb
 from kinpose.io.opensim import SUFFIXES, save_motion
 from kinpose.io.points import Points, mark_missing
 from kinpose.recordings import UNITS_MM, UP
@@ -43,8 +44,9 @@ def main(argv: list[str]) -> None:
     source, target = argv[1:]
     if os.path.exists(target) and not flags.FLAGS.overwrite:
         raise ValueError(f"{target} exists; give --overwrite or another name.")
-    if os.path.splitext(target)[1].lower() in SUFFIXES:
-        return _convert_motion(source, target)
+    if os.path.splitext(target)[1].lower() in (*SUFFIXES, ".glb"):
+        _convert_motion(source, target)
+        return
     columns = load_columns(flags.FLAGS.columns) if flags.FLAGS.columns else None
     points, said = heard(load_recording, source, columns=columns)
     for sentence in said:
@@ -56,18 +58,23 @@ def main(argv: list[str]) -> None:
     save_recording(target, points)
     frames, count = points.positions.shape[:2]
     print(f"{target}: {frames} frames of {count} points")
-    return None
 
 
 def _convert_motion(source: str, target: str) -> None:
-    """Angles of a BVH file, lengths in metres where --from_unit says what they are."""
+    """Angles of a BVH file, and lengths in metres."""
     if not source.lower().endswith(".bvh"):
         raise ValueError(f"{target} holds angles, which a .bvh file has, but {source} has not.")
+    if flags.FLAGS.from_unit is None:
+        raise ValueError(f"{source} does not say its unit; give --from_unit.")
     (skeleton, params, frame_time_s), said = heard(load_bvh, source)
     for sentence in said:
         print(f"warning: {sentence}")
-    scale = UNITS_MM[flags.FLAGS.from_unit] / 1000.0 if flags.FLAGS.from_unit else 1.0
-    save_motion(target, skeleton, params, frame_time_s, scale=scale)
+    scale = UNITS_MM[flags.FLAGS.from_unit] / 1000.0
+    if target.lower().endswith(".glb"):
+        up = flags.FLAGS.from_up or "y"
+        save_glb(target, skeleton, params, frame_time_s, up=up, scale=scale)
+    else:
+        save_motion(target, skeleton, params, frame_time_s, scale=scale)
     print(f"{target}: {len(params)} frames of {skeleton.num_dofs} coordinates")
 
 

@@ -16,26 +16,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kinpose.io.files import write_atomically
+from kinpose.io.c3d_writer import BLOCK, INTEL, MAGIC, save_c3d
 from kinpose.io.points import Points, checked_points
 from kinpose.io.text import unique_names
-from kinpose.io.written import UNITS_MM, point_names, required_frame_time, unit_name
+from kinpose.io.written import UNITS_MM
 
-_BLOCK = 512
-_MAGIC = 0x50
-_INTEL, _DEC, _MIPS = 84, 85, 86
-"""Kinds of processors, whose numbers a file has: little-endian, VAX floats, big-endian."""
+__all__ = ["is_c3d", "load_c3d", "save_c3d"]
+
+_DEC, _MIPS = 85, 86
+"""Kinds of processors besides Intel's: VAX floats, big-endian."""
 
 _COMPUTED = ("ANGLES", "FORCES", "MOMENTS", "POWERS", "SCALARS")
 """Parameters of POINT that list labels of what is no position."""
 
-_LABELS = 255
-"""Labels of one parameter; more go on in LABELS2, LABELS3, ..."""
-
 
 def is_c3d(data: bytes) -> bool:
     """Whether a file that begins with these bytes is a C3D file."""
-    return len(data) > 1 and data[1] == _MAGIC and 0 < data[0] < 128
+    return len(data) > 1 and data[1] == MAGIC and 0 < data[0] < 128
 
 
 def load_c3d(path: str | os.PathLike) -> Points:
@@ -52,7 +49,7 @@ def load_c3d(path: str | os.PathLike) -> Points:
       ValueError: naming the file, for what is no C3D file or a damaged one.
     """
     name, data = os.fspath(path), pathlib.Path(path).read_bytes()
-    if not is_c3d(data) or len(data) < _BLOCK:
+    if not is_c3d(data) or len(data) < BLOCK:
         raise ValueError(f"{name}: not a C3D file.")
     try:
         return _read(name, data)
@@ -82,9 +79,9 @@ class _Numbers(NamedTuple):
 
 
 def _read(name: str, data: bytes) -> Points:
-    start = _BLOCK * (data[0] - 1)
+    start = BLOCK * (data[0] - 1)
     kind = data[start + 3]
-    if kind not in (_INTEL, _DEC, _MIPS):
+    if kind not in (INTEL, _DEC, _MIPS):
         raise ValueError(f"{name}: processor must be 84, 85 or 86, but is {kind}.")
     numbers = _Numbers(">" if kind == _MIPS else "<", kind == _DEC)
     parameters = _read_parameters(data, start, numbers)
@@ -96,8 +93,8 @@ def _read(name: str, data: bytes) -> Points:
     if not math.isfinite(scale) or scale == 0:
         raise ValueError(f"{name}: the scale of the points must be a number, but is {scale}.")
     count = _num_frames(parameters, header)
-    at = _BLOCK * (int(header[8]) - 1)
-    if at < _BLOCK:
+    at = BLOCK * (int(header[8]) - 1)
+    if at < BLOCK:
         raise ValueError(
             f"{name}: the data must begin after the header, but are in block {header[8]}."
         )
@@ -226,98 +223,3 @@ def _frames(values: bytes, num_points: int, size: int, scale: float, numbers: _N
     cells = numbers.floats(values) if scale < 0 else numbers.words(values).astype(np.float64)
     cells = cells.reshape(frames, width)[:, : 4 * num_points].reshape(frames, num_points, 4)
     return cells[..., :3] * (scale if scale > 0 else 1.0), cells[..., 3]
-
-
-def save_c3d(path: str | os.PathLike, points: Points) -> None:
-    """Writes a C3D file, of floats, that ezc3d and other readers open.
-
-    Args:
-      path: the file to write, whole or not at all; an existing one is replaced.
-      points: of a known rate; a unit that is not known is written as mm.
-
-    Raises:
-      ValueError: for points without a rate, of a unit without a name or without three coordinates,
-        and for more than 65535 points or names of more than 127 bytes.
-    """
-    rate, unit = 1.0 / required_frame_time(points, path), unit_name(points.unit_mm or 1.0)
-    if unit is None:
-        raise ValueError(f"{path}: a unit of {points.unit_mm:g} mm has no name; scale the points.")
-    names, (frames, count, _) = point_names(points), points.positions.shape
-    if count > 65535 or max(len(name.encode()) for name in names) > 127:
-        raise ValueError(f"{path}: C3D holds 65535 points with names of 127 bytes at most.")
-    missing = np.isnan(points.positions).any(axis=-1)
-    cells = np.zeros((frames, count, 4), "<f4")
-    cells[..., :3] = np.where(missing[..., None], 0.0, points.positions)
-    cells[..., 3] = np.where(missing, -1.0, 0.0)
-    shown = min(frames, 65535)
-
-    def parameters(block: int) -> bytes:
-        return _parameter_blocks(rate, unit, points.up, names, frames, block)
-
-    first = 2 + len(parameters(0)) // _BLOCK
-    header = struct.pack("<BBHHHHHfHHf", 2, _MAGIC, count, 0, 1, shown, 0, -1.0, first, 0, rate)
-    with write_atomically(path) as temporary, open(temporary, "wb") as file:
-        file.write(header.ljust(_BLOCK, b"\0") + parameters(first))
-        content = cells.tobytes()
-        file.write(content + b"\0" * (-len(content) % _BLOCK))
-
-
-def _parameter_blocks(rate, unit, up, names, frames, first_block) -> bytes:
-    shown = min(frames, 65535)
-    point = {
-        "USED": np.int16(np.uint16(len(names)).view(np.int16)),
-        "SCALE": np.float32(-1.0),
-        "RATE": np.float32(rate),
-        "DATA_START": np.uint16(first_block).view(np.int16),
-        "FRAMES": np.uint16(shown).view(np.int16),
-        "UNITS": [unit],
-    }
-    if up:
-        side = "y" if up[-1] == "x" else "x"
-        point |= {"X_SCREEN": [f"+{side.upper()}"], "Y_SCREEN": [_signed(up)]}
-    for i in range(0, len(names), _LABELS):
-        key = "LABELS" + (str(i // _LABELS + 1) if i else "")
-        point[key] = names[i : i + _LABELS]
-        point[key.replace("LABELS", "DESCRIPTIONS")] = [""] * len(point[key])
-    ends = {"ACTUAL_START_FIELD": 1, "ACTUAL_END_FIELD": frames}
-    groups = {
-        "POINT": point,
-        "ANALOG": {
-            "USED": np.int16(0),
-            "GEN_SCALE": np.float32(1.0),
-            "RATE": np.float32(0.0),
-        },
-        "TRIAL": {
-            key: np.array([x % 65536, x // 65536], np.uint16).view(np.int16)
-            for key, x in ends.items()
-        },
-    }
-    content = b""
-    for number, (group, values) in enumerate(groups.items(), 1):
-        content += struct.pack("<bb", len(group), -number) + group.encode() + b"\3\0\0"
-        for key, value in values.items():
-            body = _packed(value) + b"\0"
-            content += struct.pack("<bb", len(key), number) + key.encode()
-            content += struct.pack("<H", 2 + len(body)) + body
-    content += b"\0\0"
-    blocks = -(-(4 + len(content)) // _BLOCK)
-    if blocks > 255:
-        raise ValueError(f"{len(names)} points have longer names than a C3D file holds.")
-    return (struct.pack("BBBB", 1, _MAGIC, blocks, _INTEL) + content).ljust(blocks * _BLOCK, b"\0")
-
-
-def _signed(axis: str) -> str:
-    return axis.upper() if axis.startswith("-") else f"+{axis.upper()}"
-
-
-def _packed(value) -> bytes:
-    """Type, dimensions and data of a parameter."""
-    if isinstance(value, list):
-        texts = [text.encode() for text in value]
-        width = max(1, *map(len, texts))
-        return struct.pack("bBBB", -1, 2, width, len(texts)) + b"".join(
-            text.ljust(width) for text in texts
-        )
-    array = np.asarray(value)
-    kind = 4 if array.dtype.kind == "f" else 2
-    return struct.pack("bB", kind, array.ndim) + bytes(array.shape) + array.tobytes()

@@ -77,6 +77,11 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
     frame_time_s = _frame_time(name, rates[0] if rates else None)
     confidence, unit_mm, up = (arrays.pop(key, None) for key in ("confidence", "unit_mm", "up"))
     if "joints" not in arrays:
+        if {"poses", "trans"} <= set(arrays):
+            raise ValueError(
+                f"{name}: has poses and trans, parameters of the body model SMPL, and no joints; "
+                "compute them with the model and save them as 'joints'."
+            )
         arrays = {key: x for key, x in arrays.items() if x.ndim == 3}
         if len(arrays) != 1:
             raise ValueError(

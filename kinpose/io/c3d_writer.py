@@ -1,0 +1,113 @@
+"""Writing C3D files; what they hold is told in `kinpose.io.c3d`."""
+
+import os
+import struct
+
+import numpy as np
+
+from kinpose.io.files import write_atomically
+from kinpose.io.points import Points
+from kinpose.io.written import point_names, required_frame_time, unit_name
+
+BLOCK = 512
+MAGIC = 0x50
+INTEL = 84
+"""The kind of processor whose numbers are little-endian."""
+
+_LABELS = 255
+"""Labels of one parameter; more go on in LABELS2, LABELS3, ..."""
+
+
+def save_c3d(path: str | os.PathLike, points: Points) -> None:
+    """Writes a C3D file, of floats, that ezc3d and other readers open.
+
+    Args:
+      path: the file to write, whole or not at all; an existing one is replaced.
+      points: of a known rate; a unit that is not known is written as mm.
+
+    Raises:
+      ValueError: for points without a rate, of a unit without a name or without three coordinates,
+        and for more than 65535 points or names of more than 127 bytes.
+    """
+    rate, unit = 1.0 / required_frame_time(points, path), unit_name(points.unit_mm or 1.0)
+    if unit is None:
+        raise ValueError(f"{path}: a unit of {points.unit_mm:g} mm has no name; scale the points.")
+    names, (frames, count, _) = point_names(points), points.positions.shape
+    if count > 65535 or max(len(name.encode()) for name in names) > 127:
+        raise ValueError(f"{path}: C3D holds 65535 points with names of 127 bytes at most.")
+    missing = np.isnan(points.positions).any(axis=-1)
+    cells = np.zeros((frames, count, 4), "<f4")
+    cells[..., :3] = np.where(missing[..., None], 0.0, points.positions)
+    cells[..., 3] = np.where(missing, -1.0, 0.0)
+    shown = min(frames, 65535)
+
+    def parameters(block: int) -> bytes:
+        return _parameter_blocks(rate, unit, points.up, names, frames, block)
+
+    first = 2 + len(parameters(0)) // BLOCK
+    header = struct.pack("<BBHHHHHfHHf", 2, MAGIC, count, 0, 1, shown, 0, -1.0, first, 0, rate)
+    with write_atomically(path) as temporary, open(temporary, "wb") as file:
+        file.write(header.ljust(BLOCK, b"\0") + parameters(first))
+        content = cells.tobytes()
+        file.write(content + b"\0" * (-len(content) % BLOCK))
+
+
+def _parameter_blocks(rate, unit, up, names, frames, first_block) -> bytes:
+    shown = min(frames, 65535)
+    point = {
+        "USED": np.int16(np.uint16(len(names)).view(np.int16)),
+        "SCALE": np.float32(-1.0),
+        "RATE": np.float32(rate),
+        "DATA_START": np.uint16(first_block).view(np.int16),
+        "FRAMES": np.uint16(shown).view(np.int16),
+        "UNITS": [unit],
+    }
+    if up:
+        side = "y" if up[-1] == "x" else "x"
+        point |= {"X_SCREEN": [f"+{side.upper()}"], "Y_SCREEN": [_signed(up)]}
+    for i in range(0, len(names), _LABELS):
+        key = "LABELS" + (str(i // _LABELS + 1) if i else "")
+        point[key] = names[i : i + _LABELS]
+        point[key.replace("LABELS", "DESCRIPTIONS")] = [""] * len(point[key])
+    ends = {"ACTUAL_START_FIELD": 1, "ACTUAL_END_FIELD": frames}
+    groups = {
+        "POINT": point,
+        "ANALOG": {
+            "USED": np.int16(0),
+            "GEN_SCALE": np.float32(1.0),
+            "RATE": np.float32(0.0),
+        },
+        "TRIAL": {
+            key: np.array([x % 65536, x // 65536], np.uint16).view(np.int16)
+            for key, x in ends.items()
+        },
+    }
+    content = b""
+    for number, (group, values) in enumerate(groups.items(), 1):
+        content += struct.pack("<bb", len(group), -number) + group.encode() + b"\3\0\0"
+        for key, value in values.items():
+            body = _packed(value) + b"\0"
+            content += struct.pack("<bb", len(key), number) + key.encode()
+            content += struct.pack("<H", 2 + len(body)) + body
+    content += b"\0\0"
+    blocks = -(-(4 + len(content)) // BLOCK)
+    if blocks > 255:
+        raise ValueError(f"{len(names)} points have longer names than a C3D file holds.")
+    return (struct.pack("BBBB", 1, MAGIC, blocks, INTEL) + content).ljust(blocks * BLOCK, b"\0")
+
+
+def _signed(axis: str) -> str:
+    return axis.upper() if axis.startswith("-") else f"+{axis.upper()}"
+
+
+def _packed(value) -> bytes:
+    """Type, dimensions and data of a parameter."""
+    if isinstance(value, list):
+        texts = [text.encode() for text in value]
+        width = max(1, *map(len, texts))
+        return struct.pack("bBBB", -1, 2, width, len(texts)) + b"".join(
+            text.ljust(width) for text in texts
+        )
+    array = np.asarray(value)
+    kind = 4 if array.dtype.kind == "f" else 2
+    return struct.pack("bB", kind, array.ndim) + bytes(array.shape) + array.tobytes()
