@@ -7,6 +7,7 @@ import pathlib
 import sys
 from collections.abc import Callable
 
+import absl.logging
 import jax
 from absl import app, flags
 
@@ -34,6 +35,7 @@ def run_program(main: Callable[[list[str]], object]) -> None:
         libraries may wait for ever or crash.
     """
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # which devices are absent
+    _quiet_orbax()
 
     def run(argv):
         _keep_compiled()
@@ -70,3 +72,15 @@ def _keep_compiled():
     if folder is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder) or None)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _quiet_orbax():
+    """Keeps Orbax's twenty lines per checkpoint out of the log; its warnings stay."""
+    handler = absl.logging.get_absl_handler()
+    handle = handler.handle
+
+    def handle_others(record):
+        if record.levelno > logging.INFO or f"{os.sep}orbax{os.sep}" not in record.pathname:
+            handle(record)
+
+    handler.handle = handle_others
