@@ -795,3 +795,27 @@ def test_a_lone_point_is_fitted():
     point = build_skeleton([Joint("point", None, (0, 0), "tx ty")])
     fit = fit_params(jnp.array([[3.0, -4.0]]), point)
     np.testing.assert_allclose(fit.params, [3, -4], rtol=1e-5)
+
+
+def test_a_large_batch_is_fitted_in_blocks_with_the_same_results(monkeypatch):
+    skeleton = toy(3)
+    params = np.random.default_rng(0).normal(size=(700, 3)).astype(np.float32)
+    joints = forward_kinematics(params, skeleton)
+    whole = fit_params(joints, skeleton, init=params + 0.1)
+    monkeypatch.setattr("kinpose.fitting.fit.MANY_POSES", 300)
+    in_blocks = fit_params(joints, skeleton, init=params + 0.1, max_iterations=59)  # compiles anew
+    for one, other in zip(whole, in_blocks, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_few_poses_share_a_program(caplog):
+    skeleton = toy(3)
+    params = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    joints = np.asarray(forward_kinematics(params, skeleton))
+    with jax.log_compiles():
+        fit_params(joints[:33], skeleton)
+        assert any("Compiling" in message for message in caplog.messages)
+        caplog.clear()
+        for count in (1, 17, 40):
+            fit_params(joints[:count], skeleton)
+    assert not any("Compiling" in message for message in caplog.messages)
