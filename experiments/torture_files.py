@@ -25,8 +25,9 @@ from experiments.human_sets import read_people
 from kinpose.checkpoint import Checkpoints
 from kinpose.io.bvh import load_bvh
 from kinpose.io.missing import mark_missing
-from kinpose.io.points import load_points
+from kinpose.io.points import Points, load_points
 from kinpose.io.predictions import read_predictions
+from kinpose.io.recordings import load_recording, save_recording
 from kinpose.io.torch_files import read_torch_file
 from kinpose.layouts import load_layout
 from kinpose.models.pretrained import load_pretrained
@@ -198,6 +199,10 @@ def kinds() -> list[Kind]:
         Kind("points.npy", lambda p: np.save(p, _draw((4, 3, 3))), _read_points),
         Kind("predictions.npz", _make_predictions, read_predictions),
         Kind("targets.npz", _make_targets, read_people),
+        *(
+            Kind(f"points.{kind}", _make_recording, load_recording)
+            for kind in ("c3d", "trc", "csv")
+        ),
         Kind("recording.bvh", _copy("data/motions/walk.bvh", 12_000), load_bvh),
         Kind("layout.json", _make_layout, load_layout),
         Kind("boxes.csv", _make_boxes, pictures.read_boxes),
@@ -241,6 +246,10 @@ def _copy(name: str, size: int):
 def _make_points(path):
     confidence = np.ones((4, 3))
     np.savez(path, joints=_draw((4, 3, 3)), names=["a", "b", "c"], fps=30.0, confidence=confidence)
+
+
+def _make_recording(path):
+    save_recording(path, Points(_draw((9, 3, 3)), ("a", "b", "c"), 0.02, unit_mm=1.0))
 
 
 def _read_points(path):

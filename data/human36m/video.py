@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 import av
 from PIL import Image
 
+_DAMAGED = (av.FFmpegError, UnicodeError, OverflowError, MemoryError)
+"""What PyAV raises at damaged videos, their texts included."""
+
 
 def count_frames(path: str | os.PathLike) -> int:
     """How many frames a video has, from its table of contents; nothing is decoded.
@@ -27,7 +30,7 @@ def count_frames(path: str | os.PathLike) -> int:
             stream = container.streams.video[0]
             end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
             num_frames = stream.frames or len(stream.index_entries)
-    except av.FFmpegError as error:
+    except _DAMAGED as error:
         raise ValueError(f"{os.fspath(path)} is damaged: {error}.") from None
     size = pathlib.Path(path).stat().st_size
     if end > size:
@@ -67,7 +70,7 @@ def read_frames(path: str | os.PathLike, frames: Sequence[int]) -> Iterator[Imag
                 if i == next_one:
                     yield frame.to_image()
                     next_one = next(wanted, None)
-    except (av.FFmpegError, IndexError) as error:
+    except (*_DAMAGED, IndexError) as error:
         raise ValueError(f"{os.fspath(path)} is damaged after frame {i}: {error}.") from None
     if next_one is not None:
         raise ValueError(
