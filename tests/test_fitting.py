@@ -819,3 +819,13 @@ def test_few_poses_share_a_program(caplog):
         for count in (1, 17, 40):
             fit_params(joints[:count], skeleton)
     assert not any("Compiling" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    "second", [jax.hessian, lambda f: jax.grad(lambda x: jax.grad(f)(x).sum())]
+)
+def test_second_derivatives_are_refused(second):
+    skeleton = toy(3)
+    joints = forward_kinematics(jnp.array([1.0, 2.0, 0.5]), skeleton)
+    with pytest.raises(ValueError, match="first derivatives only"):
+        second(lambda joints: fit_params(joints, skeleton).params.sum())(joints)

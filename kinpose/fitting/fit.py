@@ -82,7 +82,7 @@ def fit_params(
     differentiated with respect to `joints`, `weights` and the skeleton's offsets, by the
     implicit function theorem in its Gauss-Newton form, exact where the residual is small:
     d params / d joints = (J'WJ + damping)^-1 J'W. Dofs at a limit, and dofs that the points
-    leave open, get zero.
+    leave open, get zero. Second derivatives are refused.
 
     Args:
       joints: (..., K, n) points in the skeleton's length unit; NaN marks a missing one.
@@ -325,9 +325,20 @@ def _follow(params, weights, gradient, skeleton: Skeleton) -> jax.Array:
 @_follow.defjvp
 def _follow_jvp(primals, tangents):
     params, weights, gradient, skeleton = primals
+    params = jnp.where(np.zeros(params.shape, bool), _once_only(gradient), params)
     free = ~pressed_at_limit(params, gradient, skeleton)
     _, unit = units(skeleton, params.dtype)
     return params, -unit * solution_of(params, weights, free, tangents[2], skeleton)
+
+
+@jax.custom_jvp
+def _once_only(gradient) -> jax.Array:
+    return gradient
+
+
+@_once_only.defjvp
+def _once_only_jvp(primals, tangents):
+    raise ValueError("a fit has first derivatives only: its second ones are not known.")
 
 
 def seen_points(joints: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
