@@ -17,10 +17,13 @@ from experiments.program import run_program
 
 SUITES = ("kill", "corrupt", "signals", "fuzz", "disks", "hosts")
 
-_SUITE = flags.DEFINE_enum("suite", "fuzz", SUITES, "What to try.")
-_TRIES = flags.DEFINE_integer("tries", 20, "Of each promise; of the kinds of files, each.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of all that is random.", 0)
-_DIR = flags.DEFINE_string("torture_dir", None, "Where to write; by default a temporary one.")
+
+def define_flags():
+    """The flags of `main`; `experiments.benchmark` has one of the same name."""
+    flags.DEFINE_enum("suite", "fuzz", SUITES, "What to try.")
+    flags.DEFINE_integer("tries", 20, "Of each promise; of the kinds of files, each.", 1)
+    flags.DEFINE_integer("seed", 0, "Of all that is random.", 0)
+    flags.DEFINE_string("torture_dir", None, "Where to write; by default a temporary one.")
 
 
 class Row(NamedTuple):
@@ -42,8 +45,9 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}.")
     logging.set_verbosity(logging.ERROR)
-    with tempfile.TemporaryDirectory(dir=_DIR.value) as directory:
-        rows = run_suite(_SUITE.value, _TRIES.value, _SEED.value, pathlib.Path(directory))
+    given = flags.FLAGS
+    with tempfile.TemporaryDirectory(dir=given.torture_dir) as directory:
+        rows = run_suite(given.suite, given.tries, given.seed, pathlib.Path(directory))
     print(format_table(rows))
     if any(row.failures for row in rows):
         raise SystemExit(1)
@@ -80,4 +84,5 @@ def format_table(rows: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
+    define_flags()
     run_program(main)

@@ -19,8 +19,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from absl import logging
+
+from kinpose.extras import needs
+
+with needs("train"):
+    import orbax.checkpoint as ocp
+    from absl import logging
 
 _LEAVES, _CHECKSUMS = "leaves", "checksums.json"
 """What a step has: Orbax's directory; size and checksum of each file in it."""

@@ -108,14 +108,15 @@ def fit_params(
         number of steps that is negative or not finite.
 
     Example:
+      >>> from kinpose.kinematics import forward_kinematics
       >>> from kinpose.skeletons import human_17
       >>> points = forward_kinematics(jnp.full(27, 0.3), human_17())
       >>> bool(fit_params(points, human_17()).residuals.max() < 0.1)
       True
     """
     _check_skeleton(joints, skeleton)
-    few = is_on_one_device(joints, weights, init, skeleton)
-    few &= np.size(joints) <= FEW_POSES * skeleton.num_keypoints * skeleton.ndim
+    most = FEW_POSES * skeleton.num_keypoints * skeleton.ndim
+    few = is_on_one_device(joints, weights, init, skeleton) and np.size(joints) <= most
     if few:  # NumPy needs no compiler
         joints, weights, init = (x if x is None else np.asarray(x) for x in (joints, weights, init))
     joints, weights = checked_points(joints, weights, skeleton)
