@@ -5,6 +5,7 @@ optimised are tested so by `optimised_jit`.
 """
 
 import functools
+import gc
 import os
 import pathlib
 import sysconfig
@@ -32,6 +33,14 @@ optimised_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimi
 """As users compile."""
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_is_compiled_is_not_searched_for_garbage():
+    """Programs of earlier modules are millions of objects."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -126,6 +126,7 @@ def test_a_straight_arm_bends(limits):
     np.testing.assert_allclose(fit.params[1], 2 * np.arccos(0.75), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_robot_with_straight_legs_squats_alike_on_both_sides():
     robots = pytest.importorskip("kinpose.io.robots")
     path = robot_file("g1_description/urdf/g1_29dof_rev_1_0.urdf")

@@ -166,7 +166,13 @@ def check_trouble(name: str, seed: int, tmp_path):
             assert not result.recording.sides.exchanged.any()
 
 
-@pytest.mark.parametrize("name", TROUBLES)
+LONG = {"left_right_swapped", "mirrored", "standing_15_mm", "standing_30_mm"}
+"""Fits without optimised code take a minute here; the cases that are a little of the same stay."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=pytest.mark.slow) if x in LONG else x for x in TROUBLES]
+)
 def test_a_recording_with_a_trouble_comes_out_right_or_is_told(name, tmp_path):
     check_trouble(name, 1, tmp_path)
 

@@ -13,7 +13,6 @@ import pytest
 from test_kinematics import (
     OBJECTS,
     close,
-    every_object,
     every_object_the_human_slowly,
     random_params,
 )
@@ -40,7 +39,7 @@ def draw(skeleton, seed=0):
     return params, np.array(points), weights, right, free
 
 
-@every_object
+@every_object_the_human_slowly
 def test_a_step(x64, skeleton):
     params, points, weights, _, _ = draw(skeleton)
     low, high = params[0] - 0.1, params[0] + 0.1
@@ -55,7 +54,7 @@ def test_a_step(x64, skeleton):
 
         return jax.jit(jax.vmap(step, in_axes=(None, None, 0, 0, 0)))
 
-    for limits in (np.stack([low, high], 1), np.stack([low - 1e3, high + 1e3], 1), None):
+    for limits in (np.stack([low, high], 1), None):
         sparse, dense = (steps(form, limits) for form in (_sparse, _dense))
         for softness, damping in itertools.product((0.0, 0.3), (1e-3, 10.0)):
             rows = np.float64(softness), np.float64(damping), inside, points, weights

@@ -149,6 +149,7 @@ def test_a_terminated_run_goes_on_to_the_same_result(finished, tmp_path):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_a_run_in_one_line_and_with_room_it_goes_on(finished, tmp_path):
     flags = ("--methods=direct_joint", "--num_params=3")
     limited = 'ulimit -f 10 && exec "$@"'  # blocks of 1024 bytes
