@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kinpose._kinematics.scalars import rotation_parts
+from kinpose.angles import other_triple
 from kinpose.skeleton import Motion, Skeleton
 
 _SWEEPS = 60
@@ -25,20 +26,41 @@ def frames_of(params: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.nd
     Returns:
       What `joint_transforms` gives.
     """
-    amounts = _amounts(params, skeleton)
     rotations, positions = [], []
     for joint, parent in enumerate(skeleton.parents):
-        frame = np.broadcast_to(np.eye(3), (len(params), 3, 3)) if parent < 0 else rotations[parent]
-        place = frame @ skeleton.offsets[joint] + (0.0 if parent < 0 else positions[parent])
-        for motion in skeleton.motions[joint]:
-            amount = next(amounts)
-            if motion.kind == "t":
-                place = place + amount[:, None] * (frame @ motion.axis)
-            else:
-                frame = frame @ turn_about(motion.axis, amount)
-        rotations.append(frame)
-        positions.append(place)
+        turn, shift = local_frames(skeleton, joint, params)
+        shift = shift + skeleton.offsets[joint]
+        if parent >= 0:
+            shift = positions[parent] + np.einsum("tij,tj->ti", rotations[parent], shift)
+            turn = rotations[parent] @ turn
+        rotations.append(turn)
+        positions.append(shift)
     return np.stack(rotations, axis=1), np.stack(positions, axis=1)
+
+
+def local_frames(
+    skeleton: Skeleton, joint: int, params: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations (T, 3, 3) and shifts (T, 3) by a joint's motions, along its parent's axes.
+
+    Args:
+      skeleton: the tree.
+      joint: its index.
+      params: (T, D).
+    """
+    rotations, shifts = np.tile(np.eye(3), (len(params), 1, 1)), np.zeros((len(params), 3))
+    for motion in skeleton.motions[joint]:
+        value = values_of(motion, skeleton, params)
+        if motion.kind == "t":
+            shifts += value[:, None] * (rotations @ motion.axis)
+        else:
+            rotations = rotations @ turn_about(motion.axis, value)
+    return rotations, shifts
+
+
+def values_of(motion: Motion, skeleton: Skeleton, params: np.ndarray) -> np.ndarray:
+    """(T,) angles or distances of a motion."""
+    return motion.multiplier * params[:, skeleton.dof_index(motion.dof)] + motion.bias
 
 
 class Group(NamedTuple):
@@ -109,8 +131,7 @@ def params_from(
     def pass_on(joint: int) -> None:
         frame = found[skeleton.parents[joint]]
         for motion in turns_of(skeleton, joint):
-            value = params[:, skeleton.dof_index(motion.dof)]
-            frame = frame @ turn_about(motion.axis, motion.multiplier * value + motion.bias)
+            frame = frame @ turn_about(motion.axis, values_of(motion, skeleton, params))
         found[joint] = frame
 
     for goal, above, path in groups:
@@ -134,11 +155,6 @@ def turn_about(axis: Sequence[float], angles: np.ndarray) -> np.ndarray:
     along, cosine, sine = rotation_parts(np.asarray(axis, float))
     cos, sin = (f(angles)[..., None, None] for f in (np.cos, np.sin))
     return along + cos * cosine + sin * sine
-
-
-def _amounts(params, skeleton: Skeleton):
-    for motion in skeleton.flat_motions:
-        yield motion.multiplier * params[:, skeleton.dof_index(motion.dof)] + motion.bias
 
 
 def _angles(wanted: np.ndarray, turns: list[Motion]) -> np.ndarray:
@@ -177,7 +193,7 @@ def _cardan(rotations: np.ndarray) -> np.ndarray:
     b = np.arctan2(r[:, 0, 2], cos * r[:, 2, 2] - sin * r[:, 1, 2])
     c = np.arctan2(cos * r[:, 1, 0] + sin * r[:, 2, 0], cos * r[:, 1, 1] + sin * r[:, 2, 1])
     one = np.stack([a, b, c], axis=1)
-    other = np.stack([a + np.pi, np.pi - b, c + np.pi], axis=1)
+    other = np.stack(other_triple([a, b, c]), axis=1)
     near = np.zeros(3)
     for t, ways in enumerate(np.stack([one, other], axis=1)):
         ways = ways + 2 * np.pi * np.round((near - ways) / (2 * np.pi))

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kinpose.frames import local_frames, values_of
 from kinpose.io.files import write_atomically
-from kinpose.skeleton import Motion, Skeleton
+from kinpose.skeleton import Skeleton
 
 LARGEST = 1e30
 """Of any number in a file or for one: kinematics in float32 stays finite."""
@@ -74,12 +75,11 @@ class _Track(NamedTuple):
 
 def _track(skeleton: Skeleton, joint: int, offset, params, scale: float) -> _Track:
     motions = skeleton.motions[joint]
-    dofs = [skeleton.dof_names.index(m.dof) for m in motions]
-    amounts = [m.multiplier * params[:, d] + m.bias for m, d in zip(motions, dofs, strict=True)]
-    turns = [(m.axis, a) for m, a in zip(motions, amounts, strict=True) if m.kind == "r"]
+    turns = [(m.axis, values_of(m, skeleton, params)) for m in motions if m.kind == "r"]
     own, shifts = _own_angles(turns, len(params)), np.zeros((len(params), 3))
     if own is None or len(turns) < len(motions):
-        rotations, shifts = local_frames(motions, amounts, len(params))
+        # In float64: near x = 90 degrees, Euler angles of float32 matrices err by 0.03 degrees.
+        rotations, shifts = local_frames(skeleton, joint, params)
     order, angles = own or ("ZXY", _euler_zxy(rotations))
     channels = [f"{axis}rotation" for axis in order]
     if joint > 0 and (shifts == shifts[:1]).all():
@@ -88,24 +88,6 @@ def _track(skeleton: Skeleton, joint: int, offset, params, scale: float) -> _Tra
     channels = [f"{axis}position" for axis in "XYZ"] + channels
     values = np.hstack([scale * (offset + shifts), np.rad2deg(angles)])
     return _Track(scale * offset, channels, values)
-
-
-def local_frames(
-    motions: Sequence[Motion], amounts: Sequence[np.ndarray], num_frames: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations (T, 3, 3) and shifts (T, 3) by a joint's motions, along its parent's axes.
-
-    In float64: near x = 90 degrees, Euler angles of float32 matrices err by 0.03 degrees.
-    """
-    rotations, shifts = np.tile(np.eye(3), (num_frames, 1, 1)), np.zeros((num_frames, 3))
-    for motion, amount in zip(motions, amounts, strict=True):
-        if motion.kind == "t":
-            shifts += amount[:, None] * (rotations @ motion.axis)
-            continue
-        cross, angle = np.cross(np.eye(3), motion.axis), amount[:, None, None]
-        turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
-        rotations = rotations @ turn
-    return rotations, shifts
 
 
 def _own_angles(turns: Sequence, num_frames: int) -> tuple[str, np.ndarray] | None:

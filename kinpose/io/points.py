@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from jax.typing import ArrayLike
 
+from kinpose.frames import frames_of
 from kinpose.io.arrays import read_arrays
-from kinpose.io.bvh import Recording, load_bvh
-from kinpose.io.bvh_writer import local_frames
+from kinpose.io.bvh import load_bvh
 from kinpose.io.missing import mark_missing
 
 __all__ = ["Points", "load_points", "mark_missing"]
@@ -68,7 +68,8 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
     if suffix == ".bvh":
         recording = load_bvh(path)
         names = recording.skeleton.keypoint_names
-        return checked_points(name, _joint_positions(recording), names, recording.frame_time_s)
+        _, places = frames_of(recording.params, recording.skeleton)  # far off, float32 loses mm
+        return checked_points(name, places, names, recording.frame_time_s)
     if suffix not in (".npy", ".npz"):
         raise ValueError(f"{name}: points are read from .bvh, .npy or .npz files.")
     arrays = read_arrays(name, only="joints")
@@ -210,22 +211,3 @@ def _checked_confidence(name: str, positions, confidence) -> np.ndarray:
     if not confidence.any() and seen.any():
         raise ValueError(f"{name}: the confidence of every point is 0.")
     return confidence / max(1.0, confidence.max())
-
-
-def _joint_positions(recording: Recording) -> np.ndarray:
-    """(T, J, 3) of all joints, in float64: far from the origin float32 loses millimetres."""
-    skeleton, params, _ = recording
-    offsets = np.asarray(skeleton.offsets, np.float64)
-    places, turns = [], []
-    for joint, parent in enumerate(skeleton.parents):
-        motions = skeleton.motions[joint]
-        dofs = [params[:, skeleton.dof_names.index(motion.dof)] for motion in motions]
-        turn, shift = local_frames(motions, dofs, len(params))
-        if parent >= 0:
-            shift = places[parent] + np.einsum("tij,tj->ti", turns[parent], offsets[joint] + shift)
-            turn = turns[parent] @ turn
-        else:
-            shift = offsets[joint] + shift
-        places.append(shift)
-        turns.append(turn)
-    return np.stack(places, axis=1)
