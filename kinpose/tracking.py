@@ -169,7 +169,7 @@ def _fit_frames(
     used = used / jnp.maximum(jnp.max(used), jnp.finfo(used.dtype).tiny)
     hold = jnp.sqrt(jnp.sum(jnp.square(holds)))
     back = jnp.square(holds[1] / jnp.maximum(hold, 1e-30))
-    back = jnp.where(_root_dofs(still), 0.0, back)
+    back = jnp.where(root_dofs(still), 0.0, back)
 
     def follow(before, frame):
         points, weights, other = frame
@@ -196,7 +196,7 @@ def _fit_frames(
     return report(joints, points, weights, softness, skeleton, states)
 
 
-def _root_dofs(skeleton: Skeleton) -> np.ndarray:
+def root_dofs(skeleton: Skeleton) -> np.ndarray:
     """(D,) whether a dof moves the root."""
     own = {motion.dof for motion in skeleton.motions[0]}
     return np.array([dof in own for dof in skeleton.dof_names], bool)

@@ -13,7 +13,7 @@ from kinpose.apps.progress import show_progress
 from kinpose.calibration import guess_scale
 from kinpose.fitting import units
 from kinpose.gaps import determined_dofs, interpolate
-from kinpose.tracking import holds_of
+from kinpose.tracking import holds_of, root_dofs
 
 _CHUNKS = (128, 512)
 """Frames fitted between two signs of progress: of few shapes, as each is compiled once."""
@@ -166,16 +166,10 @@ def _usual_pose(recording: Recording, skeleton: Skeleton, robust) -> tuple[int, 
     joints, weights = (x[frames].astype(np.float32) for x in (recording.joints, recording.weights))
     params = np.asarray(fit_params(joints, skeleton, weights=weights, robust=robust).params)
     seen = recording.seen[frames].sum(axis=1)
-    angles = params[:, _own_dofs(skeleton)]
+    angles = params[:, ~root_dofs(skeleton)]
     apart = np.abs(angles - np.median(angles[seen >= np.median(seen)], axis=0)).sum(axis=1)
     usual = int(np.argmin(np.where(seen >= np.median(seen), apart, np.inf)))
     return int(frames[usual]), params[usual]
-
-
-def _own_dofs(skeleton: Skeleton) -> list[bool]:
-    """Which dofs are not the root's."""
-    root = {motion.dof for motion in skeleton.motions[0]}
-    return [dof not in root for dof in skeleton.dof_names]
 
 
 def _holds(recording: Recording, skeleton: Skeleton) -> dict:

@@ -13,6 +13,7 @@ import os
 import numpy as np
 from absl import app, flags
 
+from kinpose.apps._outputs import refuse_existing
 from kinpose.apps._reading import heard
 from kinpose.io import load_recording, save_recording
 from kinpose.io.bvh import load_bvh
@@ -42,8 +43,7 @@ def main(argv: list[str]) -> None:
     if len(argv) != 3:
         raise app.UsageError("give the file to read and the file to write.")
     source, target = argv[1:]
-    if os.path.exists(target) and not flags.FLAGS.overwrite:
-        raise ValueError(f"{target} exists; give --overwrite or another name.")
+    refuse_existing(target, flags.FLAGS.overwrite)
     if os.path.splitext(target)[1].lower() in (*SUFFIXES, ".glb"):
         _convert_motion(source, target)
         return

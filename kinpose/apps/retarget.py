@@ -9,12 +9,12 @@ where these tell nothing, by equal names, or by --names. The target may be human
 """
 
 import json
-import os
 import pathlib
 
 import numpy as np
 from absl import app, flags
 
+from kinpose.apps._outputs import refuse_existing
 from kinpose.apps._reading import heard
 from kinpose.footing import foot_contacts
 from kinpose.io.bvh import load_bvh, save_bvh
@@ -37,8 +37,7 @@ def main(argv: list[str]) -> None:
     if len(argv) != 4:
         raise app.UsageError("give the recording, whose skeleton gets it, and the file to write.")
     recorded, target_path, output = argv[1:]
-    if os.path.exists(output) and not flags.FLAGS.overwrite:
-        raise ValueError(f"{output} exists; give --overwrite or another name.")
+    refuse_existing(output, flags.FLAGS.overwrite)
     (source, params, frame_time_s), said = heard(load_bvh, recorded)
     target = human_17() if target_path == "human_17" else heard(load_bvh, target_path)[0].skeleton
     for sentence in said:

@@ -16,6 +16,7 @@ import pathlib
 import numpy as np
 from absl import app, flags
 
+from kinpose.apps._outputs import refuse_existing
 from kinpose.apps.progress import show_progress
 from kinpose.extras import needs
 from kinpose.io import save_recording
@@ -37,8 +38,7 @@ def main(argv: list[str]) -> None:
     if len(argv) != 3:
         raise app.UsageError("give the video to read and the file of points to write.")
     source, target = argv[1:]
-    if os.path.exists(target) and not flags.FLAGS.overwrite:
-        raise ValueError(f"{target} exists; give --overwrite or another name.")
+    refuse_existing(target, flags.FLAGS.overwrite)
     if pathlib.Path(target).suffix.lower() not in WRITERS:
         raise ValueError(f"{target}: points are written to {', '.join(WRITERS)} files.")
     for path in (source, flags.FLAGS.model):
