@@ -69,8 +69,8 @@ def calibrate_skeleton(
     joints, weights = checked_points(_centred(joints[frames]), _rows(weights, frames), skeleton)
     skeleton = scale_skeleton(skeleton, guess_scale(joints, skeleton))
     missing = ((0, max_frames - len(frames)), (0, 0))  # one shape, one compilation
-    joints = jnp.pad(joints, (*missing, (0, 0)), constant_values=jnp.nan)
-    weights = jnp.pad(weights, missing)
+    joints = np.pad(joints, (*missing, (0, 0)), constant_values=jnp.nan)
+    weights = np.pad(weights, missing)
     groups, count = _groups(skeleton, lengths)
     logs, found = np.zeros(count), skeleton
     for _ in range(_STEPS):

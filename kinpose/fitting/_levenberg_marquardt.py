@@ -116,19 +116,16 @@ def _is_sparse(skeleton: Skeleton) -> bool:
 def form_for(batch, skeleton: Skeleton) -> Iterator[None]:
     """Traces a fit in the form that suits the number of poses.
 
-    On a CPU few poses go as loops, which the compiler is done with sooner, and so do numbers
-    that are not known, for which there are no kernels.
+    On a CPU few poses go as loops, which the compiler is done with sooner. Numbers that are not
+    known go as matrices, as there are no kernels for them.
     """
     operations = STEP_OPERATIONS_PER_DOF[skeleton.ndim] * skeleton.num_dofs
     known = isinstance(batch, int)
     enough = known and operations <= max(DENSE_OPERATIONS, DENSE_OPERATIONS_PER_POSE * batch)
+    by_loops = known and not enough and jax.default_backend() == "cpu"
     token = _DENSE.set(not enough)
     try:
-        with contextlib.nullcontext() if enough or not known else _loops_on_cpu():
+        with in_loops() if by_loops else contextlib.nullcontext():
             yield
     finally:
         _DENSE.reset(token)
-
-
-def _loops_on_cpu():
-    return in_loops() if jax.default_backend() == "cpu" else contextlib.nullcontext()
