@@ -18,10 +18,10 @@ from data.camera import Camera, crop_unit_mm, to_crop_units
 from experiments.progress import show_progress
 from experiments.results import write_arrays
 from kinpose import Skeleton, fit_params, forward_kinematics, limit_skeleton, rotate_skeleton
+from kinpose.angles import balls_of
 from kinpose.evaluation import Truth
 from kinpose.io.arrays import read_arrays
 from kinpose.methods import Targets
-from kinpose.representations import ball_joints
 from kinpose.skeleton import remove_dofs
 from kinpose.skeletons import HUMAN_LIMITS, human_17
 from kinpose.train import Source
@@ -201,8 +201,8 @@ def nearest_params(params, center, skeleton: Skeleton) -> np.ndarray:
     """
     params, half = np.asarray(params, np.float64), np.pi
     near = center + circular_difference(params, center)
-    for ball, _ in ball_joints(skeleton):
-        dofs = list(ball)
+    for ball in balls_of(skeleton):
+        dofs = list(ball.dofs)
         other = params[:, dofs] * [1, -1, 1] + half
         other = center[dofs] + circular_difference(other, center[dofs])
         squares = [((x - center[dofs]) ** 2).sum(axis=1) for x in (near[:, dofs], other)]

@@ -14,7 +14,14 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from kinpose._kinematics.scalars import at_least_float32
-from kinpose.angles import Ball, balls_of, cardan_angles
+from kinpose.angles import (
+    Ball,
+    balls_of,
+    cardan_angles,
+    handed,
+    orientation_of,
+    side_by_side,
+)
 from kinpose.skeleton import Skeleton
 
 
@@ -128,8 +135,9 @@ def read_outputs(
         outputs that are mixtures.
       angles: "plain", an output per dof; "cos_sin", two outputs per angle, a vector whose
         direction is the angle and whose length is free: no wrap, and where the network is not
-        sure it gives a short vector, not a wrong angle; "rotation_6d", for `ball_joints` six
-        outputs, two columns of a matrix (Zhou et al., CVPR 2019), for the others one per dof;
+        sure it gives a short vector, not a wrong angle; "rotation_6d", for a joint that turns
+        freely (`kinpose.angles.balls_of`) six outputs, two columns of a matrix (Zhou et al., CVPR
+        2019), for all else one per dof;
         "bounded", an output per dof, through a sigmoid where the dof has limits.
 
     Returns:
@@ -156,31 +164,6 @@ def read_outputs(
         return mean_params[None].astype(outputs.dtype) + moves
 
     return _FORMS[angles](plain, skeleton, mean_params)
-
-
-def ball_joints(skeleton: Skeleton) -> list[tuple[tuple[int, int, int], float]]:
-    """Joints that turn any way: by three angles about axes at right angles, each its own dof.
-
-    Args:
-      skeleton: any 3D skeleton.
-
-    Returns:
-      For each of them its three dofs, in the order of its motions, and 1.0 or -1.0, whether
-      the axes in this order are right- or left-handed.
-    """
-    used = [motion.dof for joint in skeleton.motions for motion in joint]
-    balls = []
-    for motions in skeleton.motions:
-        axes = np.array([motion.axis for motion in motions])
-        if len(motions) != 3 or not np.allclose(axes @ axes.T, np.eye(3)):
-            continue
-        if all(
-            m.kind == "r" and (m.multiplier, m.bias) == (1.0, 0.0) and used.count(m.dof) == 1
-            for m in motions
-        ):
-            dofs = tuple(skeleton.dof_names.index(motion.dof) for motion in motions)
-            balls.append((dofs, float(np.sign(np.linalg.det(axes)))))
-    return balls
 
 
 def _plain(plain, skeleton: Skeleton, mean_params):
@@ -220,60 +203,37 @@ def _bounded(plain, skeleton: Skeleton, mean_params):
 
 
 def _rotation_6d(plain, skeleton: Skeleton, mean_params):
-    balls = ball_joints(skeleton)
-    turned = [dof for dofs, _ in balls for dof in dofs]
+    balls = side_by_side(balls_of(skeleton))
+    turned, count = balls.dofs.T.reshape(-1), len(balls.joints)
     others = np.setdiff1d(np.arange(skeleton.num_dofs), turned)
-    num = len(others) + 6 * len(balls)
     order = np.argsort([*others, *turned])
+    mean = handed(mean_params, balls)
+    rest = jnp.array(orientation_of(list(mean)))  # (3, 3, balls)
 
     def read(outputs):
         moves = jnp.zeros((len(outputs), skeleton.num_dofs), outputs.dtype)
-        params = [plain(moves.at[:, others].set(outputs[:, : len(others)]))[:, others]]
-        for i, (dofs, hand) in enumerate(balls):
-            six = outputs[:, len(others) + 6 * i :][:, :6]
-            rest = _matrix(mean_params[np.array(dofs)] * np.float32([1, 1, hand]))
-            columns = rest.T[None, :2] + six.reshape(-1, 2, 3)
-            params.append(_angles(_orthonormal(columns)) * np.float32([[1, 1, hand]]))
-        return jnp.concatenate(params, axis=1)[:, order]
+        params = plain(moves.at[:, others].set(outputs[:, : len(others)]))[:, others]
+        six = outputs[:, len(others) :].reshape(len(outputs), count, 2, 3)
+        columns = jnp.moveaxis(rest[:, :2], 0, -1).swapaxes(0, 1)[None].astype(six.dtype) + six
+        rows = jnp.moveaxis(_orthonormal(columns), (2, 3), (0, 1))
+        near = jnp.broadcast_to(mean[0].astype(six.dtype), rows.shape[2:])
+        angles = jnp.stack(cardan_angles(rows, near), axis=-1)
+        angles = angles * balls.hand.astype(six.dtype)[None, :, None]
+        return jnp.concatenate([params, angles.reshape(len(six), -1)], axis=1)[:, order]
 
-    return num, read
-
-
-def _matrix(angles) -> jax.Array:
-    """(3, 3) Rx(a) Ry(b) Rz(c)."""
-    (sa, sb, sc), (ca, cb, cc) = jnp.sin(angles), jnp.cos(angles)
-    return jnp.array(
-        [
-            [cb * cc, -cb * sc, sb],
-            [ca * sc + sa * sb * cc, ca * cc - sa * sb * sc, -sa * cb],
-            [sa * sc - ca * sb * cc, sa * cc + ca * sb * sc, ca * cb],
-        ]
-    )
-
-
-def _angles(rotations) -> jax.Array:
-    """(B, 3) the angles a, b, c of (B, 3, 3) rotations, b within a quarter turn."""
-    r = rotations
-    return jnp.stack(
-        [
-            jnp.arctan2(-r[:, 1, 2], r[:, 2, 2]),
-            jnp.arctan2(r[:, 0, 2], jnp.hypot(r[:, 0, 0], r[:, 0, 1])),
-            jnp.arctan2(-r[:, 0, 1], r[:, 0, 0]),
-        ],
-        axis=1,
-    )
+    return len(others) + 6 * count, read
 
 
 def _orthonormal(columns) -> jax.Array:
-    """(B, 3, 3) rotations whose first two columns are nearest to (B, 2, 3), the first first."""
-    first = _unit(columns[:, 0])
-    second = columns[:, 1] - jnp.sum(first * columns[:, 1], axis=1, keepdims=True) * first
-    second = _unit(second)
-    return jnp.stack([first, second, jnp.cross(first, second)], axis=2)
+    """(..., 3, 3) rotations whose first two columns are nearest to (..., 2, 3), the first first."""
+    first, second = columns[..., 0, :], columns[..., 1, :]
+    first = _unit(first)
+    second = _unit(second - jnp.sum(first * second, axis=-1, keepdims=True) * first)
+    return jnp.stack([first, second, jnp.cross(first, second)], axis=-1)
 
 
 def _unit(vectors) -> jax.Array:
-    return vectors * jax.lax.rsqrt(jnp.sum(vectors**2, axis=1, keepdims=True) + 1e-12)
+    return vectors * jax.lax.rsqrt(jnp.sum(vectors**2, axis=-1, keepdims=True) + 1e-12)
 
 
 _FORMS = {"plain": _plain, "cos_sin": _cos_sin, "rotation_6d": _rotation_6d, "bounded": _bounded}
