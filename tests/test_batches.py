@@ -210,7 +210,7 @@ def test_derivatives_of_many_poses():
         close(at_once(function, params)[-9:], one_by_one(function, params[-9:]), 5 * FLOAT32)
 
 
-@pytest.mark.parametrize("joints", [47, 80, 512])
+@pytest.mark.parametrize("joints", [47, pytest.param(80, marks=pytest.mark.slow), 512])
 def test_long_chains(x64, joints):
     chain = build_skeleton(
         [
