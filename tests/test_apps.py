@@ -160,6 +160,27 @@ def test_an_axis_that_the_body_contradicts_is_doubted(tmp_path):
     assert "the file says that -z is up, but head above feet along z" in recording.warnings[0]
 
 
+@pytest.mark.parametrize("mark", [":", "_"])
+def test_of_several_individuals_the_first_is_fitted_said_and_another_may_be_taken(tmp_path, mark):
+    points = load_points(WALK)
+    other = points.positions[::-1] + np.array([0.0, 0.0, 100.0])
+    both = Points(
+        np.concatenate([10 * points.positions, 10 * other], axis=1),
+        tuple(f"{who}{mark}{name}" for who in ("Bert", "Al") for name in points.names),
+        points.frame_time_s,
+    )
+    path = str(tmp_path / "two.csv")
+    save_recording(path, both)
+    first = understand(read_input(path, Settings()), Settings())
+    assert "points of 2 individuals: Bert is taken; --individual takes Al." in first.warnings
+    second = Settings(individual="Al")
+    found = understand(read_input(path, second), second)
+    assert not any("individuals" in said for said in found.warnings)
+    assert first.layout == found.layout
+    depths = [(x.joints[..., 2] + x.center[2])[x.seen] for x in (first, found)]
+    assert np.mean(depths[1]) - np.mean(depths[0]) == pytest.approx(1000.0, abs=1e-3)
+
+
 def test_points_of_one_picture_are_refused_with_the_cure(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("a_x,a_y,b_x,b_y\n1,2,3,4\n")

@@ -33,6 +33,12 @@ def define_flags() -> None:
     flags.DEFINE_float("fps", None, "Frames per second, where the input does not say.", 1e-9)
     flags.DEFINE_string("columns", None, "A .json map of the input's columns.")
     flags.DEFINE_string(
+        "individual",
+        None,
+        "Whose points, where there are several: the name before those of the points, or the number "
+        "of a person of OpenPose; all by default, of OpenPose the first.",
+    )
+    flags.DEFINE_string(
         "missing", "none", "What marks a missing point besides NaN; see `kinpose fit --help`."
     )
     flags.DEFINE_bool("overwrite", False, "Replace the output, if it is there.")
@@ -48,7 +54,8 @@ def main(argv: list[str]) -> None:
         _convert_motion(source, target)
         return
     columns = load_columns(flags.FLAGS.columns) if flags.FLAGS.columns else None
-    points, said = heard(load_recording, source, columns=columns)
+    individual = flags.FLAGS.individual
+    points, said = heard(load_recording, source, columns=columns, individual=individual)
     for sentence in said:
         print(f"warning: {sentence}")
     points = _told(points)
