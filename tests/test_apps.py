@@ -103,6 +103,30 @@ def test_a_bvh_becomes_a_file_for_viewers_in_metres(tmp_path):
     assert len(document.animations) == 1
 
 
+def test_points_become_a_file_for_viewers_with_the_bones_of_their_layout(tmp_path):
+    pygltflib = pytest.importorskip("pygltflib", reason="reading glTF needs pygltflib")
+    run = kinpose("convert", recording_file(tmp_path, None, None), tmp_path / "x.glb")
+    assert run.returncode == 0, run.stderr
+    assert "39 frames of 18 points and 15 bones" in run.stdout
+    assert "up: head above feet along z" in run.stdout
+    document = pygltflib.GLTF2().load(str(tmp_path / "x.glb"))
+    nodes = {node.name: node for node in document.nodes}
+    knee = load_points(WALK).names.index("LeftLeg")
+    first = 0.01 * load_points(WALK).positions[0, knee] @ UP["z"] @ UP["z"].T
+    for name in ("LeftLeg", "left_knee-left_ankle"):
+        np.testing.assert_allclose(nodes[name].translation, first, atol=1e-5)
+
+
+def test_points_of_no_known_layout_become_a_file_without_bones(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a_x,a_y,a_z\n1,2,3\n")
+    told = ("--from_unit=mm", "--fps=30")
+    run = kinpose("convert", path, tmp_path / "x.glb", *told)
+    assert "does not say its axis up; give --from_up" in run.stderr
+    run = kinpose("convert", path, tmp_path / "x.glb", *told, "--from_up=y")
+    assert "1 frames of 1 points and 0 bones" in run.stdout
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
