@@ -22,16 +22,19 @@ from PIL import Image
 from data.human36m import archives, boxes, metadata, poses, video
 from experiments import pictures, results
 from experiments.human_sets import read_people
+from kinpose.apps.compare import read_angles
 from kinpose.checkpoint import Checkpoints
 from kinpose.io.bvh import load_bvh
+from kinpose.io.column_maps import load_columns
 from kinpose.io.missing import mark_missing
 from kinpose.io.points import Points, load_points
 from kinpose.io.predictions import read_predictions
 from kinpose.io.recordings import load_recording, save_recording
+from kinpose.io.robots import load_mjcf, load_urdf, save_urdf
 from kinpose.io.torch_files import read_torch_file
 from kinpose.layouts import load_layout
 from kinpose.models.pretrained import load_pretrained
-from kinpose.skeletons import human_17
+from kinpose.skeletons import human_17, toy
 from kinpose.workdir import claim_workdir, read_metrics
 
 _MOST_S, _MOST_MEMORY = 10, 2**29
@@ -203,6 +206,12 @@ def kinds() -> list[Kind]:
             Kind(f"points.{kind}", _make_recording, load_recording)
             for kind in ("c3d", "trc", "csv")
         ),
+        Kind("points.tsv", _make_qualisys, load_recording),
+        Kind("people.json", _make_people, load_recording),
+        Kind("columns.json", _make_columns, load_columns),
+        Kind("angles.csv", _make_angles, read_angles),
+        Kind("robot.urdf", _make_urdf, load_urdf),
+        Kind("robot.xml", lambda p: p.write_text(_MJCF), load_mjcf),
         Kind("recording.bvh", _copy("data/motions/walk.bvh", 12_000), load_bvh),
         Kind("layout.json", _make_layout, load_layout),
         Kind("boxes.csv", _make_boxes, pictures.read_boxes),
@@ -241,6 +250,54 @@ def _copy(name: str, size: int):
     frames = len(lines) - start - 1
     head = [b"Frames: %d\n" % frames if line.startswith(b"Frames:") else line for line in lines]
     return lambda path: path.write_bytes(b"".join(head))
+
+
+def _make_qualisys(path):
+    head = "NO_OF_FRAMES\t5\nFREQUENCY\t50\nDATA_INCLUDED\t3D\nMARKER_NAMES\ta\tb\n"
+    path.write_text(head + "".join(f"{t}\t1.5\t2\t\t\t{t}.25\n" for t in range(5)))
+
+
+def _make_people(path):
+    people = [{"person_id": [-1], "pose_keypoints_3d": _draw(12).tolist()} for _ in range(2)]
+    for person in people:
+        person["pose_keypoints_3d"][3::4] = [0.5, 0.9, 0.0]
+    path.write_text(json.dumps({"version": 1.3, "people": people}))
+
+
+def _make_columns(path):
+    path.write_text('{"points": {"a": ["ax", "ay", "az"], "b": [3, 4, 5]}, "fps": 30, "unit": "m"}')
+
+
+def _make_angles(path):
+    path.write_text("time_s,knee_deg,hip_deg\n" + "".join(f"{t},1.5,{t}\n" for t in range(9)))
+
+
+def _make_urdf(path):
+    save_urdf(path, toy(6), scale=0.001)
+
+
+_MJCF = """<mujoco model="arm">
+  <compiler angle="degree"/>
+  <default><joint damping="1"/></default>
+  <worldbody>
+    <body name="base" pos="0 0 1">
+      <freejoint name="root"/>
+      <geom type="sphere" size="0.1"/>
+      <body name="upper" pos="0.3 0 0" euler="0 30 0">
+        <joint name="shoulder" type="ball"/>
+        <geom type="capsule" fromto="0 0 0 0.3 0 0" size="0.02"/>
+        <body name="lower" pos="0.3 0 0">
+          <joint name="elbow" axis="0 1 0" range="0 150"/>
+          <joint name="wrist" type="slide" axis="1 0 0" pos="0.1 0 0"/>
+          <geom type="box" size="0.1 0.02 0.02"/>
+          <site name="hand" pos="0.2 0 0"/>
+        </body>
+      </body>
+    </body>
+  </worldbody>
+  <equality><joint joint1="wrist" joint2="elbow" polycoef="0 0.1 0 0 0"/></equality>
+</mujoco>
+"""
 
 
 def _make_points(path):

@@ -84,7 +84,7 @@ def signals(tries: int, seed: int, directory: pathlib.Path) -> Iterator:
         failures += _differences(workdir, end, lambda w=workdir: _finish(_TOY, w))
         yield f"{signum.name} ends a training in one line, and it goes on", tries, failures
     out, failures = directory / "fit", []
-    fit = ("experiments.model_fit", "--input=data/motions/walk.bvh")
+    fit = ("kinpose", "fit", "data/motions/walk.bvh")
     for _ in range(tries):
         process_output = (*fit, f"--output_dir={out}")
         failures += _interrupt(process_output, None, signal.SIGINT, rng.uniform(0.3, 2 * length))
@@ -94,7 +94,7 @@ def signals(tries: int, seed: int, directory: pathlib.Path) -> Iterator:
             shutil.rmtree(out)
         if half := [path.name for path in directory.glob(".*")]:
             failures.append(f"{half} is left")
-    yield "Ctrl-C ends model_fit in one line and leaves nothing half done", tries, failures
+    yield "Ctrl-C ends kinpose fit in one line and leaves nothing half done", tries, failures
 
 
 def disks(tries: int, seed: int, directory: pathlib.Path) -> Iterator:

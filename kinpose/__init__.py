@@ -2,6 +2,7 @@
 
 import importlib
 
+from kinpose import _command  # noqa: F401 - first
 from kinpose.builder import build_skeleton, limit_skeleton
 from kinpose.calibration import calibrate_skeleton
 from kinpose.fitting import Fit, fit_params

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
     "LAYOUTS",
     "Layout",
     "check_proportions",
+    "find_individuals",
     "find_layout",
     "find_layout_by_count",
     "load_layout",
@@ -72,6 +74,33 @@ def find_layout(names: Sequence[str], positions: np.ndarray | None = None) -> st
         )
     found = sorted(fitting, key=fitting.get, reverse=True)
     return _with_proportions(found, "names", positions, names)
+
+
+def find_individuals(names: Sequence[str], layout: Layout | None = None) -> tuple[str, ...]:
+    """Whose points a recording has, where it has those of several.
+
+    Args:
+      names: names of a recording's points: "Ann:LASI", "mouse1_nose".
+      layout: which points an individual has; by default those of any known layout.
+
+    Returns:
+      What stands before all the points of a layout, in the order of the points: two names or
+      more, or none where the points are of one individual.
+    """
+    wanted = [
+        {_squeezed(name) for name in _wanted(each)}
+        for each in ([layout] if layout else LAYOUTS.values())
+    ]
+    known, heads = set().union(*wanted), {"": set(map(_squeezed, names))}
+    for name in names:
+        for mark in re.finditer(r"[\W_]+", name):
+            if mark.start() and (tail := _squeezed(name[mark.end() :])) in known:
+                heads.setdefault(name[: mark.start()], set()).add(tail)
+    for each in wanted:
+        found = tuple(head for head, tails in heads.items() if each and each <= tails)
+        if len(found) > 1 and "" not in found:
+            return found
+    return ()
 
 
 def find_layout_by_count(positions: np.ndarray) -> str:
@@ -363,6 +392,12 @@ def _indices(names, layout: Layout, keypoints: list[str]) -> tuple[dict[str, lis
     unknown = [key for key in (*layout.sources, *derived) if key not in keypoints]
     found = _match(names, _wanted(layout))
     absent = _absent(layout, found)
+    if not absent and (several := find_individuals(names, layout)):
+        warnings.warn(
+            f"there are points of {len(several)} individuals, {', '.join(several)}; the first is "
+            "taken, kinpose.io.points.points_of_individual takes another.",
+            stacklevel=3,
+        )
     if unknown or absent or not layout.sources:
         what = f"keypoints {unknown}" if unknown else f"points {absent}"
         known = keypoints if unknown else list(names)
@@ -388,7 +423,9 @@ def _match(names: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
     for i, name in enumerate(names):
         plain.setdefault(_plain(name), []).append(i)
     longest = max(map(_plain, wanted), key=len, default="")
-    prefixes = {name.removesuffix(longest) for name in plain if name.endswith(longest)} | {""}
+    prefixes = dict.fromkeys(
+        ["", *(name.removesuffix(longest) for name in plain if name.endswith(longest))]
+    )
 
     def matched(prefix: str) -> dict[str, int]:
         found = {}
@@ -400,9 +437,13 @@ def _match(names: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
                 found[name] = alike[0]
         return found
 
-    return max(map(matched, sorted(prefixes, key=len)), key=len)
+    return max(map(matched, prefixes), key=len)
 
 
 def _plain(name: str) -> str:
     """A name without what stands before the colon, without case, spaces and punctuation."""
-    return re.sub(r"[\W_]", "", name.rpartition(":")[2]).lower()
+    return _squeezed(name.rpartition(":")[2])
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()

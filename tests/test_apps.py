@@ -103,6 +103,30 @@ def test_a_bvh_becomes_a_file_for_viewers_in_metres(tmp_path):
     assert len(document.animations) == 1
 
 
+def test_points_become_a_file_for_viewers_with_the_bones_of_their_layout(tmp_path):
+    pygltflib = pytest.importorskip("pygltflib", reason="reading glTF needs pygltflib")
+    run = kinpose("convert", recording_file(tmp_path, None, None), tmp_path / "x.glb")
+    assert run.returncode == 0, run.stderr
+    assert "39 frames of 18 points and 15 bones" in run.stdout
+    assert "up: head above feet along z" in run.stdout
+    document = pygltflib.GLTF2().load(str(tmp_path / "x.glb"))
+    nodes = {node.name: node for node in document.nodes}
+    knee = load_points(WALK).names.index("LeftLeg")
+    first = 0.01 * load_points(WALK).positions[0, knee] @ UP["z"] @ UP["z"].T
+    for name in ("LeftLeg", "left_knee-left_ankle"):
+        np.testing.assert_allclose(nodes[name].translation, first, atol=1e-5)
+
+
+def test_points_of_no_known_layout_become_a_file_without_bones(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a_x,a_y,a_z\n1,2,3\n")
+    told = ("--from_unit=mm", "--fps=30")
+    run = kinpose("convert", path, tmp_path / "x.glb", *told)
+    assert "does not say its axis up; give --from_up" in run.stderr
+    run = kinpose("convert", path, tmp_path / "x.glb", *told, "--from_up=y")
+    assert "1 frames of 1 points and 0 bones" in run.stdout
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -158,6 +182,27 @@ def test_an_axis_that_the_body_contradicts_is_doubted(tmp_path):
     recording = understand(source, settings)
     assert recording.up.axis == "-z"
     assert "the file says that -z is up, but head above feet along z" in recording.warnings[0]
+
+
+@pytest.mark.parametrize("mark", [":", "_"])
+def test_of_several_individuals_the_first_is_fitted_said_and_another_may_be_taken(tmp_path, mark):
+    points = load_points(WALK)
+    other = points.positions[::-1] + np.array([0.0, 0.0, 100.0])
+    both = Points(
+        np.concatenate([10 * points.positions, 10 * other], axis=1),
+        tuple(f"{who}{mark}{name}" for who in ("Bert", "Al") for name in points.names),
+        points.frame_time_s,
+    )
+    path = str(tmp_path / "two.csv")
+    save_recording(path, both)
+    first = understand(read_input(path, Settings()), Settings())
+    assert "points of 2 individuals: Bert is taken; --individual takes Al." in first.warnings
+    second = Settings(individual="Al")
+    found = understand(read_input(path, second), second)
+    assert not any("individuals" in said for said in found.warnings)
+    assert first.layout == found.layout
+    depths = [(x.joints[..., 2] + x.center[2])[x.seen] for x in (first, found)]
+    assert np.mean(depths[1]) - np.mean(depths[0]) == pytest.approx(1000.0, abs=1e-3)
 
 
 def test_points_of_one_picture_are_refused_with_the_cure(tmp_path):

@@ -14,6 +14,9 @@ from kinpose import rotate_skeleton
 from kinpose.frames import frames_of
 from kinpose.io.bvh import load_bvh
 from kinpose.io.gltf import save_glb
+from kinpose.io.gltf_points import save_points_glb
+from kinpose.io.points import Points
+from kinpose.recordings import UP
 from kinpose.skeletons import human_17, toy
 from tests.conftest import ROOT
 
@@ -159,6 +162,100 @@ def test_the_khronos_validator_finds_no_fault(path, frames):
     save_glb(path, human_17(), params, 0.04, scale=0.001)
     issues = issues_of(path)
     assert issues["numErrors"] == issues["numWarnings"] == 0, issues
+
+
+@pytest.fixture
+def marked():
+    """Three points, z up, in mm, the middle one not seen in some frames; and two bones."""
+    rng = np.random.default_rng(1)
+    places = np.cumsum(rng.normal(0, 30, (20, 3, 3)), axis=0) + 300 * np.arange(9.0).reshape(3, 3)
+    places[[0, 7, 8, 19], 1] = np.nan
+    places[12, 2] = places[12, 0] + [0, -250, 0]  # from wherever to straight down: half a turn
+    places[11, 2] = places[11, 0] + [0, 250, 0]
+    bones = {"a-b": places[:, [0, 1]], "a-c": places[:, [0, 2]]}
+    return Points(places, ("a", "b", "c"), 0.02, unit_mm=1.0, up="z"), bones
+
+
+def frame_of(document, frame):
+    """Node -> its (4, 4) frame, by the keys at or before and after a frame's time."""
+    found = {}
+    for number, node in enumerate(document.nodes):
+        own = {"translation": node.translation, "rotation": node.rotation, "scale": node.scale}
+        for channel in document.animations[0].channels:
+            if channel.target.node == number:
+                sampler = document.animations[0].samplers[channel.sampler]
+                times, values = (array_of(document, x) for x in (sampler.input, sampler.output))
+                own[channel.target.path] = [
+                    np.interp(frame * 0.02, times[:, 0], column) for column in values.T
+                ]
+        found[node.name] = np.eye(4)
+        turn = Rotation.from_quat(own["rotation"] or [0, 0, 0, 1]).as_matrix()
+        found[node.name][:3] = np.c_[turn * own["scale"], own["translation"]]
+    return found
+
+
+def test_points_and_bones_are_where_they_were_recorded_and_hidden_where_they_were_not(path, marked):
+    points, bones = marked
+    save_points_glb(path, points, bones=bones)
+    document = pygltflib.GLTF2().load(path)
+    metres = 0.001 * points.positions @ UP["z"].T
+    for t in range(20):
+        found = frame_of(document, t)
+        for n, name in enumerate("abc"):
+            there = np.isfinite(metres[t, n]).all()
+            assert (np.abs(found[name][:3, :3]).max() > 0.001) == there
+            if there:
+                np.testing.assert_allclose(found[name][:3, 3], metres[t, n], atol=CLOSE)
+        for n, name in ((1, "a-b"), (2, "a-c")):
+            start, tip = (found[name] @ [0, y, 0, 1] for y in (0, 1))
+            if np.isfinite(metres[t, n]).all():
+                np.testing.assert_allclose(start[:3], metres[t, 0], atol=CLOSE)
+                np.testing.assert_allclose(tip[:3], metres[t, n], atol=CLOSE)
+            else:
+                np.testing.assert_allclose(found[name][:3, :3], 0, atol=CLOSE)
+
+
+def test_turns_of_a_bone_have_no_jumps(path):
+    angles = np.linspace(0, 6 * np.pi, 200)  # through straight down, again and again
+    tip = np.stack([np.sin(angles), np.cos(angles), 0.3 * np.sin(angles / 7)], axis=-1)
+    ends = np.stack([np.zeros_like(tip), tip], axis=1)
+    points = Points(ends, ("a", "b"), 0.1, unit_mm=1000.0, up="y")
+    save_points_glb(path, points, bones={"a-b": ends})
+    document = pygltflib.GLTF2().load(path)
+    (channel,) = [x for x in document.animations[0].channels if x.target.path == "rotation"]
+    turns = array_of(document, document.animations[0].samplers[channel.sampler].output)
+    assert np.abs(np.diff(turns, axis=0)).max() < 0.06
+
+
+@pytest.mark.parametrize("frames", [1, 20])
+def test_the_khronos_validator_finds_no_fault_with_points(path, marked, frames):
+    points, bones = marked
+    points = points._replace(positions=points.positions[-frames:])
+    save_points_glb(path, points, bones={key: x[-frames:] for key, x in bones.items()})
+    issues = issues_of(path)
+    assert issues["numErrors"] == issues["numWarnings"] == 0, issues
+    save_points_glb(path, points)
+    issues = issues_of(path)
+    assert issues["numErrors"] == issues["numWarnings"] == 0, issues
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"unit_mm": None}, "unit_mm must say the points' unit"),
+        ({"up": None}, "up must say the points' axis up"),
+        ({"frame_time_s": None}, "frame_time_s must say the rate of 20 frames"),
+        ({"positions": np.zeros((20, 3, 2))}, "must have 3 coordinates"),
+        ({"positions": np.full((20, 3, 3), 1e35)}, "within 1e[+]30 m"),
+    ],
+)
+def test_points_that_gltf_cannot_hold_are_refused(path, marked, change, message):
+    points, bones = marked
+    with pytest.raises(ValueError, match=message):
+        save_points_glb(path, points._replace(**change), bones=bones)
+    with pytest.raises(ValueError, match="a-b must have 3 coordinates in 20 frames"):
+        save_points_glb(path, points, bones={"a-b": bones["a-b"][:3]})
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(

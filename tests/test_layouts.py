@@ -14,6 +14,7 @@ from kinpose.layouts import (
     LAYOUTS,
     Layout,
     check_proportions,
+    find_individuals,
     find_layout,
     find_layout_by_count,
     load_layout,
@@ -163,6 +164,28 @@ def test_a_prefix_is_that_of_all_points():
     layout = Layout({"a": ("arm",), "b": ("leg",)})
     with pytest.raises(ValueError, match=r"points \['(arm|leg)'\]"):
         pick_keypoints(POINTS[:, :2], ["forearm", "leg"], layout, ("a", "b"))
+
+
+@pytest.mark.parametrize("mark", [":", "_", " - "])
+def test_individuals_are_what_stands_before_all_points_of_a_layout(mark):
+    layout = LAYOUTS["body_25"]
+    points = all_names(layout)
+    names = [f"{who}{mark}{x}" for who in ("Bert", "Al") for x in points]
+    assert find_individuals([*names, "Cy_MidHip"]) == ("Bert", "Al")
+    assert find_individuals(names, layout) == ("Bert", "Al")
+    assert find_individuals(names[: len(points)]) == ()
+    assert find_individuals([*names, *points]) == ()  # those without a name before them are meant
+    for each in LAYOUTS.values():
+        assert find_individuals(all_names(each)) == ()
+        assert find_individuals(each.order) == ()
+
+
+def test_of_several_individuals_the_first_is_taken_and_said():
+    layout = Layout({"a": ("arm",), "b": ("leg",)})
+    names = ["bert_arm", "bert_leg", "al_arm", "al_leg"]
+    with pytest.warns(UserWarning, match="points of 2 individuals, bert, al; the first is taken"):
+        picked = pick_keypoints(POINTS, names, layout, ("a", "b"))
+    np.testing.assert_array_equal(picked, POINTS[:, :2])
 
 
 def test_confidence_of_a_keypoint_is_the_least_of_its_points():

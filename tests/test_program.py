@@ -104,6 +104,27 @@ def test_ctrl_c_ends_a_program_that_imports_in_one_line():
     assert (process.wait(), said) == (130, ["ended by SIGINT\n"])
 
 
+@pytest.mark.parametrize("how", ["module", "script"])
+@pytest.mark.parametrize("last", ["kinpose._command", "absl.flags"])
+def test_ctrl_c_ends_the_command_in_one_line_from_its_first_import_on(tmp_path, how, last):
+    script = tmp_path / "kinpose"
+    script.write_text("from kinpose.__main__ import run\nrun()\n")
+    command = ["-m", "kinpose"] if how == "module" else [script]
+    with start("-X", "importtime", *command, "fit", "none.bvh") as process:
+        for line in process.stderr:
+            if line.split("|")[-1].strip() == last:
+                break
+        process.send_signal(signal.SIGINT)
+        said = [line for line in process.stderr if not line.startswith("import time:")]
+    assert (process.wait(), said) == (130, ["ended by SIGINT\n"])
+
+
+def test_a_program_that_imports_kinpose_keeps_its_own_ctrl_c():
+    code = "import signal, sys, kinpose; print(signal.getsignal(signal.SIGINT).__name__)"
+    with start("-c", code) as process:
+        assert process.communicate()[0] == "default_int_handler\n"
+
+
 SUMS = """
 import jax, numpy as np
 from kinpose.hosts import join_processes, wait_for_all

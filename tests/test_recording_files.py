@@ -200,6 +200,11 @@ def test_names_of_individuals_stand_before_those_of_their_points(tmp_path):
     content = table(head, FRAMES, np.concatenate([XYZ[:, :2], XYZ[:, :2]], axis=1))
     points = load_recording(write(tmp_path, content, "x.csv"))
     assert points.names == ("a_nose", "a_tail", "b_nose", "b_tail")
+    mine = load_recording(tmp_path / "x.csv", individual="b")
+    assert mine.names == ("nose", "tail")
+    np.testing.assert_array_equal(mine.positions, points.positions[:, 2:])
+    with pytest.raises(ValueError, match=r"x\.csv.*no point is of the individual 'c'.*a_nose"):
+        load_recording(tmp_path / "x.csv", individual="c")
 
 
 def test_tables_of_vicon_and_optitrack_have_names_and_units_above_the_axes(tmp_path):
@@ -277,6 +282,15 @@ def test_points_of_one_name_in_two_models_are_two(tmp_path):
     assert points.names == ("a_wrist", "b_wrist")
     assert points.frame_time_s == 0.25
     np.testing.assert_array_equal(points.positions[:, 1], [[0, 1, 0], [1, 1, 0], [2, 1, 0]])
+
+
+def test_individuals_of_a_long_table_are_named_where_there_are_several(tmp_path):
+    def lines(*whose):
+        rows = [f"{t},{who},wrist,{t},{i},0\n" for t in range(3) for i, who in enumerate(whose)]
+        return write(tmp_path, "frame,individual,keypoint,x,y,z\n" + "".join(rows))
+
+    assert load_recording(lines("ann")).names == ("wrist",)
+    assert load_recording(lines("ann", "bo")).names == ("ann_wrist", "bo_wrist")
 
 
 def test_frames_without_any_point_are_missing_and_not_left_out(tmp_path):
@@ -359,9 +373,32 @@ def test_a_folder_of_openpose_is_a_recording(tmp_path):
 
 def test_of_several_people_the_surest_is_followed(tmp_path):
     far = {"pose_keypoints_3d": [9e3, 9e3, 9e3, 0.05] * 3}
-    with pytest.warns(UserWarning, match="4 of 5 frames have several people"):
-        points = load_recording(openpose(tmp_path, far))
+    folder = openpose(tmp_path, far)
+    with pytest.warns(UserWarning, match=r"4 of 5 frames have several people, up to 2.*individual"):
+        points = load_recording(folder)
     np.testing.assert_array_equal(points.positions[:3], XYZ[:3])
+    np.testing.assert_array_equal(load_recording(folder, individual="1").positions[:3], XYZ[:3])
+    other = load_recording(folder, individual="2")
+    np.testing.assert_array_equal(other.positions[[0, 1, 2, 4]], 9e3)
+    with pytest.raises(ValueError, match=r"json: individual must be of 1 to 2, but is 3"):
+        load_recording(folder, individual="3")
+
+
+def test_who_is_not_seen_for_a_while_is_not_taken_for_another(tmp_path):
+    """Two walk side by side; in some frames one of them is not found, and their order changes."""
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for t in range(6):
+        both = [[t + 0.1 * k, 4 * who, 0, 0.9 - 0.1 * who] for who in (0, 1) for k in range(3)]
+        people = [both[:3], both[3:]][:: 1 if t % 2 else -1]
+        people = [rows for rows in people if (t, rows[0][1]) not in ((2, 0), (3, 4))]
+        texts = [{"pose_keypoints_3d": np.ravel(rows).tolist()} for rows in people]
+        (folder / f"{t}.json").write_text(json.dumps({"people": texts}))
+    for who, hidden in ((0, 2), (1, 3)):
+        found = load_recording(folder, individual=str(who + 1)).positions[:, 0]
+        expected = np.array([[t, 4 * who, 0] for t in range(6)], float)
+        expected[hidden] = np.nan
+        np.testing.assert_allclose(found, expected)
 
 
 def test_the_number_of_points_of_a_detector_tells_their_names(tmp_path):

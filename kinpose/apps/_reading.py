@@ -10,8 +10,8 @@ import numpy as np
 from kinpose.io import load_recording
 from kinpose.io.bvh import load_bvh
 from kinpose.io.column_maps import load_columns
-from kinpose.io.points import Points
-from kinpose.layouts import LAYOUTS, Layout, load_layout
+from kinpose.io.points import Points, points_of_individual
+from kinpose.layouts import LAYOUTS, Layout, find_individuals, load_layout
 from kinpose.recordings import UNITS_MM
 from kinpose.skeletons import human_17
 
@@ -25,6 +25,7 @@ class Settings(NamedTuple):
     up: str = "auto"
     fps: float | None = None
     columns: str | None = None
+    individual: str | None = None
     mirror: bool = False
     swap_sides: bool = False
     missing: str = "auto"
@@ -105,7 +106,11 @@ def read_input(path: str, settings: Settings) -> Input:
     if settings.layout != "auto":
         order = layout_by_name(settings.layout).order
     columns = load_columns(settings.columns) if settings.columns else None
-    points, said = heard(load_recording, path, order=order, columns=columns)
+    points, said = heard(
+        load_recording, path, order=order, columns=columns, individual=settings.individual
+    )
+    points, also = _of_one(points, settings)
+    said += also
     if points.positions.shape[-1] != 3:
         raise ValueError(
             f"{path}: points must have 3 coordinates, but have {points.positions.shape[-1]}: those "
@@ -118,6 +123,19 @@ def read_input(path: str, settings: Settings) -> Input:
     for joint, parent in enumerate(skeleton.parents):
         rest[joint] = skeleton.offsets[joint] + (rest[parent] if parent >= 0 else 0.0)
     return Input(path, points, rest[list(skeleton.keypoints)], said)
+
+
+def _of_one(points: Points, settings: Settings) -> tuple[Points, tuple[str, ...]]:
+    """The points of the first individual, and what is to be said where there are several."""
+    layout = None if settings.layout == "auto" else layout_by_name(settings.layout)
+    if settings.individual is not None or not (settings.is_human or layout):
+        return points, ()
+    individuals = find_individuals(points.names, layout)
+    if not individuals:
+        return points, ()
+    first, *others = individuals
+    said = f"points of {len(individuals)} individuals: {first} is taken; --individual takes "
+    return points_of_individual(points, first), (f"{said}{' or '.join(others)}.",)
 
 
 def heard(function, *args, **kwargs) -> tuple:

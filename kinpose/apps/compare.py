@@ -51,10 +51,10 @@ def read_angles(path: str) -> Curves:
     file = file / "angles.csv" if file.is_dir() else file
     with open(file, newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
-        names = [name for name in reader.fieldnames or () if name.endswith("_deg")]
         try:
+            names = [name for name in reader.fieldnames or () if name.endswith("_deg")]
             rows = [[float(row[key] or "nan") for key in ("time_s", *names)] for row in reader]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
             raise ValueError(f"{file}: not the angles.csv of a fit: {error!r}.") from None
     if not rows or not names:
         raise ValueError(f"{file}: has no angles, columns that end in _deg.")

@@ -53,6 +53,12 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "columns", None, "A .json map of a table's columns; see kinpose/io/column_maps.py."
     )
+    flags.DEFINE_string(
+        "individual",
+        None,
+        "Whose points, where there are several: the name before those of the points, or the number "
+        "of a person of OpenPose; the first by default.",
+    )
     flags.DEFINE_bool("mirror", False, "Reflect the recording: its axes are left-handed.")
     flags.DEFINE_bool("swap_sides", False, "Exchange left and right in the names of the points.")
     flags.DEFINE_string(

@@ -6,22 +6,23 @@ programs that know armatures find one. glTF has y up and metres.
 Shapes: T frames, J joints, D dofs, B bones, V vertices.
 """
 
-import json
 import os
-import struct
 
 import numpy as np
 
 from kinpose.frames import frames_of
-from kinpose.io.files import write_atomically
+from kinpose.io.glb import (
+    BONE_COLOR,
+    LARGEST,
+    Binary,
+    bone_mesh,
+    document_of,
+    look_of,
+    numbers,
+    write_glb,
+)
 from kinpose.skeleton import Skeleton
 
-_LARGEST = 1e30
-_WIDTH = 0.08
-"""Of a bone, in its lengths; it is widest at a fifth of the way."""
-
-_COLOR = (0.75, 0.7, 0.6, 1.0)
-_FLOAT, _SHORT = 5126, 5123
 _UP = {"x": (2, 0, 1), "y": (0, 1, 2), "z": (1, 2, 0)}
 """Which axes become x, y and z: y is the one that points up."""
 
@@ -61,41 +62,11 @@ def save_glb(
     """
     params = _checked(skeleton, params, frame_time_s, up, scale)
     axes = np.eye(3)[list(_UP[up])]
-    binary, document = _Binary(), _document(skeleton, axes, scale)
+    binary, document = Binary(), _document(skeleton, axes, scale)
     _add_mesh(document, binary, skeleton, axes, scale)
     if len(params):
         _add_animation(document, binary, skeleton, params, frame_time_s, scale)
-    if binary.data:
-        document["buffers"] = [{"byteLength": len(binary.data)}]
-        document |= {"bufferViews": binary.views, "accessors": binary.accessors}
-    text = json.dumps(document, separators=(",", ":")).encode()
-    chunks = _chunk(b"JSON", text, b" ")
-    if binary.data:
-        chunks += _chunk(b"BIN\0", bytes(binary.data), b"\0")
-    with write_atomically(path) as temporary:
-        temporary.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
-
-
-class _Binary:
-    """Arrays one after another, and what glTF says of them."""
-
-    def __init__(self):
-        self.data, self.views, self.accessors = bytearray(), [], []
-
-    def add(self, array: np.ndarray, kind: str, *, bounds: bool = False, target: int = 0) -> int:
-        """The number of the accessor of an array (N,) or (N, components)."""
-        type_ = _SHORT if array.dtype == np.uint16 else _FLOAT
-        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes}
-        self.views.append(view | ({"target": target} if target else {}))
-        accessor = {"bufferView": len(self.views) - 1, "componentType": type_}
-        accessor |= {"count": len(array), "type": kind}
-        if bounds:
-            columns = array.reshape(len(array), -1)
-            accessor |= {"min": columns.min(axis=0).tolist(), "max": columns.max(axis=0).tolist()}
-        self.accessors.append(accessor)
-        self.data += array.tobytes()
-        self.data += b"\0" * (-len(self.data) % 4)
-        return len(self.accessors) - 1
+    write_glb(path, document, binary)
 
 
 def _checked(skeleton: Skeleton, params, frame_time_s, up, scale) -> np.ndarray:
@@ -108,10 +79,10 @@ def _checked(skeleton: Skeleton, params, frame_time_s, up, scale) -> np.ndarray:
         want = f"(T, {skeleton.num_dofs}), one row per frame"
         raise ValueError(f"params must have shape {want}, but got {params.shape}.")
     for name, array in (("offsets", skeleton.offsets), ("params", params)):
-        if not (np.abs(array) <= _LARGEST).all():
+        if not (np.abs(array) <= LARGEST).all():
             raise ValueError(f"{name} must be finite, but got {array}.")
     for name, value in (("frame_time_s", frame_time_s), ("scale", scale)):
-        if not 0 < value <= _LARGEST:
+        if not 0 < value <= LARGEST:
             raise ValueError(f"{name} must be positive and finite, but got {value}.")
     if up not in _UP:
         raise ValueError(f"up must be one of {list(_UP)}, but got {up!r}.")
@@ -122,19 +93,14 @@ def _document(skeleton: Skeleton, axes, scale: float) -> dict:
     """Nodes of the joints in the rest pose, below one that turns the axes."""
     nodes = []
     for name, offset in zip(skeleton.names, skeleton.offsets, strict=True):
-        nodes.append({"name": name, "translation": _numbers(scale * offset)})
+        nodes.append({"name": name, "translation": numbers(scale * offset)})
     for joint, parent in enumerate(skeleton.parents[1:], start=1):
         nodes[parent].setdefault("children", []).append(joint)
-    top = {"name": "skeleton", "children": [0], "rotation": _numbers(_quaternions(axes[None])[0])}
-    return {
-        "asset": {"version": "2.0", "generator": "kinpose"},
-        "scene": 0,
-        "scenes": [{"nodes": [len(nodes)]}],
-        "nodes": [*nodes, top],
-    }
+    top = {"name": "skeleton", "children": [0], "rotation": numbers(_quaternions(axes[None])[0])}
+    return document_of([*nodes, top], [len(nodes)])
 
 
-def _add_mesh(document: dict, binary: _Binary, skeleton: Skeleton, axes, scale: float) -> None:
+def _add_mesh(document: dict, binary: Binary, skeleton: Skeleton, axes, scale: float) -> None:
     """Bones as one mesh in the rest pose; each vertex goes with the joint where its bone begins."""
     _, places = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
     places = scale * places[0]
@@ -145,7 +111,7 @@ def _add_mesh(document: dict, binary: _Binary, skeleton: Skeleton, axes, scale: 
     ]
     if not bones:
         return
-    shapes = [_bone(places[parent] @ axes.T, places[joint] @ axes.T) for parent, joint in bones]
+    shapes = [bone_mesh(places[parent] @ axes.T, places[joint] @ axes.T) for parent, joint in bones]
     points, normals = (np.float32(np.concatenate(x)) for x in zip(*shapes, strict=True))
     carriers = np.zeros((len(points), 4), np.uint16)
     carriers[:, 0] = np.repeat([parent for parent, _ in bones], len(points) // len(bones))
@@ -166,8 +132,7 @@ def _add_mesh(document: dict, binary: _Binary, skeleton: Skeleton, axes, scale: 
             "skeleton": 0,
         }
     ]
-    look = {"baseColorFactor": _COLOR, "metallicFactor": 0.0, "roughnessFactor": 0.8}
-    document["materials"] = [{"pbrMetallicRoughness": look}]
+    document["materials"] = [look_of(BONE_COLOR)]
     document["meshes"] = [
         {"name": "bones", "primitives": [{"attributes": attributes, "material": 0}]}
     ]
@@ -175,25 +140,8 @@ def _add_mesh(document: dict, binary: _Binary, skeleton: Skeleton, axes, scale: 
     document["nodes"].append({"name": "bones", "mesh": 0, "skin": 0})
 
 
-def _bone(start, end) -> tuple[np.ndarray, np.ndarray]:
-    """Points and normals, each (24, 3), of an octahedron from one place to another."""
-    along = end - start
-    length = np.linalg.norm(along)
-    across = np.cross(along, np.eye(3)[np.argmin(np.abs(along))])
-    across *= _WIDTH * length / np.linalg.norm(across)
-    other = np.cross(along / length, across)
-    ring = [start + 0.2 * along + side for side in (across, other, -across, -other)]
-    faces = []
-    for one, two in zip(ring, ring[1:] + ring[:1], strict=True):
-        faces += [(start, two, one), (end, one, two)]
-    points = np.array(faces)
-    normals = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    return points.reshape(-1, 3), np.repeat(normals, 3, axis=0)
-
-
 def _add_animation(
-    document: dict, binary: _Binary, skeleton: Skeleton, params, frame_time_s: float, scale: float
+    document: dict, binary: Binary, skeleton: Skeleton, params, frame_time_s: float, scale: float
 ) -> None:
     rotations, places = frames_of(params, skeleton)
     times = binary.add(np.float32(np.arange(len(params)) * frame_time_s), "SCALAR", bounds=True)
@@ -234,12 +182,3 @@ def _quaternions(rotations: np.ndarray) -> np.ndarray:
     flips = np.sign(np.sum(found[1:] * found[:-1], axis=1))
     found[1:] *= np.cumprod(np.where(flips < 0, -1.0, 1.0))[:, None]
     return found
-
-
-def _numbers(values) -> list[float]:
-    return [float(value) for value in np.float32(values)]
-
-
-def _chunk(kind: bytes, data: bytes, filler: bytes) -> bytes:
-    data += filler * (-len(data) % 4)
-    return struct.pack("<I4s", len(data), kind) + data

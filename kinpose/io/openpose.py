@@ -25,21 +25,24 @@ _LARGEST = 64 * 2**20
 """Bytes of one frame's file that are read; a crowd's file has less than one million."""
 
 
-def load_openpose(path: str | os.PathLike) -> Points:
+def load_openpose(path: str | os.PathLike, individual: int | None = None) -> Points:
     """Reads a folder of OpenPose's JSON files.
 
-    Where several people are in a frame, the one nearest to that of the frame before is taken, at
-    first the one whose points are surest; a warning says in how many.
+    Several people are told apart by their places: each is the one nearest to where he or she was
+    last seen.
 
     Args:
       path: the folder, or one of its files for one frame.
+      individual: which of them, from 1, in the order of their appearance and of several at once
+        the surest first; by default the first, with a warning where there are others.
 
     Returns:
       The points (T, N, n) with confidence, and names where their number is known; the files say
       neither unit nor rate.
 
     Raises:
-      ValueError: naming the folder or the file, for other contents.
+      ValueError: naming the folder or the file, for other contents, and where there are fewer
+        individuals.
     """
     name, path = os.fspath(path), pathlib.Path(path)
     files = sorted(path.glob("*.json"), key=_order) if path.is_dir() else [path]
@@ -52,17 +55,15 @@ def load_openpose(path: str | os.PathLike) -> Points:
     if len(shapes) > 1:
         raise ValueError(f"{name}: all people must have as many points, but have {shapes}.")
     (shape,) = shapes
-    picked, crowded = np.full((len(frames), *shape), np.nan), 0
-    last = None
-    for t, people in enumerate(frames):
-        if people:
-            last = picked[t] = _nearest(people, last)
-            crowded += len(people) > 1
-    if crowded:
+    crowded, most = sum(len(people) > 1 for people in frames), max(map(len, frames))
+    if not 1 <= (individual or 1) <= most:
+        raise ValueError(f"{name}: individual must be of 1 to {most}, but is {individual}.")
+    picked = _followed(frames, (individual or 1) - 1)
+    if crowded and individual is None:
         warnings.warn(
-            f"{name}: {crowded} of {len(frames)} frames have several people; the one nearest to "
-            "that of the frame before is taken.",
-            stacklevel=2,
+            f"{name}: {crowded} of {len(frames)} frames have several people, up to {most}; the "
+            "first and surest is followed, --individual=2 takes the next.",
+            stacklevel=3,
         )
     sure = np.nan_to_num(picked[..., -1])
     model = _MODELS.get(shape[0])
@@ -96,14 +97,40 @@ def _rows(person: dict) -> np.ndarray | None:
     return None
 
 
-def _nearest(people: list[np.ndarray], last: np.ndarray | None) -> np.ndarray:
-    """The person nearest to that of the frame before, or the surest."""
+def _followed(frames: list[list[np.ndarray]], individual: int) -> np.ndarray:
+    """Rows (T, N, n + 1) of one of those who appear, NaN where he or she is not seen."""
+    shape = next(rows.shape for people in frames for rows in people)
+    picked = np.full((len(frames), *shape), np.nan)
+    last: list[np.ndarray] = []  # where each was last seen
+    for t, people in enumerate(frames):
+        people = sorted(people, key=lambda rows: -np.nansum(rows[:, -1]))
+        for who, rows in _matched(last, people):
+            if who == len(last):
+                last.append(rows)
+            last[who] = np.where(np.isnan(rows), last[who], rows)
+            if who == individual:
+                picked[t] = rows
+    return picked
 
-    def far(rows):
-        apart = np.linalg.norm(rows[:, :-1] - last[:, :-1], axis=1)
-        seen = np.isfinite(apart)
-        return apart[seen].mean() if seen.any() else np.inf
 
-    if last is None or not np.isfinite([far(rows) for rows in people]).any():
-        return max(people, key=lambda rows: np.nansum(rows[:, -1]))
-    return min(people, key=far)
+def _matched(last: list[np.ndarray], people: list[np.ndarray]) -> list[tuple[int, np.ndarray]]:
+    """Who it is and rows: of those known the nearest pairs first, then those who are new."""
+    pairs = sorted(
+        (_apart(rows, seen), who, i)
+        for i, rows in enumerate(people)
+        for who, seen in enumerate(last)
+    )
+    found: dict[int, int] = {}
+    for _, who, i in pairs:
+        if who not in found and i not in found.values():
+            found[who] = i
+    new = [i for i in range(len(people)) if i not in found.values()]
+    found |= {len(last) + k: i for k, i in enumerate(new)}
+    return [(who, people[i]) for who, i in found.items()]
+
+
+def _apart(rows: np.ndarray, others: np.ndarray) -> float:
+    """Mean distance of the points that both have; infinite where there are none."""
+    apart = np.linalg.norm(rows[:, :-1] - others[:, :-1], axis=1)
+    seen = np.isfinite(apart)
+    return float(apart[seen].mean()) if seen.any() else np.inf

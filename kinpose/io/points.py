@@ -3,6 +3,7 @@
 import collections
 import math
 import os
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from kinpose.io.arrays import read_arrays
 from kinpose.io.bvh import load_bvh
 from kinpose.io.missing import mark_missing
 
-__all__ = ["Points", "load_points", "mark_missing"]
+__all__ = ["Points", "load_points", "mark_missing", "points_of_individual"]
 
 
 _RATES = ("fps", "mocap_framerate", "mocap_frame_rate")
@@ -43,6 +44,36 @@ class Points(NamedTuple):
     confidence: np.ndarray | None = None
     unit_mm: float | None = None
     up: str | None = None
+
+
+def points_of_individual(points: Points, individual: str) -> Points:
+    """Takes the points of one of several individuals.
+
+    Args:
+      points: whose names begin with that of an individual and a mark: "Ann:LASI", "mouse1_nose".
+      individual: the name.
+
+    Returns:
+      The points of this individual, by what stands behind the name and the mark.
+
+    Raises:
+      ValueError: where no name begins so.
+    """
+    mine = {
+        n: name[len(individual) + 1 :]
+        for n, name in enumerate(points.names)
+        if re.fullmatch(re.escape(individual) + r"[\W_].+", name, re.IGNORECASE | re.DOTALL)
+    }
+    if not mine:
+        raise ValueError(
+            f"no point is of the individual {individual!r}: their names are {list(points.names)}."
+        )
+    columns, confidence = list(mine), points.confidence
+    return points._replace(
+        positions=points.positions[:, columns],
+        names=tuple(mine.values()),
+        confidence=None if confidence is None else confidence[:, columns],
+    )
 
 
 def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:

@@ -11,7 +11,7 @@ from kinpose.io.c3d import is_c3d, load_c3d, save_c3d
 from kinpose.io.datasets import points_of_dataset
 from kinpose.io.files import write_atomically
 from kinpose.io.openpose import load_openpose
-from kinpose.io.points import Points, load_points
+from kinpose.io.points import Points, load_points, points_of_individual
 from kinpose.io.qualisys import KEYWORD, load_qualisys
 from kinpose.io.tables import load_table, save_table
 from kinpose.io.text import first_text
@@ -25,7 +25,11 @@ _OWN = (".bvh", ".npy", ".npz")
 
 
 def load_recording(
-    path: str | os.PathLike, *, order: Sequence[str] = (), columns: Mapping[str, Any] | None = None
+    path: str | os.PathLike,
+    *,
+    order: Sequence[str] = (),
+    columns: Mapping[str, Any] | None = None,
+    individual: str | None = None,
 ) -> Points:
     """Reads points over time from any file that is known.
 
@@ -36,6 +40,9 @@ def load_recording(
       path: a file, a folder of OpenPose, or an xarray data set of `movement`.
       order: names of the points of an array without names.
       columns: which columns of a table are what, as of `kinpose.io.tables.load_table`.
+      individual: whose points to take of a file that has several: the name that stands before
+        those of the points, or the number of a person of OpenPose. By default all points, of
+        OpenPose's people the first.
 
     Returns:
       The points with what the file says of names, rate, confidence, unit and axis up.
@@ -44,7 +51,27 @@ def load_recording(
       ValueError: naming the file, where it is unknown or damaged; OSError where there is none.
     """
     if not isinstance(path, (str, os.PathLike)):
-        return points_of_dataset(path)
+        return points_of_dataset(path, individual)
+    if individual is None:
+        return _load(path, order, columns)
+    if individual.isdecimal() and _is_openpose(path):
+        return load_openpose(path, int(individual))
+    points = _load(path, order, columns)
+    try:
+        return points_of_individual(points, individual)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+def _is_openpose(path: str | os.PathLike) -> bool:
+    if os.path.isdir(path):
+        return True
+    with open(path, "rb") as file:
+        return first_text(file.read(_BEGIN)).startswith("{")
+
+
+def _load(path: str | os.PathLike, order, columns) -> Points:
+    """All points of a file."""
     if os.path.isdir(path):
         return load_openpose(path)
     if columns is not None:

@@ -13,6 +13,16 @@ _SURE = ("confidence", "conf", "score", "likelihood", "visibility", "probability
 _TIMES = {"time": 1.0, "t": 1.0, "seconds": 1.0, "timestamp": 1.0, "timestamps": 1.0, "ms": 1e-3}
 _FRAMES = ("frame", "frames", "fnum", "framenumber", "frameno", "frameindex", "index", "image")
 _POINTS = ("keypoint", "bodypart", "marker", "joint", "point", "landmark", "name", "label", "node")
+_WHOSE = (
+    "individual",
+    "individuals",
+    "person",
+    "personid",
+    "subject",
+    "animal",
+    "track",
+    "trackid",
+)
 _UNIT = re.compile(r"[\[(]\s*([a-z]{2,}|m)\s*[\])]", re.IGNORECASE)
 _TITLE = re.compile(
     rf"(?P<point>.*?[^\W_]|)[\s._:|/-]*[\[(]?(?P<axis>[xyz]|{'|'.join(_SURE[:-1])})[\])]?",
@@ -198,7 +208,8 @@ def long_columns(titles: list[str]) -> dict[str, int]:
     axes = {axis: i for i, axis in enumerate(words) if axis in AXES}
     if not {"x", "y"} <= set(axes) or any(words.count(axis) > 1 for axis in axes):
         return {}
-    kinds = {"point": _POINTS, "frame": _FRAMES, "confidence": _SURE, "model": ("model",)}
+    kinds = {"point": _POINTS, "frame": _FRAMES, "confidence": _SURE}
+    kinds |= {"model": ("model",), "individual": _WHOSE}
     found = {
         key: next((words.index(word) for word in choices if word in words), None)
         for key, choices in kinds.items()

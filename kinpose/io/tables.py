@@ -132,14 +132,16 @@ def _read_long(name: str, rows, lines, columns: dict[str, int]) -> Points:
         line = next(n for n, row in zip(lines, rows, strict=True) if len(row) < width)
         raise ValueError(f"{name}, line {line}: expected {width} cells or more.")
     labels = [row[columns["point"]] for row in rows]
-    keys = [key for key in columns if key not in ("point", "model")]
+    keys = [key for key in columns if key not in ("point", "model", "individual")]
     wanted = [[row[columns[key]] for key in keys] for row in rows]
     cells = dict(zip(keys, read_numbers(name, wanted, lines).T, strict=True)) if rows else {}
     if not rows:
         raise ValueError(f"{name}: has titles and no line below them.")
+    if "individual" in columns and len({row[columns["individual"]] for row in rows}) > 1:
+        labels = _with_before(labels, rows, columns["individual"])
     points, n = _numbered(labels)
     if "model" in columns and len({*zip(_frames_of(name, cells, n), n, strict=True)}) < len(n):
-        labels = [f"{row[columns['model']]}_{x}" for row, x in zip(rows, labels, strict=True)]
+        labels = _with_before(labels, rows, columns["model"])
         points, n = _numbered(labels)
     t = _frames_of(name, cells, n)
     axes = [axis for axis in AXES if axis in cells]
@@ -164,6 +166,11 @@ def _read_long(name: str, rows, lines, columns: dict[str, int]) -> Points:
         step = rate_of(times)
         frame_time_s = step / float(np.median(steps)) if step and len(steps) else step
     return checked_points(name, positions, unique_names(points), frame_time_s, confidence)
+
+
+def _with_before(labels: list[str], rows, column: int) -> list[str]:
+    """Labels with what a column has of each before them."""
+    return [f"{row[column]}_{label}" for row, label in zip(rows, labels, strict=True)]
 
 
 def _numbered(labels: list[str]) -> tuple[list[str], np.ndarray]:
