@@ -66,7 +66,7 @@ html_theme_options = {
 }
 
 _LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)#\s]+)((?:#[^)\s]*)?\))")
-_ARRAY_LIKE = re.compile(r"Array \| ndarray \| [\w |]*TypedNdArray")
+_ARRAY_LIKE = re.compile(r"Array \| ndarray \| bool \| number \| bool \| int \| float \| complex(?: \| TypedNdArray)?")
 _RESULTS = re.compile(r"(?m)^(Returns|Yields):\n((?:[ ]+.*\n|\n(?=[ ]))+)")
 _RESULT = re.compile(r"(?m)^(\w+): ")
 _log = logging.getLogger(__name__)
