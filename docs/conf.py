@@ -43,6 +43,7 @@ myst_substitutions = {"front": front}
 # The reference
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "no-value": True}
+autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
@@ -63,10 +64,11 @@ html_theme_options = {
     "path_to_docs": "docs",
     "use_repository_button": True,
     "show_toc_level": 2,
+    "navbar_persistent": [],  # the sidebar has the search
 }
 
 _LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)#\s]+)((?:#[^)\s]*)?\))")
-_ARRAY_LIKE = re.compile(r"Array \| ndarray \| bool \| number \| bool \| int \| float \| complex(?: \| TypedNdArray)?")
+_ARRAY_LIKE = re.compile(r"[~\w.]*Array \| [~\w.]*ndarray \| [~\w.| ]*complex(?: \| [~\w.]*TypedNdArray)?")
 _RESULTS = re.compile(r"(?m)^(Returns|Yields):\n((?:[ ]+.*\n|\n(?=[ ]))+)")
 _RESULT = re.compile(r"(?m)^(\w+): ")
 _log = logging.getLogger(__name__)
