@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from experiments.toy_figures import line_widths
 from kinpose import Skeleton
 from kinpose.drawing import draw_pose, new_figure, save_figure
 from kinpose.metrics import bone_lengths
@@ -32,7 +33,8 @@ _ABOVE = np.radians(10.0)
 def draw_figure7(path, metrics: Mapping[tuple[str, int], Sequence[Mapping]]) -> Figure:
     """The paper's Fig. 7: training and test loss over the epochs, direct parameter by itself.
 
-    Variants of the methods are left out where there are others.
+    Variants of the methods are left out where there are others. The lines of each method are
+    thinner than those drawn before, so that none hides another.
 
     Args:
       path: the picture to write, whole or not at all; None for none.
@@ -45,6 +47,8 @@ def draw_figure7(path, metrics: Mapping[tuple[str, int], Sequence[Mapping]]) -> 
     left, right = figure.subplots(1, 2)
     shown = set()
     named = {run: rows for run, rows in metrics.items() if run[0] in STYLES}
+    methods = list(dict.fromkeys(method for method, _ in named or metrics))
+    widths = dict(zip(methods, line_widths(len(methods)), strict=True))
     for (method, _), rows in (named or metrics).items():
         ax = left if method == "direct_parameter" else right
         for key, style in (("loss", "-"), ("test_loss", "--")):
@@ -53,7 +57,8 @@ def draw_figure7(path, metrics: Mapping[tuple[str, int], Sequence[Mapping]]) -> 
             label = "_" if (method, key) in shown else label
             shown.add((method, key))
             color = STYLES.get(method, "#000000")
-            ax.plot(*np.array(curve).reshape(-1, 2).T, style, color=color, label=label)
+            line = {"color": color, "linewidth": widths[method], "label": label}
+            ax.plot(*np.array(curve).reshape(-1, 2).T, style, **line)
     titles = "loss on parameters (½ rad²)", "loss on joints (½ crop², Eq. 3)"
     for ax, title in zip((left, right), titles, strict=True):
         ax.set_title(title, loc="left", fontsize=12)

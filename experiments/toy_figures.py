@@ -65,7 +65,8 @@ def draw_figure5(path, scores: Sequence[Mapping]) -> Figure:
     """The paper's Fig. 5: errors of joints and angles against the number of parameters.
 
     A line per method through the means over seeds, with bars from the least to the greatest;
-    methods stand a little beside each other. Open markers are the figures in the paper's text.
+    methods stand a little beside each other, and each line is thinner than those drawn before,
+    so that none hides another. Open markers are the figures in the paper's text.
 
     Args:
       path: the picture to write (.png, .pdf, ...), whole or not at all; None for none.
@@ -78,12 +79,13 @@ def draw_figure5(path, scores: Sequence[Mapping]) -> Figure:
     figure = new_figure(10.0, 4.6)
     styles = _styles(row["method"] for row in scores)
     counts = sorted({row["num_params"] for row in scores})
+    widths = line_widths(len(styles))
     for ax, (key, title) in zip(figure.subplots(1, 2), _PANELS.items(), strict=True):
         for i, method in enumerate(styles):
             values = _by_count((row for row in scores if row["method"] == method), key)
             paper = {n: PAPER[method, n][key] for n in counts if key in PAPER.get((method, n), {})}
-            aside = 0.11 * (i - (len(styles) - 1) / 2)
-            _draw_errors(ax, values, paper, aside, *styles[method])
+            aside = 0.16 * (i - (len(styles) - 1) / 2)
+            _draw_errors(ax, values, paper, aside, *styles[method], widths[i])
         ax.set(xticks=counts, xlim=(counts[0] - 0.9, counts[-1] + 0.9))
         ax.set_ylim(0, 1.05 * ax.get_ylim()[1])
         ax.set_title(title, fontsize=12, loc="left")
@@ -91,7 +93,7 @@ def draw_figure5(path, scores: Sequence[Mapping]) -> Figure:
         ax.tick_params(labelsize=11)
         ax.grid(axis="y", color="#e9ecef")
         ax.spines[["top", "right"]].set_visible(False)
-    _add_legend(figure, styles, {n for _, n in PAPER} & set(counts))
+    _add_legend(figure, styles, widths, {n for _, n in PAPER} & set(counts))
     save_figure(figure, path)
     return figure
 
@@ -136,9 +138,14 @@ def draw_predictions(
                 ax.set_xlabel(f"{error:.1f} px", fontsize=11, labelpad=2)
         if row == 0:
             for ax, name in zip(axes, ("image", *columns), strict=True):
-                ax.set_title(textwrap.fill(_label(name), 16), fontsize=12)
+                ax.set_title(textwrap.fill(_label(name), 12), fontsize=12)
     save_figure(figure, path)
     return figure
+
+
+def line_widths(num: int) -> list[float]:
+    """Of lines that may run along each other, in the order in which they are drawn."""
+    return np.linspace(4.0, 1.2, num).tolist()
 
 
 def _label(method: str) -> str:
@@ -162,19 +169,20 @@ def _by_count(rows, key: str) -> dict[int, list[float]]:
     return values
 
 
-def _draw_errors(ax, values, paper, aside: float, color: str, marker: str):
+def _draw_errors(ax, values, paper, aside: float, color: str, marker: str, width: float):
     """A method's line and the paper's figures for it, both by number of parameters."""
     mean, least, most = np.array([(np.mean(v), min(v), max(v)) for v in values.values()]).T
     style = {"color": color, "marker": marker}
     places = [count + aside for count in values]
-    ax.errorbar(places, mean, (mean - least, most - mean), capsize=3, **style)
+    bars = {"capsize": 3, "elinewidth": 1.5}
+    ax.errorbar(places, mean, (mean - least, most - mean), linewidth=width, **bars, **style)
     ax.plot([count + aside for count in paper], list(paper.values()), **style, **_OPEN)
 
 
-def _add_legend(figure: Figure, styles, has_paper):
+def _add_legend(figure: Figure, styles, widths, has_paper):
     lines = [
-        Line2D([], [], color=color, marker=marker, label=_label(method))
-        for method, (color, marker) in styles.items()
+        Line2D([], [], color=color, marker=marker, linewidth=width, label=_label(method))
+        for (method, (color, marker)), width in zip(styles.items(), widths, strict=True)
     ]
     if has_paper:
         lines.append(Line2D([], [], color=_GREY, marker="o", label="paper", **_OPEN))
@@ -223,28 +231,45 @@ def _draw_parameters(ax, joints, params, skeleton: Skeleton):
     value = dict(zip(skeleton.dof_names, params, strict=True))
     parents, turn = dict(skeleton.bones), value.pop("orientation", None)
     length = np.linalg.norm(joints[1] - joints[0])
+    angles = []
     if turn is not None:
-        _draw_angle(ax, joints[0], 0.0, turn, 0.8 * length, "φ")
+        angles.append(("φ", joints[0], _draw_angle(ax, joints[0], 0.0, turn, 0.8 * length)))
         ax.text(0.03, 0.03, "φ: orientation", transform=ax.transAxes)
     for sign in (-1, 1):
-        _draw_angle(ax, joints[0], turn or 0.0, sign * value["theta"], 0.45 * length, "θ")
+        arc = _draw_angle(ax, joints[0], turn or 0.0, sign * value["theta"], 0.45 * length)
+        angles.append(("θ", joints[0], arc))
     for name in list(value)[3:]:
         hinge = skeleton.keypoint_names.index(name)
         x, y = joints[hinge] - joints[parents[hinge]]
-        label = name[0].upper() + name[-1]
-        _draw_angle(ax, joints[hinge], np.arctan2(x, -y), value[name], 0.55 * length, label)
+        arc = _draw_angle(ax, joints[hinge], np.arctan2(x, -y), value[name], 0.55 * length)
+        angles.append((name[0].upper() + name[-1], joints[hinge], arc))
+    bones = [np.linspace(joints[child], joints[parent], 20) for child, parent in skeleton.bones]
+    around = np.pi * np.array([0, 0.5, -0.5, 0.25, -0.25, 0.75, -0.75, 1])  # from below
+    below = joints[0] + 0.42 * length * np.stack([np.sin(around), np.cos(around)], axis=-1)
+    places = {("x, y", 0): below}
+    for i, (label, center, arc) in enumerate(angles, 1):
+        aside = arc[[10, 5, 15, 10, 5, 15, 10, 0, 19]] - center
+        places[label, i] = center + np.repeat([1.35, 1.6, 1.9], 3)[:, None] * aside
+    _draw_labels(ax, places, [*bones, *(arc for _, _, arc in angles)], 0.3 * length)
     _draw_joints(ax, joints, skeleton, 5)
-    style = {"textcoords": "offset points", "ha": "center", "va": "top", "path_effects": _HALO}
-    ax.annotate("x, y", joints[0], (0, -7), **style)
     (x, y), half = (joints.min(0) + joints.max(0)) / 2, 0.72 * np.ptp(joints, axis=0).max()
     ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
 
 
-def _draw_angle(ax, center, start: float, amount: float, radius: float, label: str):
-    """A dotted line to `start` (rad from the vertical, clockwise), from there an arc."""
+def _draw_angle(ax, center, start: float, amount: float, radius: float) -> np.ndarray:
+    """A dotted line to `start` (rad from the vertical, clockwise), from there an arc (20, 2)."""
     angles = start + amount * np.linspace(0, 1, 20)
     arc = center + radius * np.stack([np.sin(angles), -np.cos(angles)], axis=-1)
     ax.plot(*np.stack([center, arc[0]]).T, ":", color=_GREY, linewidth=1)
     ax.plot(*arc.T, color=_GREY, linewidth=1)
-    x, y = center + 1.35 * (arc[10] - center)
-    ax.text(x, y, label, ha="center", va="center", path_effects=_HALO, zorder=3)
+    return arc
+
+
+def _draw_labels(ax, places, lines, enough: float):
+    """Each label at the first of its places that is `enough` away from lines and other labels."""
+    taken = np.concatenate(lines)
+    for (label, _), own in places.items():
+        away = np.linalg.norm(own[:, None] - taken, axis=-1).min(axis=1)
+        place = own[away.clip(max=enough).argmax()]  # or the one that is furthest away
+        taken = np.concatenate([taken, place[None]])
+        ax.text(*place, label, ha="center", va="center", path_effects=_HALO, zorder=3)

@@ -63,6 +63,8 @@ def plot_skeleton(
     pose, n = places[list(skeleton.keypoints)], skeleton.ndim
     person = person_axes(pose[None, :, :n], skeleton, up)
     panels = _panels(skeleton, pose, person, labels)
+    has_sides = {"left", "right"} <= set(keypoint_sides(skeleton))
+    known = (n == 3) * np.array([has_sides, True, has_sides])  # left, up and forward of a person
     longest = max(sum(len(labels[k]) + 0.5 for k in c) for p in panels for c in p.columns)
     height = max(7.0, _LINE_IN * longest + 2.0)  # in inches, as the widths
     inch = (max(np.ptp(panel.seen[:, 1]) for panel in panels) or 1.0) / (height - 1.7)
@@ -75,7 +77,7 @@ def plot_skeleton(
         _set_limits(ax, panel, height, inch)
         for joint, motion, axis in motions:
             _draw_motion(ax, panel.camera, places[joint], motion, axis, 0.17 * inch)
-        _draw_world_axes(ax, panel.camera, person if n == 3 else None, inch)
+        _draw_world_axes(ax, panel.camera, person * known[:, None], inch)
         for side in (0, 1):
             _draw_labels(ax, labels, panel, side, inch)
     save_figure(figure, path)
@@ -188,14 +190,17 @@ def _draw_arrow(ax, start, end, color):
 
 
 def _draw_world_axes(ax, camera, person, inch: float):
-    """In the lower left corner, those that lie in the picture, and what they mean."""
+    """In the lower left corner, those that lie in the picture, and what they mean.
+
+    Rows of `person` that are zero mean nothing.
+    """
     meanings = np.array([("left", "up", "forward"), ("right", "down", "back")])
     axes = camera[:2].T
     corner = np.array([ax.get_xlim()[0], ax.get_ylim()[0]]) + 0.25 * inch
     corner += inch * (-axes).max(axis=0).clip(0) * (1.1, 0.5)  # for those that point left or down
     for i in np.flatnonzero(np.linalg.norm(axes, axis=1) > 0.7):
-        row = 0 if person is None else abs(person[:, i]).argmax()
-        known = person is not None and abs(person[row, i]) > 0.9
+        row = abs(person[:, i]).argmax()
+        known = abs(person[row, i]) > 0.9
         name = "xyz"[i] + (f" {meanings[int(person[row, i] < 0), row]}" if known else "")
         (x, y), flat = axes[i], abs(axes[i, 0]) > 0.5
         ha = ("left" if x > 0 else "right") if flat else "center"

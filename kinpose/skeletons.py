@@ -85,29 +85,29 @@ def human_17(lengths: Mapping[str, float] = HUMAN36M_LENGTHS_MM) -> Skeleton:
     Rest pose: standing upright, arms and legs hanging down; x to the person's left, y up,
     z forward. The dofs are anatomical, zero in the rest pose and positive as in everyday
     use; left and right mean the same. In the order in which they turn, with the ranges of
-    `HUMAN_LIMITS` (docs/angles.md has pictures and sources):
+    `HUMAN_LIMITS` (docs/angles.md has pictures and sources)::
 
-    ==================  =====  ==================================  =============
-    dof                 about  positive                            range, deg
-    ==================  =====  ==================================  =============
-    pelvis_tx, ty, tz          to the left, up, forwards           none
-    pelvis_yaw          y      to the left                         full circle
-    pelvis_pitch        x      bends forwards                      full circle
-    pelvis_roll         z      to the right                        full circle
-    spine_roll          z      to the right                        -60 to 60
-    spine_yaw           y      to the left                         -90 to 90
-    neck_yaw            y      to the left                         -100 to 100
-    neck_pitch          x      nods forwards                       -85 to 85
-    neck_roll           z      to the right                        -75 to 75
-    *_hip_flexion       x      thigh forwards                      -60 to 150
-    *_hip_abduction     z      away from the other leg             -60 to 85
-    *_hip_rotation      y      toes inwards                        -90 to 90
-    *_knee_flexion      x      heel to buttocks                    -15 to 160
-    *_shoulder_flexion  x      arm forwards                        -90 to 210
-    *_shoulder_abduction  z    away from the body                  -90 to 180
-    *_shoulder_rotation  y     forearm inwards                     -180 to 180
-    *_elbow_flexion     x      hand to shoulder                    -15 to 160
-    ==================  =====  ==================================  =============
+      ==================  =====  ==================================  =============
+      dof                 about  positive                            range, deg
+      ==================  =====  ==================================  =============
+      pelvis_tx, ty, tz          to the left, up, forwards           none
+      pelvis_yaw          y      to the left                         full circle
+      pelvis_pitch        x      bends forwards                      full circle
+      pelvis_roll         z      to the right                        full circle
+      spine_roll          z      to the right                        -60 to 60
+      spine_yaw           y      to the left                         -90 to 90
+      neck_yaw            y      to the left                         -100 to 100
+      neck_pitch          x      nods forwards                       -85 to 85
+      neck_roll           z      to the right                        -75 to 75
+      *_hip_flexion       x      thigh forwards                      -60 to 150
+      *_hip_abduction     z      away from the other leg             -60 to 85
+      *_hip_rotation      y      toes inwards                        -90 to 90
+      *_knee_flexion      x      heel to buttocks                    -15 to 160
+      *_shoulder_flexion  x      arm forwards                        -90 to 210
+      *_shoulder_abduction  z    away from the body                  -90 to 180
+      *_shoulder_rotation  y     forearm inwards                     -180 to 180
+      *_elbow_flexion     x      hand to shoulder                    -15 to 160
+      ==================  =====  ==================================  =============
 
     The torso is the midpoint of pelvis and neck and has no parameter. `spine` is a helper
     joint at the pelvis that carries the two angles of the neck against the pelvis. The

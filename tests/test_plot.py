@@ -128,6 +128,23 @@ def test_a_sheet_has_a_labelled_panel_per_frame_and_view(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_legend_names_the_sides_that_there_are():
+    kinds = {("left_toe", "right_toe"): ["right", "left"], ("left_toe",): ["left"], ("tip",): []}
+    for names, sides in kinds.items():
+        poses = np.zeros((2, 1 + len(names), 3)) + np.arange(1.0 + len(names))[:, None]
+        figure = plot_poses(None, poses, skeleton_named("root", *names), points=poses)
+        shown = [text.get_text() for text in figure.texts if text.get_text()]
+        assert shown == [*(sides or ["model"]), "points"]
+
+
+def test_a_sheet_has_room_for_the_titles_that_it_has():
+    plain, timed, titled = (
+        plot_poses(None, walking(2), HUMAN, **options).get_figheight()
+        for options in ({}, {"frame_time_s": 0.1}, {"title": "a walk"})
+    )
+    assert plain < timed < titled
+
+
 def test_every_panel_holds_its_person():
     figure = plot_poses(None, walking(100), HUMAN)
     assert len(figure.axes) == 12
@@ -231,6 +248,21 @@ def test_the_labels_of_a_drawing_do_not_overlap():
     boxes = [t.get_window_extent() for ax in figure.axes for t in ax.texts if t.get_text()]
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+@pytest.mark.parametrize(
+    ("skeleton", "meanings"),
+    [
+        (HUMAN, {"x left", "y up", "z forward"}),
+        (skeleton_named("wrist", "finger"), {"x", "y up", "z"}),
+        (toy(3), {"x", "y"}),
+    ],
+)
+def test_left_and_forward_are_known_of_a_skeleton_with_sides(skeleton, meanings):
+    texts = {text.get_text() for ax in plot_skeleton(skeleton).axes for text in ax.texts}
+    assert {text for text in texts if text[:1] in ("x", "y", "z") and "_" not in text} >= meanings
+    assert ("x left" in texts) == ("x left" in meanings)
+    assert ("y up" in texts) == ("y up" in meanings)
 
 
 @pytest.mark.parametrize(("offset", "turns"), [((0, 1), -1), ((0, 1, 0), 1)])

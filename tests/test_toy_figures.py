@@ -89,6 +89,24 @@ def test_figure5_shows_the_figures_of_the_paper_and_no_others():
     assert "paper" not in labels(draw_figure5(None, scores(counts=(6, 8))))
 
 
+def test_figure5_hides_no_method_behind_another():
+    """Where lines coincide, those below are wider."""
+    for ax in draw_figure5(None, scores()).axes:
+        widths = [box[0].get_linewidth() for box in ax.containers]
+        assert (np.diff(widths) < -0.5).all()
+        places = np.array([box[0].get_xdata() for box in ax.containers])
+        assert (np.diff(places, axis=0) > 0).all()
+
+
+def test_labels_of_parameters_keep_off_each_other(sets):
+    figure = draw_samples(None, sets)
+    figure.canvas.draw()
+    for ax in figure.axes:
+        boxes = [text.get_window_extent() for text in ax.texts if text.get_text()]
+        for i, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:i])
+
+
 def test_figure5_takes_what_there_is():
     rows = scores(("kinematic_joint",), (3,)) + scores(("kinematic_joint_cos_sin",), (6, 10))
     figure = draw_figure5(None, rows)
