@@ -25,7 +25,8 @@ def command(workdir, *flags):
 
 
 def environment():
-    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    """One device, and code that LLVM does not optimise: it runs for a second."""
+    return os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 
 def run(workdir, *flags):
@@ -107,11 +108,15 @@ def test_other_settings_are_refused_and_named(finished):
     ("flag", "message"),
     [
         ("--methods=direct", "must be some of direct_joint"),
-        ("--num_params=4", "must be some of 10, 3, 6, 8"),
-        ("--seeds=a", "must be numbers from 0 on"),
-        ("--epochs=0", "epochs"),
+        pytest.param("--num_params=4", "must be some of 10, 3, 6, 8", marks=pytest.mark.slow),
+        pytest.param("--seeds=a", "must be numbers from 0 on", marks=pytest.mark.slow),
+        pytest.param("--epochs=0", "epochs", marks=pytest.mark.slow),
         ("--batch_size=500", "error: batch_size must be at most 192, all epochs' images"),
-        ("--bone_length=-1", "error: bone_length must be a positive number"),
+        pytest.param(
+            "--bone_length=-1",
+            "error: bone_length must be a positive number",
+            marks=pytest.mark.slow,
+        ),
         ("--bone_length=200", "error: bone_length must let the object fit the image"),
     ],
 )
@@ -207,7 +212,9 @@ def test_model_fit_gives_joints_the_bones_that_they_lack():
     assert scores[1]["joint_error_px"] < scores[0]["joint_error_px"]
 
 
-@pytest.mark.parametrize("num_params", [3, 6, 8, 10])
+@pytest.mark.parametrize(
+    "num_params", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (6, 8)), 10]
+)
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_for_every_object(name, num_params):
     train = load_toy(num_params, num_train=8, num_test=0)[0]
