@@ -17,7 +17,7 @@ author = "The maintainers of kinpose"
 version = release = kinpose.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build", "*.py"]  # this folder's scripts; those of tutorials/ are pages
+exclude_patterns = ["*.py"]  # this folder's scripts; those of tutorials/ are pages
 suppress_warnings = ["toc.not_readable"]  # a page in no toctree is a warning, too
 
 # Pages

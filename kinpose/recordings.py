@@ -25,6 +25,7 @@ UP = {
 """Rotations that turn the axis up into y."""
 
 UNITS_MM = {"mm": 1.0, "cm": 10.0, "inch": 25.4, "m": 1000.0}
+"""Millimetres of a unit of length."""
 
 _BODY = {  # words in the names of keypoints
     "head": ("head", "neck"),

@@ -10,7 +10,9 @@ from kinpose.io.points import Points
 from kinpose.io.written import point_names, required_frame_time, unit_name
 
 BLOCK = 512
+"""Bytes that sections of a file begin at multiples of."""
 MAGIC = 0x50
+"""The second byte of a file."""
 INTEL = 84
 """The kind of processor whose numbers are little-endian."""
 

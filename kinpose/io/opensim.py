@@ -13,6 +13,7 @@ from kinpose.io.text import write_lines
 from kinpose.skeleton import Skeleton
 
 SUFFIXES = (".mot", ".sto")
+"""Of files that hold motions."""
 
 
 def save_motion(

@@ -15,7 +15,7 @@ from kinpose.io.arrays import read_arrays
 from kinpose.io.bvh import load_bvh
 from kinpose.io.missing import mark_missing
 
-__all__ = ["Points", "load_points", "mark_missing", "points_of_individual"]
+__all__ = ["Points", "checked_points", "load_points", "mark_missing", "points_of_individual"]
 
 
 _RATES = ("fps", "mocap_framerate", "mocap_frame_rate")

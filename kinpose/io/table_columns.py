@@ -8,6 +8,7 @@ from kinpose.io.text import is_number
 from kinpose.io.written import UNITS_MM
 
 AXES = "xyz"
+"""Names of a point's coordinates."""
 
 _SURE = ("confidence", "conf", "score", "likelihood", "visibility", "probability", "c")
 _TIMES = {"time": 1.0, "t": 1.0, "seconds": 1.0, "timestamp": 1.0, "timestamps": 1.0, "ms": 1e-3}

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from kinpose.models.convolution import convolve_and_pool
 
 SIDE = 128
+"""Rows and columns of an image."""
 
 # Caffe's "Xavier" counts the inputs only.
 _XAVIER = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
