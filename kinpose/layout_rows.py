@@ -24,6 +24,8 @@ class Layout(NamedTuple):
       lean_deg: by how much, in a person who stands upright and looks ahead, lines between these
         points lean forward: from the hips to the neck, from the hips to the middle of the
         shoulders, and from neck to head against the first; None: as those of `human_17` do.
+      surface: whether the points are markers on the skin with the names of Plug-in Gait, from
+        which `kinpose.surface` places the keypoints; `sources` then are what each of them needs.
     """
 
     sources: Mapping[str, tuple[str, ...]]
@@ -31,6 +33,7 @@ class Layout(NamedTuple):
     face: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     lean_deg: tuple[float, float, float] | None = None
+    surface: bool = False
 
 
 LEANS = {
@@ -98,6 +101,26 @@ def _sides(*names: str, of: Sequence[str] = ("left_", "right_")) -> tuple[str, .
     return tuple(f"{side}{name}" for name in names for side in of)
 
 
+_PELVIS = ("LASI", "RASI", "LPSI", "RPSI")
+_TRUNK = ("LSHO", "RSHO", "C7", "T10", "CLAV", "STRN")
+_LEGS = {"pelvis": _PELVIS} | {
+    f"{side}_{joint}": (*_PELVIS, *(f"{side[0].upper()}{x}" for x in own))
+    for side in ("left", "right")
+    for joint, own in (
+        ("hip", ()),
+        ("knee", ("THI", "KNE")),
+        ("ankle", ("THI", "KNE", "TIB", "ANK")),
+    )
+}
+_ARMS = {"neck": _TRUNK, "head": (*_TRUNK, "LFHD", "RFHD", "LBHD", "RBHD")} | {
+    f"{side}_{joint}": (*_TRUNK, *(f"{side[0].upper()}{x}" for x in own))
+    for side in ("left", "right")
+    for joint, own in (
+        ("shoulder", ()),
+        ("elbow", ("ELB", "WRA", "WRB")),
+        ("wrist", ("WRA", "WRB")),
+    )
+}
 _NAMED = _words("left", "right", "*_hip, *_knee, *_ankle, *_shoulder, *_elbow, *_wrist")
 _SHORT = _words("L", "R", "*Hip, *Knee, *Ankle, *Shoulder, *Elbow, *Wrist")
 _UPLEG = _words("Left", "Right", "*UpLeg, *Leg, *Foot, *Arm, *ForeArm, *Hand")
@@ -261,6 +284,9 @@ ROWS: dict[str, Layout] = {
     "humanoid3d": Layout(
         _body("hips", "Neck", "Head", "Chest", **_UPLEG), lean_deg=LEANS["straight"]
     ),
+    # Vicon, Plug-in Gait Reference Guide: markers of the whole body, and of the legs alone
+    "plug_in_gait": Layout(_LEGS | _ARMS, surface=True),
+    "plug_in_gait_legs": Layout(_LEGS | {"torso": _PELVIS}, surface=True),
     # mixamo.com
     "mixamo": Layout(
         _body("hips", "Neck", "Head", **_UPLEG),

@@ -3,7 +3,8 @@
 A layout maps each keypoint of `human_17` to the names of one or more points, whose mean it
 is. A keypoint that the data set does not have is left out and counts as missing. Where the
 data set's joint lies elsewhere on the body, the entry is an approximation of ours. Nose and head
-come from a face where the data set has one (`kinpose.face`). Where an upright person's trunk or
+come from a face where the data set has one (`kinpose.face`), all of them from markers on the skin
+where it has these (`kinpose.surface`). Where an upright person's trunk or
 head leans in a data set's points, they are straightened by that angle (`Layout.lean_deg`), so
 that angles of trunk and neck mean the same in all.
 
@@ -25,6 +26,7 @@ import numpy as np
 from kinpose.face import FACE, HEAD_LEAN, head_keypoints
 from kinpose.layout_rows import ROWS, Layout
 from kinpose.skeletons import HUMAN36M_KEYPOINTS, HUMAN36M_LENGTHS_MM
+from kinpose.surface import joint_centres
 
 __all__ = [
     "DISPLAY_NAMES",
@@ -198,8 +200,12 @@ def pick_keypoints(
     keypoints = list(keypoints)
     sources, face = _indices(names, layout, keypoints)
     picked = np.full((len(points), len(keypoints), points.shape[-1]), np.nan)
+    if layout.surface:
+        found = _match(names, _wanted(layout))
+        centres = joint_centres({name: points[:, n] for name, n in found.items()})
     for key, source in sources.items():
-        picked[:, keypoints.index(key)] = np.mean(points[:, source], axis=1)
+        own = centres[key] if layout.surface else np.mean(points[:, source], axis=1)
+        picked[:, keypoints.index(key)] = own
     if face:
         neck = picked[:, keypoints.index("neck")]
         head = head_keypoints(points[:, face], neck, _body_scale(picked, keypoints))

@@ -8,6 +8,7 @@ Shapes: T frames, J joints, D dofs; S segments.
 """
 
 import itertools
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,6 +32,9 @@ _BESIDE = 0.05
 _STRAIGHT = 0.1
 """Sine of a hinge's bend below which its limb counts as straight."""
 
+_MOST_HELD = 5
+"""Names of dofs in a warning."""
+
 
 def retarget(
     params: np.ndarray,
@@ -44,6 +48,9 @@ def retarget(
     target_rest: np.ndarray | None = None,
 ) -> np.ndarray:
     """Carries a recording over to another skeleton.
+
+    Angles stay within the target's limits; a warning says which are held there, in how many of the
+    frames and by how much.
 
     Args:
       params: (T, D) recording of the source.
@@ -75,7 +82,8 @@ def retarget(
     given = stand_of(source, set(mapped.values()), source_legs, source_rest, "source")
     rotations, places = frames_of(params, source)
     wanted = _with_hinges(_carried(rotations, target, mapped, own, given), target, mapped)
-    found = params_from(wanted, target, mapped, target_rest)
+    free = params_from(wanted, target, mapped, target_rest)
+    found = _within_limits(free, target)
     rotations, at = frames_of(found, target)
     scale = own.leg / given.leg
     floor = np.percentile(lowest_of(places, source, given), 5)
@@ -86,7 +94,9 @@ def retarget(
         stands = _checked_contacts(contacts, [name_map[leg[2]] for leg in theirs], len(params))
         up, floor = own.axes[1], scale * floor
         held, lift = hold_feet(rotations, at + shift[:, None], target, own.legs, up, floor, stands)
-        found, shift = params_from(held, target, mapped, target_rest), shift + lift
+        free = params_from(held, target, mapped, target_rest)
+        found, shift = _within_limits(free, target), shift + lift
+    _say_held(found, free, target)
     return _placed(found, shift, target)
 
 
@@ -219,6 +229,42 @@ def _with_hinges(wanted: np.ndarray, target: Skeleton, mapped) -> np.ndarray:
         angle = np.arctan2(-off * np.where(in_plane < 0, -1, 1), np.abs(in_plane))
         wanted[:, parent] = frame @ turn_about(limb, angle * square / (square + _STRAIGHT**2))
     return wanted
+
+
+def _within_limits(params: np.ndarray, target: Skeleton) -> np.ndarray:
+    """The nearest within the limits, of angles after as many whole turns as bring them nearest."""
+    low, high = np.asarray(target.limits, np.float64).T
+    beyond = (params < low) | (params > high)
+    turns = np.array(target.is_angle) & np.isfinite(low) & np.isfinite(high)
+    middle = np.where(turns, low, 0.0) / 2 + np.where(turns, high, 0.0) / 2
+    around = params - 2 * np.pi * np.round((params - middle) / (2 * np.pi))
+    return np.clip(np.where(beyond & turns, around, params), low, high)
+
+
+def _say_held(params: np.ndarray, free: np.ndarray, target: Skeleton) -> None:
+    """Warns of what limits change."""
+    apart = np.abs(params - free)
+    angles = np.array(target.is_angle)
+    apart = np.where(angles, np.abs((apart + np.pi) % (2 * np.pi) - np.pi), apart)
+    held = apart > 1e-6
+    if not held.any():
+        return
+    worst = np.argsort(-held.mean(axis=0), kind="stable")[: min(_MOST_HELD, held.any(axis=0).sum())]
+    said = [
+        f"{target.dof_names[d]} in {held[:, d].mean():.0%}, by up to "
+        + (
+            f"{np.degrees(apart[:, d].max()):.0f} degrees"
+            if angles[d]
+            else f"{apart[:, d].max():g}"
+        )
+        for d in worst
+    ]
+    more = held.any(axis=0).sum() - len(worst)
+    warnings.warn(
+        f"the target's limits hold {held.any(axis=1).mean():.0%} of the frames: {'; '.join(said)}"
+        + (f"; and {more} more." if more else "."),
+        stacklevel=3,
+    )
 
 
 def _placed(params: np.ndarray, shift: np.ndarray, target: Skeleton) -> np.ndarray:

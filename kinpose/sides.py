@@ -200,7 +200,9 @@ def _of_arms(body: _Body, face, noise: float) -> np.ndarray:
     if face is not None:
         says += [_beyond(_cosine(face, forwards), 0.3, 0.3)]
     else:  # marks on the neck lie behind by up to a sixteenth of the trunk
-        size = np.nanmedian(np.linalg.norm(body.trunk(), axis=-1)) if len(body.joints) else 1.0
+        lengths = np.linalg.norm(body.trunk(), axis=-1)
+        lengths = lengths[np.isfinite(lengths)]
+        size = np.median(lengths) if len(lengths) else 1.0
         ahead = _dot(body("nose") - body("neck"), _unit(forwards)) / size
         says += [_WEAK * _beyond(ahead, 0.07 + 3 * noise / size, 0.05)]
     return _strongest(says)

@@ -430,7 +430,8 @@ def test_own_recordings_rest_upright():
 
 
 @pytest.mark.parametrize(
-    "name", [x for x in LAYOUTS if LAYOUTS[x].lean_deg is None and not LAYOUTS[x].face]
+    "name",
+    [x for x, row in LAYOUTS.items() if row.lean_deg is None and not row.face and not row.surface],
 )
 def test_joints_of_the_model_are_taken_as_they_are(name):
     """Where nothing is known of a data set's people, they stand as human_17 does."""

@@ -47,7 +47,9 @@ def main(argv: list[str]) -> None:
     if flags.FLAGS.feet:
         ankles = [names[leg.ankle] for leg in legs]
         contacts = foot_contacts(params, source, ankles, frame_time_s)
-    found = retarget(params, source, target, names, contacts=contacts, legs=legs)
+    found, said = heard(retarget, params, source, target, names, contacts=contacts, legs=legs)
+    for sentence in said:
+        print(f"warning: {sentence}")
     pathlib.Path(output).parent.mkdir(parents=True, exist_ok=True)
     save_bvh(output, target, found, frame_time_s)
     share = 0.0 if contacts is None else np.mean(list(contacts.values()))

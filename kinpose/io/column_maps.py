@@ -47,7 +47,7 @@ def check_map(name: str, given: Mapping[str, Any]) -> None:
         raise ValueError(
             f"{name}: 'points' maps a name to a list of its columns: x, y, z, confidence."
         )
-    if "fps" in given and not (isinstance(given["fps"], (int, float)) and given["fps"] > 0):
+    if "fps" in given and not (isinstance(given["fps"], (int, float)) and 0 < given["fps"] < 1e9):
         raise ValueError(f"{name}: 'fps' must be a positive number, but is {given['fps']!r}.")
     if "unit" in given and given["unit"] not in UNITS_MM:
         raise ValueError(f"{name}: 'unit' must be of {list(UNITS_MM)}, but is {given['unit']!r}.")

@@ -84,7 +84,14 @@ def _people(path: pathlib.Path) -> list[np.ndarray]:
         content = json.loads(path.read_bytes())
         people = content["people"]
         return [rows for person in people if (rows := _rows(person)) is not None]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ValueError(f"{path}: not a file of OpenPose: {error!r}.") from None
 
 
