@@ -5,7 +5,8 @@ from kinpose.extras import needs
 with needs("train"):
     import flax.linen  # noqa: F401
 
+from kinpose.models.mobilenet import MobileNetV2
 from kinpose.models.resnet import ResNet
 from kinpose.models.toynet import ToyNet
 
-__all__ = ["ResNet", "ToyNet"]
+__all__ = ["MobileNetV2", "ResNet", "ToyNet"]

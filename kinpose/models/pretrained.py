@@ -1,8 +1,8 @@
-"""Weights of residual networks that others have trained.
+"""Weights of residual networks and of MobileNetV2 that others have trained.
 
-Read are state dicts with the names of torchvision and timm (`.pth`, `.pt`, `.safetensors`) and
-Keras's ResNet50, 101 and 152 (`.h5`). Neither torch nor Keras is needed. Files of the second
-and third kind need the extra `pretrained`.
+Read are state dicts with the names of torchvision and, of ResNets, timm (`.pth`, `.pt`,
+`.safetensors`) and Keras's ResNet50, 101 and 152 (`.h5`). Neither torch nor
+Keras is needed. Files of the second and third kind need the extra `pretrained`.
 """
 
 import os
@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from kinpose.io.torch_files import MOST_BYTES, read_torch_file
-from kinpose.models.resnet import EPSILON
+from kinpose.models._layers import EPSILON
+from kinpose.models.mobilenet import layer_names
 
 _KERAS_EPSILON = 1.001e-5
 _KERAS_MEAN = (123.68, 116.779, 103.939)
@@ -27,7 +28,7 @@ _MOST_PROBLEMS = 10
 
 
 def load_pretrained(path: str | os.PathLike, variables: dict[str, Any]) -> dict[str, Any]:
-    """Weights and statistics of a file in place of those of a `ResNet`.
+    """Weights and statistics of a file in place of those of a `ResNet` or `MobileNetV2`.
 
     The output layer `fc` stays as it is where the file has none or one of another length. A
     Keras file fits networks with `stride_in_1x1=True`, one of torch those without; the file
@@ -38,7 +39,7 @@ def load_pretrained(path: str | os.PathLike, variables: dict[str, Any]) -> dict[
 
     Args:
       path: `.pth` or `.pt`, `.safetensors`, or `.h5`.
-      variables: of `ResNet.init`, `params` and `batch_stats`; shapes alone will do, to see
+      variables: of the network's `init`, `params` and `batch_stats`; shapes alone will do, to see
         whether the file fits.
 
     Returns:
@@ -110,8 +111,11 @@ def _differences(found, wanted, kept: set[str]) -> list[str]:
 def _from_torch(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """By names of the variables, from those of torchvision."""
     found = {}
+    tensors = {name.removeprefix("module."): array for name, array in tensors.items()}
+    modules = _mobilenet_modules(tensors)
     for name, array in tensors.items():
-        name = name.removeprefix("module.")
+        if name.rpartition(".")[0] in modules:
+            name = f"{modules[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}"
         name = re.sub(r"^layer(\d)\.(\d+)", r"layer\1_\2", name)
         name = name.replace("downsample.0", "downsample_conv")
         name = name.replace("downsample.1", "downsample_bn")
@@ -128,6 +132,22 @@ def _from_torch(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         order = (2, 3, 1, 0) if array.ndim == 4 else None  # of a matrix: transposed
         found[name] = np.ascontiguousarray(array.transpose(order), np.float32)
     return found
+
+
+def _mobilenet_modules(tensors: dict[str, np.ndarray]) -> dict[str, str]:
+    """Modules of a file with those of MobileNetV2, a chain that files cut in several ways."""
+    names = {x.rpartition(".")[0]: [] for x in tensors if x.startswith("features.")}
+    if not names:
+        return {}
+    order = sorted(names, key=lambda x: [int(part) for part in x.split(".") if part.isdecimal()])
+    is_convolution = [np.ndim(tensors.get(f"{x}.weight")) == 4 for x in order]
+    own = [path.replace("/", ".") for pair in layer_names() for path in pair]
+    kinds = [path.rpartition(".")[2].startswith("conv") for path in own]
+    if is_convolution != kinds:
+        raise LookupError(
+            f"{sum(is_convolution)} convolutions under 'features', not {len(own) // 2}"
+        )
+    return dict(zip(order, own, strict=True)) | {"classifier.1": "fc", "classifier": "fc"}
 
 
 def _from_keras(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

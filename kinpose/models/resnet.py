@@ -11,7 +11,19 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from kinpose.models.resnet_layers import convolve, max_pool
+from kinpose.models._layers import (
+    MEAN,
+    SMALL,
+    SMALLEST_SIDE,
+    STD,
+    BatchNorm,
+    Convolution,
+    Normalise,
+    checked_images,
+)
+from kinpose.models.resnet_layers import max_pool
+
+__all__ = ["MEAN", "SMALLEST_SIDE", "STAGES", "STD", "ResNet"]
 
 STAGES = {
     18: (2, 2, 2, 2),
@@ -21,21 +33,6 @@ STAGES = {
     152: (3, 8, 36, 3),
 }
 """Blocks of each stage, by depth; from 50 on a block has three convolutions, before two."""
-
-SMALLEST_SIDE = 32
-"""px; the last stage sees one place for every 32 pixels."""
-
-EPSILON = 1e-5
-"""Added to variances in batch normalisation."""
-
-_STEP = 0.1
-"""By which running statistics go towards those of a batch."""
-
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""Of ImageNet's red, green and blue, from 0 to 255."""
-
-_HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-_SMALL = nn.initializers.normal(0.001)
 
 
 class ResNet(nn.Module):
@@ -84,16 +81,11 @@ class ResNet(nn.Module):
         """
         if self.depth not in STAGES:
             raise ValueError(f"depth must be one of {list(STAGES)}, but got {self.depth}.")
-        images = jnp.asarray(images)
-        if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < SMALLEST_SIDE:
-            raise ValueError(
-                f"images must have shape (B, H, W, 3) with H and W at least {SMALLEST_SIDE}, "
-                f"but got {images.shape}."
-            )
-        convolution = functools.partial(_Convolution, dtype=self.dtype)
-        norm = functools.partial(_BatchNorm, train=train)
+        images = checked_images(images)
+        convolution = functools.partial(Convolution, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, train=train)
         block = _BasicBlock if self.depth < 50 else _Bottleneck
-        x = _Normalise(name="input")(images).astype(self.dtype)
+        x = Normalise(name="input")(images).astype(self.dtype)
         x = norm(name="bn1")(convolution(64, 7, 2, name="conv1")(x))
         x = nn.relu(max_pool(x))  # either order gives the same; this one handles fewer numbers
         for stage, num_blocks in enumerate(STAGES[self.depth]):
@@ -107,61 +99,7 @@ class ResNet(nn.Module):
                     name=f"layer{stage + 1}_{i}",
                 )(x)
         features = jnp.mean(x, (1, 2), dtype=jnp.float32)
-        return nn.Dense(self.num_outputs, kernel_init=_SMALL, name="fc")(features)
-
-
-class _Normalise(nn.Module):
-    """Pixels of mean 0 and variance 1."""
-
-    @nn.compact
-    def __call__(self, images):
-        mean = self.variable("batch_stats", "mean", lambda: jnp.array(MEAN))
-        std = self.variable("batch_stats", "std", lambda: jnp.array(STD))
-        pixels = images.astype(jnp.float32)
-        return (pixels - mean.value[None, None, None]) / std.value[None, None, None]
-
-
-class _Convolution(nn.Module):
-    """Convolution without bias, padded so that stride 1 keeps the size."""
-
-    num_channels: int
-    size: int
-    stride: int
-    dtype: DTypeLike
-
-    @nn.compact
-    def __call__(self, x):
-        shape = (self.size, self.size, x.shape[-1], self.num_channels)
-        kernel = self.param("kernel", _HE, shape)
-        return convolve(x, kernel.astype(self.dtype), self.stride)
-
-
-class _BatchNorm(nn.Module):
-    """Mean 0 and variance 1 over the batch, then a scale and a bias, for each channel.
-
-    Statistics are float32 whatever the type of the input; running ones move by a tenth.
-    """
-
-    train: bool
-
-    @nn.compact
-    def __call__(self, x):
-        shape = x.shape[-1:]
-        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        var = self.variable("batch_stats", "var", jnp.ones, shape)
-        scale = self.param("scale", nn.initializers.ones_init(), shape)
-        bias = self.param("bias", nn.initializers.zeros_init(), shape)
-        wide = x.astype(jnp.float32)
-        if self.train:
-            batch_mean = jnp.mean(wide, (0, 1, 2))
-            batch_var = jnp.maximum(jnp.mean(wide**2, (0, 1, 2)) - batch_mean**2, 0)
-            mean.value += _STEP * (batch_mean - mean.value)
-            var.value += _STEP * (batch_var - var.value)
-        else:
-            batch_mean, batch_var = mean.value, var.value
-        factor = scale * jax.lax.rsqrt(batch_var + EPSILON)
-        shift = bias - factor * batch_mean
-        return (wide * factor[None, None, None] + shift[None, None, None]).astype(x.dtype)
+        return nn.Dense(self.num_outputs, kernel_init=SMALL, name="fc")(features)
 
 
 class _BasicBlock(nn.Module):
