@@ -5,15 +5,18 @@ samples needs to know nothing else of where they come from.
 """
 
 import contextlib
+import io
 import sys
 from collections.abc import Iterator
 from unittest import mock
 
 import numpy as np
 import tensorflow_datasets as tfds
+from PIL import Image
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from data.camera import Camera
+from data.camera import Camera, project
+from data.people import Photo
 
 JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
 """How pictures are saved, in Pillow's words."""
@@ -69,6 +72,19 @@ def crop_features(camera: Camera) -> dict:
     return {
         "focal_px": np.float32(camera.focal_px),
         "center_px": np.asarray(camera.center_px, np.float32),
+    }
+
+
+def photo_features(photo: Photo) -> dict:
+    """The features that a photo gives: the picture as JPEG, joints, box and camera."""
+    image = io.BytesIO()
+    Image.fromarray(photo.image).save(image, **JPEG)
+    return {
+        "image": image.getvalue(),
+        "joints": photo.joints,
+        "pixels": project(photo.joints, photo.camera),
+        "box": np.array(photo.box, np.float32),
+        **crop_features(photo.camera),
     }
 
 
