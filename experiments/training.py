@@ -4,10 +4,11 @@ Each network has a directory of its own below the workdir; what is finished ther
 again, and what is not goes on from its last checkpoint.
 """
 
+import contextlib
 import functools
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import flax.linen as nn
 import jax
@@ -21,6 +22,7 @@ from kinpose.hosts import wait_for_all
 from kinpose.mesh import make_mesh
 from kinpose.methods import Method, Prediction
 from kinpose.optimisers import caffe_sgd
+from kinpose.stopping import Stopped
 from kinpose.train import (
     Source,
     batch_indices,
@@ -126,6 +128,19 @@ def run_all(workdir: pathlib.Path, runs: Mapping[str, Callable[[pathlib.Path], N
             continue
         logging.info("run %d of %d: %s", i + 1, len(runs), name)
         run(directory)
+
+
+@contextlib.contextmanager
+def reported(report: Callable[[pathlib.Path], str], workdir: pathlib.Path) -> Iterator[None]:
+    """Prints a report of a workdir at its end; after a signal of what is finished till then."""
+    try:
+        yield
+    except Stopped:
+        if jax.process_index() == 0 and any(workdir.glob("*/scores.json")):
+            print(report(workdir))
+        raise
+    if jax.process_index() == 0:
+        print(report(workdir))
 
 
 def train_network(

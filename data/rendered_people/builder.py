@@ -123,12 +123,12 @@ class RenderedPeople(tfds.core.GeneratorBasedBuilder):
     def recordings(self) -> tuple[list, list]:
         """Paths of those that varied pictures take poses from, and of those that test.
 
-        The bundled recordings train, too, where others are given: who performs there is unknown.
+        The bundled recordings train, too, but those of which the directory has one by this name.
         """
-        motion_dir = pathlib.Path(self.builder_config.motion_dir)
-        train, test = divide_recordings(find_motions(motion_dir))
-        others = [] if motion_dir == MOTION_DIR else find_motions()
-        return [*train, *others], test
+        given = find_motions(self.builder_config.motion_dir)
+        train, test = divide_recordings(given)
+        names = {path.stem for path in given}
+        return [*train, *(path for path in find_motions() if path.stem not in names)], test
 
     @functools.cached_property
     def source(self) -> str:

@@ -58,6 +58,7 @@ def write_recordings(path: pathlib.Path, recordings: Sequence) -> None:
         "clips": np.array([pathlib.Path(recording).stem for recording in recordings]),
         "actions": np.array(actions),
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **columns)
 
