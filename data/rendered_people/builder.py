@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import math
 import os
 import pathlib
 import shutil
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from data.body import BODY_FILE, SHAPES_FILE
+from data.body import BODY_FILE, SHAPES_FILE, load_bodies
 from data.motion import MOTION_DIR, find_motions
 from data.rendered_people.parts import (
     RECORDINGS,
@@ -49,14 +48,14 @@ class PeopleConfig(tfds.core.BuilderConfig):
 
     Attributes:
       image_size: rows and columns of the crops (px).
-      train_step_s: time between two training frames of a subject in a recording.
+      train_step_s: time between two training frames of a subject in a recording; None: varied.
       test_step_s: the same for testing.
       motion_dir: directory of BVH files.
-      num_varied: training pictures that are varied in everything; 0: the subjects perform.
+      num_varied: training pictures that are varied in everything, where no subject performs.
     """
 
     image_size: int
-    train_step_s: float
+    train_step_s: float | None
     test_step_s: float
     motion_dir: str
     num_varied: int = 0
@@ -84,7 +83,7 @@ class RenderedPeople(tfds.core.GeneratorBasedBuilder):
         PeopleConfig(
             name=f"varied_{image_size}",
             image_size=image_size,
-            train_step_s=math.nan,
+            train_step_s=None,
             test_step_s=_VARIED_TEST_S,
             motion_dir=os.fspath(MOTION_DIR),
             num_varied=NUM_VARIED,
@@ -243,6 +242,8 @@ def prepare(builder: RenderedPeople, *, show=iter) -> pathlib.Path:
             )
         return directory
     subjects()  # a body file that cannot be used is reported before anything is written
+    if builder.builder_config.num_varied:
+        load_bodies(SHAPES_FILE)
     for stale in directory.parent.glob("incomplete.*"):
         shutil.rmtree(stale)
     for _ in show(builder.render()):
