@@ -85,20 +85,15 @@ def draw_clothes(rng: np.random.Generator, body: Body, smooth: Body) -> tuple[Bo
     """
     skin, hair = _between(rng, _SKINS), _between(rng, _HAIRS)
     shirt, sleeves, trousers, shoe = (_any_color(rng) for _ in range(4))
-    one_piece, other_sleeves, bald, barefoot = rng.uniform(size=4) < (0.15, 0.2, 0.08, 0.1)
+    one_piece, other_sleeves, bald = rng.uniform(size=3) < (0.15, 0.2, 0.08)
     trousers, sleeves = shirt if one_piece else trousers, sleeves if other_sleeves else shirt
-    cuts = {"lower_sleeve": 0.5, "upper_sleeve": 0.15, "lower_trousers": 0.35, "shoe": barefoot}
-    bare = [group for group, share in cuts.items() if rng.uniform() < share]
+    bare = [group for group, share in _CUTS.items() if rng.uniform() < share]
     if "upper_sleeve" in bare:
         bare.append("lower_sleeve")
     palette = {
-        **{
-            "skin": skin,
-            "hair": skin if bald else hair,
-            "brow": hair,
-            "lip": skin * (0.9, 0.7, 0.7),
-        },
-        **{"eye": np.full(3, 0.9), "iris": hair / 2, "shoe": shoe, "shirt": shirt},
+        **{"skin": skin, "hair": skin if bald else hair, "brow": hair},
+        **{"lip": skin * (0.9, 0.7, 0.7), "eye": np.full(3, 0.9), "iris": hair / 2},
+        **{"shoe": shoe, "shirt": shirt},
         **{"upper_sleeve": sleeves, "lower_sleeve": sleeves},
         **{"upper_trousers": trousers, "lower_trousers": trousers},
         **dict.fromkeys(bare, skin),
@@ -117,6 +112,9 @@ def draw_clothes(rng: np.random.Generator, body: Body, smooth: Body) -> tuple[Bo
     vertices = np.where(clothed, smooth.vertices, body.vertices) + outwards[:, None] * normals
     return body._replace(vertices=vertices, normals=normals), colors
 
+
+_CUTS = {"lower_sleeve": 0.5, "upper_sleeve": 0.15, "lower_trousers": 0.35, "shoe": 0.1}
+"""How often there is skin in place of them."""
 
 _TOP = ("shirt", "upper_sleeve", "lower_sleeve")
 _LEGS = ("upper_trousers", "lower_trousers")

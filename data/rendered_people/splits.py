@@ -87,7 +87,7 @@ class VariedPart(NamedTuple):
 
 
 VARIED_AT_ONCE = 200
-"""Pictures of a `VariedPart`; half a minute's work at most."""
+"""Pictures of a `VariedPart`; a few seconds of work."""
 
 
 def plan_varied(num: int) -> list[VariedPart]:
