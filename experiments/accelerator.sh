@@ -13,7 +13,8 @@
 #   toy      all methods, all complexities and five seeds
 #
 # Settings, by environment variables: PARTS, the limits KERNELS_S, HUMAN_S and TOY_S in seconds,
-# BATCHES, POSES, DATASET, DATA_DIR, HUMAN_FLAGS, TOY_FLAGS, PYTHON.
+# BATCHES, POSES, TESTS, DATASET, DATA_DIR, HUMAN_FLAGS, TOY_FLAGS, PYTHON; SLOWER, how many times as long
+# a program of the first part may take.
 set -u
 if [ $# -ne 1 ]; then
   sed -n '2,/^set -u/p' "$0" | sed '$d; s/^# \{0,1\}//' >&2
@@ -27,11 +28,12 @@ PARTS=${PARTS:-kernels human toy}
 KERNELS_S=${KERNELS_S:-240} HUMAN_S=${HUMAN_S:-480} TOY_S=${TOY_S:-480}
 BATCHES=${BATCHES:-256 4096 65536 1000000}
 POSES=${POSES:-4096}
+TESTS=${TESTS-tests/test_kinematics.py tests/test_fitting.py tests/test_train.py}
 DATA_DIR=${DATA_DIR:-packed}
 DATASET=${DATASET:-rendered_people/varied_64}
 HUMAN_FLAGS=${HUMAN_FLAGS:---depth=18 --epochs=12 --batch_size=64 --learning_rate=0.001 --seeds=0,1,2}
 TOY_FLAGS=${TOY_FLAGS:---num_params=3,6,8,10 --epochs=10 --batch_size=256 --seeds=0,1,2,3,4}
-PYTHON=${PYTHON:-python3}
+PYTHON=${PYTHON:-python3} SLOWER=${SLOWER:-1}
 export XLA_PYTHON_CLIENT_PREALLOCATE=${XLA_PYTHON_CLIENT_PREALLOCATE:-false} # contenders share a card
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$out/compiled}
 status=0
@@ -70,19 +72,21 @@ for part in $PARTS; do
   case $part in
     kernels)
       begin "$KERNELS_S"
-      within 100 self_check "$PYTHON" -m experiments.self_check --num_poses="$POSES" \
+      within $((100 * SLOWER)) self_check "$PYTHON" -m experiments.self_check --num_poses="$POSES" \
         --output="$out/self_check.json"
       for batch in $BATCHES; do
-        [ -e "$out/fk_$batch.json" ] || within 60 fk "$PYTHON" -m experiments.benchmark --suite=fk \
+        [ -e "$out/fk_$batch.json" ] || within $((60 * SLOWER)) fk "$PYTHON" -m experiments.benchmark --suite=fk \
           --contenders=kinpose,torch-compile --rounds=3 --batch="$batch" \
           --workloads="human_17 forward,human_17 value and gradient" --output="$out/fk_$batch.json"
-        [ -e "$out/fit_$batch.json" ] || within 90 fit "$PYTHON" -m experiments.benchmark \
+        [ -e "$out/fit_$batch.json" ] || within $((90 * SLOWER)) fit "$PYTHON" -m experiments.benchmark \
           --suite=fit --contenders=kinpose --rounds=3 --batch="$batch" --workloads=reachable \
           --output="$out/fit_$batch.json"
       done
-      if "$PYTHON" -c "import pytest" 2>/dev/null; then
-        within 120 tests "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_kinematics.py \
-          tests/test_fitting.py tests/test_train.py
+      if [ -z "$TESTS" ]; then
+        :
+      elif "$PYTHON" -c "import pytest" 2>/dev/null; then
+        # shellcheck disable=SC2086
+        within $((120 * SLOWER)) tests "$PYTHON" -m pytest -q -p no:cacheprovider $TESTS
       else
         echo "tests: pytest is not installed; self_check stands in" | tee -a "$out/summary.txt"
       fi
