@@ -15,6 +15,7 @@ import os
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,9 @@ from kinpose.skeletons import HUMAN36M_KEYPOINTS
 
 BODY_FILE = pathlib.Path(__file__).parent / "bodies" / "adults.npz"
 """The bundled bodies."""
+
+SHAPES_FILE = pathlib.Path(__file__).parent / "bodies" / "extremes.npz"
+"""Ends of the range of bodies, to be mixed."""
 
 _ARM = ("clavicle", "upper_arm", "forearm", "hand")
 _LEG = ("thigh", "shank", "foot")
@@ -157,6 +161,32 @@ def pose_body(body: Body, rotations: np.ndarray, root: np.ndarray) -> PosedBody:
     vertices = np.einsum("vij,vj->vi", turns, body.vertices) + motions[:, 9:]
     normals = np.einsum("vij,vj->vi", turns, body.normals)
     return PosedBody(vertices, normals, points[_KEYPOINTS])
+
+
+def posed_joints(body: Body, rotations: np.ndarray) -> np.ndarray:
+    """(17, 3) float32 keypoints (mm) of a body in a pose, as `pose_body`; the pelvis at zero."""
+    root = np.zeros(3, np.float32)
+    return _posed_points(body.points, np.asarray(rotations, np.float32), root)[_KEYPOINTS]
+
+
+def mix_bodies(bodies: Sequence[Body], shares: Sequence[float]) -> Body:
+    """The body between several, of which each point is the weighted mean.
+
+    Args:
+      bodies: of one file, so that they share faces, weights and groups.
+      shares: of each body; they add up to 1.
+
+    Returns:
+      The body.
+    """
+    shares = np.asarray(shares, np.float32)
+    vertices, normals, points = (
+        (shares @ np.stack(arrays).reshape(len(shares), -1)).reshape(-1, 3)
+        for arrays in zip(*(body[:3] for body in bodies), strict=True)
+    )
+    x, y, z = normals.T
+    normals /= np.sqrt(x * x + y * y + z * z)[:, None]
+    return bodies[0]._replace(vertices=vertices, normals=normals, points=points)
 
 
 def rest_joints(body: Body) -> np.ndarray:

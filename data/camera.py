@@ -91,6 +91,37 @@ def look_at(position, target, focal_px: float, center_px) -> Camera:
     return Camera(rotation, position, float(focal_px), np.asarray(center_px, np.float64))
 
 
+def draw_camera(rng: np.random.Generator, target) -> Camera:
+    """A camera anywhere around somebody: low or high, near or far, wide or long, a little askew.
+
+    2.2 to 9 m away, 0.2 to 3.5 m above the floor, with a field of view of 24 to 69 degrees for
+    the longer side of `IMAGE_SIZE`, rolled by some 6 degrees, aimed at within 0.4 m of the target.
+
+    Args:
+      rng: where the randomness comes from.
+      target: (3,) whom it sees (mm), the floor is y = 0.
+
+    Returns:
+      The camera.
+    """
+    target, around = np.asarray(target, np.float64), rng.uniform(-math.pi, math.pi)
+    away = 2200 * (9000 / 2200) ** rng.uniform()
+    height = rng.triangular(200, 1500, 3500)
+    place = target + away * np.array([math.sin(around), 0, math.cos(around)])
+    place[1] = np.clip(height, target[1] - away, target[1] + away)
+    focal_px = 728 * (2352 / 728) ** rng.uniform()
+    aim = target + rng.uniform(-400, 400, 3)
+    camera = look_at(place, aim, focal_px, np.full(2, (IMAGE_SIZE - 1) / 2))
+    return roll_camera(camera, rng.normal(0, math.radians(6)))
+
+
+def roll_camera(camera: Camera, angle_rad: float) -> Camera:
+    """The camera, turned about its optical axis: what it sees turns clockwise."""
+    sin, cos = math.sin(angle_rad), math.cos(angle_rad)
+    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    return camera._replace(rotation=turn @ camera.rotation)
+
+
 def to_camera(points, camera: Camera) -> np.ndarray:
     """From the world to the camera's frame.
 

@@ -64,16 +64,102 @@ def dress(rng: np.random.Generator, body: Body) -> tuple[Body, np.ndarray]:
     return _cover(body, _is_in(body, [group for group in _CLOTH if group not in bare])), colors
 
 
+def as_cloth_lies(body: Body) -> Body:
+    """A body as cloth would shape all of it: smoothed; see `draw_clothes`."""
+    vertices = _smoothed(body, np.ones(len(body.vertices), bool))
+    return body._replace(vertices=vertices, normals=vertex_normals(vertices, body.faces))
+
+
+def draw_clothes(rng: np.random.Generator, body: Body, smooth: Body) -> tuple[Body, np.ndarray]:
+    """Clothes of any colours, cuts, patterns and thickness; skin between the tones of `dress`.
+
+    As fast as a picture is drawn, for all of what is slow is done before, by `as_cloth_lies`.
+
+    Args:
+      rng: where the choices come from.
+      body: without clothes.
+      smooth: the same as cloth shapes it.
+
+    Returns:
+      The dressed body, and the colours (V, 3) float32 of its vertices, from 0 to 1.
+    """
+    skin, hair = _between(rng, _SKINS), _between(rng, _HAIRS)
+    shirt, sleeves, trousers, shoe = (_any_color(rng) for _ in range(4))
+    one_piece, other_sleeves, bald = rng.uniform(size=3) < (0.15, 0.2, 0.08)
+    trousers, sleeves = shirt if one_piece else trousers, sleeves if other_sleeves else shirt
+    bare = [group for group, share in _CUTS.items() if rng.uniform() < share]
+    if "upper_sleeve" in bare:
+        bare.append("lower_sleeve")
+    palette = {
+        **{"skin": skin, "hair": skin if bald else hair, "brow": hair},
+        **{"lip": skin * (0.9, 0.7, 0.7), "eye": np.full(3, 0.9), "iris": hair / 2},
+        **{"shoe": shoe, "shirt": shirt},
+        **{"upper_sleeve": sleeves, "lower_sleeve": sleeves},
+        **{"upper_trousers": trousers, "lower_trousers": trousers},
+        **dict.fromkeys(bare, skin),
+    }
+    thickness = dict.fromkeys(_TOP, rng.uniform(4, 20)) | dict.fromkeys(_LEGS, rng.uniform(4, 18))
+    thickness |= {"shoe": rng.uniform(4, 10), "hair": 0.0 if bald else rng.uniform(5, 35)}
+    thickness |= dict.fromkeys(bare, 0.0)
+    colors = np.array([palette[group] for group in GROUPS], np.float32)[body.groups]
+    for groups, share in ((_TOP, 0.5), (_LEGS, 0.2)):
+        cloth = [group for group in groups if group not in bare]
+        if rng.uniform() < share:
+            colors[_pattern(rng, body.vertices) & _is_in(body, cloth)] = _any_color(rng)
+    clothed = _is_in(body, [group for group in _CLOTH if group not in bare])[:, None]
+    outwards = np.float32([thickness.get(group, 0.0) for group in GROUPS])[body.groups]
+    normals = np.where(clothed, smooth.normals, body.normals)
+    vertices = np.where(clothed, smooth.vertices, body.vertices) + outwards[:, None] * normals
+    return body._replace(vertices=vertices, normals=normals), colors
+
+
+_CUTS = {"lower_sleeve": 0.5, "upper_sleeve": 0.15, "lower_trousers": 0.35, "shoe": 0.1}
+"""How often there is skin in place of them."""
+
+_TOP = ("shirt", "upper_sleeve", "lower_sleeve")
+_LEGS = ("upper_trousers", "lower_trousers")
+
+
+def _between(rng: np.random.Generator, colors) -> np.ndarray:
+    """(3,) a colour between two that follow each other."""
+    place = rng.uniform(0, len(colors) - 1)
+    first = int(place)
+    mean = np.add(colors[first], (place - first) * np.subtract(colors[first + 1], colors[first]))
+    return np.clip(mean * rng.uniform(0.93, 1.07, 3), 0, 1)
+
+
+def _any_color(rng: np.random.Generator) -> np.ndarray:
+    """(3,) of any hue and brightness, more often dull than bright."""
+    grey, color = rng.uniform(0.04, 0.95), rng.uniform(0, 1, 3)
+    return grey + rng.uniform(0, 1) ** 2 * (color - grey)
+
+
+def _pattern(rng: np.random.Generator, vertices: np.ndarray) -> np.ndarray:
+    """(V,) what is in stripes along an axis, or in the checks or blots of two of them."""
+    waves = (
+        rng.normal(size=(2, 3)) * (rng.uniform(size=(2, 1)) < 0.4)
+        + np.eye(3)[rng.choice(3, 2, replace=False)]
+    )
+    first, second = np.sin(np.float32(waves / rng.uniform(8, 60)) @ vertices.T)
+    return (first if rng.uniform() < 0.5 else first * second) > rng.uniform(-0.3, 0.7)
+
+
 def _cover(body: Body, clothed: np.ndarray) -> Body:
     """Lets cloth (V,) and hair lie over the body."""
-    vertices = body.vertices.copy()
-    for step in _STEPS:
-        away = _neighbours_mean(vertices, body.faces) - vertices
-        vertices[clothed] += np.float32(step) * away[clothed]
+    vertices = _smoothed(body, clothed)
     normals = vertex_normals(vertices, body.faces)
     vertices += np.float32(_CLOTH_MM) * normals * clothed[:, None]
     vertices += np.float32(_HAIR_MM) * normals * _is_in(body, ["hair"])[:, None]
     return body._replace(vertices=vertices, normals=vertex_normals(vertices, body.faces))
+
+
+def _smoothed(body: Body, chosen: np.ndarray) -> np.ndarray:
+    """(V, 3) the vertices, some of them (V,) smoothed."""
+    vertices = body.vertices.copy()
+    for step in _STEPS:
+        away = _neighbours_mean(vertices, body.faces) - vertices
+        vertices[chosen] += np.float32(step) * away[chosen]
+    return vertices
 
 
 def _neighbours_mean(vertices, faces) -> np.ndarray:
@@ -90,4 +176,4 @@ def _neighbours_mean(vertices, faces) -> np.ndarray:
 
 def _is_in(body: Body, groups) -> np.ndarray:
     """(V,) whether vertices belong to one of the groups."""
-    return np.isin(body.groups, [GROUPS.index(group) for group in groups])
+    return np.isin(GROUPS, groups)[body.groups]

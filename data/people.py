@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from data.body import BODY_FILE, Body, load_bodies, pose_body, rest_joints
+from data.body import BODY_FILE, Body, PosedBody, load_bodies, pose_body, rest_joints
 from data.camera import (
     Box,
     Camera,
@@ -38,6 +38,7 @@ TEST_SUBJECTS = ("S9", "S11")
 
 _BODIES = {"S1": 0, "S5": 1, "S6": 4, "S7": 5, "S8": 8, "S9": 2, "S11": 3}
 _ROOM_MM = 1000.0
+_BONES = np.array(human_17().bones).T
 _WARDROBE = 227  # a seed that gives the seven different clothes, skins and hair
 
 
@@ -107,6 +108,15 @@ def subject_scales(subjects: dict[str, Subject]) -> dict[str, float]:
     joints = jnp.stack([rest_joints(subject.body) for subject in subjects.values()])
     sums = np.asarray(bone_lengths(joints, human_17()), np.float64).sum(axis=-1)
     return dict(zip(subjects, (sums / sums.mean()).tolist(), strict=True))
+
+
+def relative_scale(body: Body, subjects: dict[str, Subject]) -> float:
+    """A body's sum of bone lengths over the mean sum of the subjects."""
+    child, parent = _BONES
+    bodies = [body, *(subject.body for subject in subjects.values())]
+    joints = np.stack([rest_joints(body) for body in bodies]).astype(np.float64)
+    sums = np.linalg.norm(joints[:, child] - joints[:, parent], axis=-1).sum(axis=-1)
+    return float(sums[0] / sums[1:].mean())
 
 
 def mean_skeleton(subjects: dict[str, Subject]) -> Skeleton:
@@ -180,17 +190,37 @@ def photograph(
     Raises:
       ValueError: when a part of the person is not in front of the camera, or size < 1.
     """
-    posed = pose_body(subject.body, rotations, root)
-    vertices = to_camera(posed.vertices, camera)
-    if not vertices[:, 2].min() > 0 or size < 1:
-        raise ValueError(
-            "a photo needs a person in front of the camera and a positive size, but got depths "
-            f"from {vertices[:, 2].min():g} mm on and size {size}."
-        )
-    box = bounding_box(project(vertices, camera))
-    crop = crop_camera(camera, square_box(box), size)
+    if size < 1:
+        raise ValueError(f"a photo needs a positive size, but got {size}.")
     rng = np.random.default_rng(seed)
     light, background = draw_light(rng), draw_background(rng, size)
+    return take_photo(subject, pose_body(subject.body, rotations, root), camera, light, background)
+
+
+def take_photo(subject: Subject, posed: PosedBody, camera: Camera, light, background) -> Photo:
+    """Takes a picture of a posed subject, cropped as by `photograph`.
+
+    Args:
+      subject: who.
+      posed: the subject's body, in the world.
+      camera: of the whole image; the person is in front of it.
+      light: (3,) towards the lamp, in the camera's frame; its length is the lamp's strength.
+      background: (size, size, 3) float32 from 0 to 1, of the crop.
+
+    Returns:
+      The photo.
+
+    Raises:
+      ValueError: when a part of the person is not in front of the camera.
+    """
+    vertices = to_camera(posed.vertices, camera)
+    if not vertices[:, 2].min() > 0:
+        raise ValueError(
+            "a photo needs a person in front of the camera, but got depths from "
+            f"{vertices[:, 2].min():g} mm on."
+        )
+    box = bounding_box(project(vertices, camera))
+    crop = crop_camera(camera, square_box(box), len(background))
     normals = posed.normals @ camera.rotation.T.astype(np.float32)
     faces = subject.body.faces
     image, cover = render(vertices, normals, subject.colors, faces, crop, background, light)

@@ -21,16 +21,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
-from PIL import Image
 
+from data.packed import PACKED, read_packed
 from data.sample import sample_key
 
 _NUMBERS = ("joints", "pixels", "box", "focal_px", "center_px", "scale", "frame")
 _NAMES = ("subject", "action", "clip", "camera")
 _RECORDS = 1024  # read at a time
 _THREADS = min(32, os.cpu_count() or 1)
-_LAST_STEP = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +81,8 @@ def open_samples(
 ) -> Samples:
     """Opens a split of a built data set.
 
+    A file of `experiments.pack_data` may stand where the data set would: it needs NumPy alone.
+
     Args:
       name: data set and configuration, such as rendered_people/small_64.
       split: train or test, or a part as tensorflow-datasets writes it (`test[:10%]`).
@@ -95,6 +95,12 @@ def open_samples(
     Raises:
       ValueError: for a data set that is not built, is damaged, or has no such split.
     """
+    packed = pathlib.Path(data_dir) / f"{name}{PACKED}"
+    if packed.exists():
+        columns, images = read_packed(packed, split)
+        return Samples(**columns, size=images.shape[1], images=images.__getitem__)
+    import tensorflow_datasets as tfds
+
     builder = tfds.builder_from_directory(_newest_version(pathlib.Path(data_dir) / name))
     decoders = {"image": tfds.decode.SkipDecoding()}
     try:
@@ -114,7 +120,7 @@ def open_samples(
 
 
 def prefetched(load_batch: Callable[[int], Any], *, ahead: int = 2) -> Callable[[int], Any]:
-    """Works ahead: while a step is trained grain loads the next batches.
+    """Works ahead: while a step is trained a thread loads the next batches.
 
     Args:
       load_batch: from a step to its batch; a pure function.
@@ -123,18 +129,16 @@ def prefetched(load_batch: Callable[[int], Any], *, ahead: int = 2) -> Callable[
     Returns:
       The same function; fast for the step after the one before.
     """
-    import grain  # for training alone
-
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)
-    batches, next_step = iter(()), None
+    thread, waiting = concurrent.futures.ThreadPoolExecutor(1), {}
 
     def load(step: int):
-        nonlocal batches, next_step
-        if step != next_step:
-            steps = grain.MapDataset.range(step, _LAST_STEP).map(load_batch)
-            batches = iter(steps.to_iter_dataset(options))
-        next_step = step + 1
-        return next(batches)
+        coming = range(step, step + ahead + 1)
+        for other in waiting.keys() - set(coming):
+            waiting.pop(other).cancel()
+        for other in coming:
+            if other not in waiting:
+                waiting[other] = thread.submit(load_batch, other)
+        return waiting.pop(step).result()
 
     return load
 
@@ -146,6 +150,8 @@ def in_threads(function: Callable, *columns: Sequence) -> list:
 
 def decode(jpeg: bytes) -> np.ndarray:
     """(size, size, 3) uint8 of an encoded picture."""
+    from PIL import Image
+
     return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
 
 

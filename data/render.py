@@ -70,7 +70,7 @@ def render(vertices, normals, colors, faces, camera: Camera, background, light):
       faces: (F, 3) triangles, counter-clockwise seen from outside.
       camera: gives focal length and centre.
       background: (H, W, 3) float32 from 0 to 1; its shape is the image's.
-      light: (3,) unit vector towards the lamp, in the camera's frame.
+      light: (3,) towards the lamp, in the camera's frame; its length is the lamp's strength.
 
     Returns:
       image: (H, W, 3) uint8.
@@ -96,7 +96,7 @@ def shade(normals, colors, light) -> np.ndarray:
     Args:
       normals: (V, 3) in the camera's frame.
       colors: (V, 3).
-      light: (3,) towards the lamp.
+      light: (3,) towards the lamp, as long as it is strong.
 
     Returns:
       (V, 3) float32.

@@ -29,8 +29,17 @@ def retarget(motion: BodyMotion, body: Body) -> tuple[np.ndarray, np.ndarray]:
       rotations: (T, S, 3, 3) float32 of the segments from the body's rest pose, in the world.
       root: (T, 3) float32 position of the pelvis (mm), scaled by the length of the leg.
     """
-    places = dict(zip(HUMAN36M_KEYPOINTS, rest_joints(body).astype(np.float64), strict=True))
-    own = limb_directions(places)
-    own[_FEET] = _DOWN  # the soles lie flat, as below a shank that hangs straight down
-    rotations = motion.rotations @ np.float32(segment_turns(own, motion.directions))
-    return rotations, motion.root * np.float32(leg_length(places))
+    turns = segment_turns(rest_directions(body), motion.directions)
+    length = leg_length(_rest_places(body))
+    return motion.rotations @ np.float32(turns), motion.root * np.float32(length)
+
+
+def rest_directions(body: Body) -> np.ndarray:
+    """(S, 3) unit vectors along the segments of a body in its rest pose."""
+    directions = limb_directions(_rest_places(body))
+    directions[_FEET] = _DOWN  # the soles lie flat, as below a shank that hangs straight down
+    return directions
+
+
+def _rest_places(body: Body) -> dict[str, np.ndarray]:
+    return dict(zip(HUMAN36M_KEYPOINTS, rest_joints(body).astype(np.float64), strict=True))

@@ -1,25 +1,25 @@
 """One sample of a data set of people: a picture cropped to a person, and the truth about them.
 
 Both builders, `data.rendered_people` and `data.human36m`, write these features; whatever reads
-samples needs to know nothing else of where they come from.
+samples needs to know nothing else of where they come from. tensorflow-datasets is for builders.
 """
 
 import contextlib
+import io
 import sys
 from collections.abc import Iterator
 from unittest import mock
 
 import numpy as np
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from data.camera import Camera
+from data.camera import Camera, project
+from data.people import Photo
 
 JPEG = {"format": "JPEG", "quality": 92, "subsampling": 0}
 """How pictures are saved, in Pillow's words."""
 
 
-def sample_features(size: int) -> tfds.features.FeaturesDict:
+def sample_features(size: int):
     """What a sample consists of.
 
     Args:
@@ -39,6 +39,8 @@ def sample_features(size: int) -> tfds.features.FeaturesDict:
       params: (C,) the recording's own motion parameters at this frame, of its own skeleton (rad
         and the recording's unit of length), C = 0 where they are not known.
     """
+    import tensorflow_datasets as tfds
+
     scalar, text = tfds.features.Scalar, tfds.features.Text
     return tfds.features.FeaturesDict(
         {
@@ -72,12 +74,29 @@ def crop_features(camera: Camera) -> dict:
     }
 
 
+def photo_features(photo: Photo) -> dict:
+    """The features that a photo gives: the picture as JPEG, joints, box and camera."""
+    from PIL import Image
+
+    image = io.BytesIO()
+    Image.fromarray(photo.image).save(image, **JPEG)
+    return {
+        "image": image.getvalue(),
+        "joints": photo.joints,
+        "pixels": project(photo.joints, photo.camera),
+        "box": np.array(photo.box, np.float32),
+        **crop_features(photo.camera),
+    }
+
+
 def write_data_set(builder) -> None:
     """Writes what a builder generates; the data set appears when it is whole.
 
     Args:
       builder: of tensorflow-datasets, with a directory `parts_dir` of its own.
     """
+    import tensorflow_datasets as tfds
+
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     with _in_fixed_order(), contextlib.redirect_stdout(None):
@@ -90,6 +109,7 @@ def _in_fixed_order() -> Iterator[None]:
 
     Otherwise the order of the features in a record differs from process to process.
     """
+    from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
     def serialize(serializer, example) -> bytes:
         return serializer.get_tf_example(example).SerializeToString(deterministic=True)

@@ -43,6 +43,69 @@ def draw_light(rng: np.random.Generator) -> np.ndarray:
     return (towards / np.linalg.norm(towards)).astype(np.float32)
 
 
+def draw_any_light(rng: np.random.Generator) -> np.ndarray:
+    """A lamp anywhere but behind the person, from next to nothing to glaring.
+
+    Args:
+      rng: where the randomness comes from.
+
+    Returns:
+      (3,) float32 towards it, in the camera's frame; its length is the lamp's strength, 1 is
+      that of `draw_light`.
+    """
+    towards = rng.uniform((-1, -1, -1), (1, 0.4, 0.3))
+    strength = rng.uniform(0.1, 1.6) / np.linalg.norm(towards)
+    return (strength * towards).astype(np.float32)
+
+
+def draw_occluders(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """What stands before a person: none, or up to three bars, boxes and blots.
+
+    Args:
+      rng: where the randomness comes from.
+      size: rows and columns (px).
+
+    Returns:
+      Colours (size, size, 3) float32 from 0 to 1, and which pixels they hide, (size, size) bool.
+    """
+    colors, hides = np.zeros((size, size, 3), np.float32), np.zeros((size, size), bool)
+    place = (np.arange(size) + 0.5) / size
+    for _ in range(rng.choice(4, p=(0.45, 0.3, 0.15, 0.1))):
+        x, y = rng.uniform(-0.1, 1.1, 2)
+        width, height = rng.uniform(0.03, 0.22, 2) * rng.choice(((1, 1), (0.3, 6), (6, 0.3)))
+        sin, cos = _turn(rng)
+        across, down = place - x, (place - y)[:, None]
+        first, second = cos * across + sin * down, cos * down - sin * across
+        first, second = first / width, second / height
+        is_box = rng.uniform() < 0.5
+        own = (np.maximum(first**2, second**2) if is_box else first**2 + second**2) < 1
+        shade = 1 + 0.5 * rng.uniform(-1, 1) * np.sin(first * rng.uniform(2, 12))
+        colors[own] = np.clip(_paint(rng) * shade[own][:, None], 0, 1)
+        hides |= own
+    return colors, hides
+
+
+def develop(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Exposure, the lamps' colours and the sensor's noise, other ones for each picture.
+
+    Args:
+      rng: where the randomness comes from.
+      image: (H, W, 3) uint8.
+
+    Returns:
+      (H, W, 3) uint8.
+    """
+    gains = rng.uniform(0.6, 1.3) * rng.uniform(0.88, 1.12, 3)
+    noise = rng.normal(0, rng.uniform(0, 6), image.shape)
+    return np.round(np.clip(gains * image + noise, 0, 255)).astype(np.uint8)
+
+
+def _turn(rng: np.random.Generator) -> tuple[float, float]:
+    """Sine and cosine of an angle, small more often than not."""
+    angle = rng.normal(0, 0.3)
+    return np.sin(angle), np.cos(angle)
+
+
 def _paint(rng: np.random.Generator) -> np.ndarray:
     """(3,) a colour, more often dull than bright."""
     grey, color = rng.uniform(0.1, 0.9), rng.uniform(0, 1, 3)

@@ -1,6 +1,8 @@
 """Draws a sheet of samples with their joints, right limbs in one colour, left in another.
 
 python -m data.show_people --output=docs/people.jpg
+python -m data.show_people --varied --columns=7 --rows=5 --size=160 \
+    --output=docs/rendered_people_varied.jpg
 """
 
 import numpy as np
@@ -10,7 +12,9 @@ from matplotlib.collections import LineCollection
 from data.camera import four_cameras, project
 from data.motion import MOTION_DIR, find_motions, read_motion
 from data.people import Photo, load_subjects, photograph, place_in_room
+from data.poses import collect_moments
 from data.retarget import retarget
+from data.varied import draw_shot, load_crowd
 from kinpose.drawing import COLORS, keypoint_sides, new_figure, save_figure
 from kinpose.skeletons import human_17
 
@@ -20,6 +24,7 @@ _COLUMNS = flags.DEFINE_integer("columns", 7, "subjects, one column each.", 1, 7
 _ROWS = flags.DEFINE_integer("rows", 4, "pictures of each subject.", 1)
 _SIZE = flags.DEFINE_integer("size", 224, "rows and columns of a picture (px).", 16)
 _SEED = flags.DEFINE_integer("seed", 0, "of motions, frames, cameras and backgrounds.", 0)
+_VARIED = flags.DEFINE_bool("varied", False, "people of `data.varied`, in place of the subjects.")
 
 _DPI = 100  # of `save_figure`
 
@@ -66,15 +71,25 @@ def draw_photos(rng, paths, *, rows: int, columns: int, size: int) -> list[list[
     return sheet
 
 
+def draw_varied(seed: int, paths, *, rows: int, columns: int, size: int) -> list[list[Photo]]:
+    """Photos of people who are varied in everything, in poses of recordings."""
+    motions = [read_motion(path) for path in paths]
+    crowd, moments = load_crowd(), collect_moments(motions, [path.stem for path in paths])
+    numbers = np.arange(rows * columns).reshape(rows, columns)
+    return [
+        [draw_shot(crowd, moments, seed=(seed, int(i)), size=size).photo for i in row]
+        for row in numbers
+    ]
+
+
 def main(_) -> None:
     """Draws the sheet."""
-    photos = draw_photos(
-        np.random.default_rng(_SEED.value),
-        find_motions(_MOTION_DIR.value),
-        rows=_ROWS.value,
-        columns=_COLUMNS.value,
-        size=_SIZE.value,
-    )
+    shape = {"rows": _ROWS.value, "columns": _COLUMNS.value, "size": _SIZE.value}
+    paths = find_motions(_MOTION_DIR.value)
+    if _VARIED.value:
+        photos = draw_varied(_SEED.value, paths, **shape)
+    else:
+        photos = draw_photos(np.random.default_rng(_SEED.value), paths, **shape)
     save_figure(draw_sheet(photos), _OUTPUT.value)
 
 

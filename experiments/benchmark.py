@@ -161,7 +161,7 @@ def measure(name: str) -> list[dict]:
     known = suite.draw(1)
     workloads = choose("workload", _WORKLOADS.value, known)
     names = choose("contender", _CONTENDERS.value, suite.contenders)
-    names = installed(names, suite.contenders)
+    names, wanted = installed(names, suite.contenders), names
     for batch in batches(_BATCH.value):
         fitting = suite.draw(batch)
         for workload in workloads:
@@ -169,7 +169,11 @@ def measure(name: str) -> list[dict]:
                 print(f"{workload} is left out at batch {batch}: too large.")
                 continue
             able = [n for n in names if workload.endswith(suite.contenders[n].endings)]
-            rows += compare(suite, workload, batch, race(name, workload, batch, able))
+            found = compare(suite, workload, batch, race(name, workload, batch, able))
+            for lacking in [n for n in wanted if n not in names]:
+                row = {"workload": workload, "contender": f"{lacking} (not installed)"}
+                found += [dict.fromkeys(found[0]) | row] if found else []
+            rows += found
     return rows
 
 

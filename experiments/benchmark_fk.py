@@ -34,6 +34,7 @@ def spread(count: int) -> np.ndarray:
 def keep(result) -> tuple[int, np.ndarray, float]:
     """Number of rows, some of the rows, and the value if there is one."""
     value, rows = result if isinstance(result, tuple) else (0.0, result)
+    rows = rows.cpu() if hasattr(rows, "cpu") else rows  # torch's
     return len(rows), np.asarray(rows)[spread(len(rows))], float(value)
 
 

@@ -12,9 +12,19 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from experiments.peers import WORLD, motion_tree, urdf
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+torch.set_default_device(DEVICE)  # as JAX takes the accelerator where there is one
+
 
 def as_tensor(array) -> torch.Tensor:
-    return torch.from_numpy(np.array(array, np.float32))
+    return torch.from_numpy(np.array(array, np.float32)).to(DEVICE)
+
+
+def finished(result: torch.Tensor) -> torch.Tensor:
+    """The result when it is there; it stays on its device, as those of JAX do."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return result.detach()
 
 
 def combine(columns, weights) -> torch.Tensor | float:
@@ -116,14 +126,14 @@ def measure(function, work, wrap=lambda function: function):
     params, targets = as_tensor(work.params), as_tensor(work.targets)
     if work.measure != "value and gradient":
         function = torch.no_grad()(wrap(function))
-        return lambda: function(params).numpy()
+        return lambda: finished(function(params))
     params.requires_grad_()
     loss = wrap(lambda params: 0.5 * ((function(params) - targets) ** 2).sum())
 
     def run():
         value = loss(params)
         (gradient,) = torch.autograd.grad(value, params)
-        return value.item(), gradient.numpy()
+        return value.item(), finished(gradient)
 
     return run
 

@@ -39,8 +39,8 @@ def format_table(rows: list[dict]) -> str:
 
 
 def format_cell(column: str, value) -> str:
-    if column == "right":
-        return "right" if value else "WRONG"
     if value is None:
         return "-"
+    if column == "right":
+        return "right" if value else "WRONG"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -17,8 +17,9 @@ from experiments.progress import show_progress
 _DATASET = flags.DEFINE_string(
     "dataset",
     "rendered_people/small_64",
-    f"rendered_people/SIZE_PIXELS, with a size of {', '.join(rendered_people.STEPS_S)} and pixels "
-    f"of {', '.join(map(str, rendered_people.IMAGE_SIZES))}; or human36m/FRAMES_PIXELS.",
+    f"rendered_people/SIZE_PIXELS, with a size of {', '.join(rendered_people.STEPS_S)} or varied, "
+    f"and pixels of {', '.join(map(str, rendered_people.IMAGE_SIZES))}; or "
+    "human36m/FRAMES_PIXELS.",
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", "datasets", "Where data sets are built.")
 _MOTION_DIR = flags.DEFINE_string(

@@ -29,6 +29,7 @@ _DATA_DIR = flags.DEFINE_string("data_dir", "datasets", "Where data sets are bui
 _NUM_POSES = flags.DEFINE_integer("num_poses", 512, "Test poses to fit the model to.", 1)
 _SHEET = flags.DEFINE_string("sheet", None, "Where a sheet of samples goes; none by default.")
 
+_NAMES = 60
 _ROWS, _COLUMNS, _INCHES = 4, 7, 2.24
 _BATCH, _BATCHES = 64, 20
 _ALL = Augmentation(flip=0.5, turn_deg=30, zoom=1.2, color=0.2)
@@ -63,8 +64,10 @@ def main(argv):
 
 
 def format_counts(names: np.ndarray) -> str:
-    """How often each name occurs, the most frequent first."""
-    return ", ".join(f"{name} {count}" for name, count in collections.Counter(names).most_common())
+    """How often each name occurs, the most frequent first; where there are many, some of them."""
+    counts = collections.Counter(names)
+    text = ", ".join(f"{name} {count}" for name, count in counts.most_common(_NAMES))
+    return text if len(counts) <= _NAMES else f"{text} and {len(counts) - _NAMES} more"
 
 
 def fit_errors(samples: Samples, index: np.ndarray, skeleton: Skeleton) -> np.ndarray:

@@ -11,6 +11,7 @@ tables. Writes table1.md, table1.csv, results.json, figure7.png and table2.png.
 import functools
 import itertools
 import pathlib
+from importlib import util
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,6 @@ import numpy as np
 from absl import app, flags
 
 from data.pipeline import Samples, open_samples, prefetched
-from experiments.human_figures import draw_figure7, draw_table2
 from experiments.human_methods import METHODS, make_method, make_network
 from experiments.human_sets import (
     camera_skeleton,
@@ -39,6 +39,7 @@ from experiments.training import (
     SEEDS,
     check_batch_size,
     must_be_some_of,
+    reported,
     run_all,
     train_by_flags,
 )
@@ -117,9 +118,9 @@ def main(argv):
             runs[f"{name}_{seed}"] = functools.partial(
                 run, name=name, seed=seed, people=people, sets=sets, params=params
             )
-        run_all(workdir, runs)
-        if jax.process_index() == 0:
-            print(report(workdir, sets[1], truth, skeleton))
+        shown = functools.partial(report, test=sets[1], truth=truth, skeleton=skeleton)
+        with reported(shown, workdir):
+            run_all(workdir, runs)
 
 
 def check_pretrained():
@@ -220,6 +221,17 @@ def report(workdir: pathlib.Path, test: Samples, truth: Truth, skeleton: Skeleto
     write_json(workdir / "results.json", results | {"published": published})
     write_text(workdir / "table1.md", text)
     write_text(workdir / "table1.csv", format_csv(scores, published))
+    if util.find_spec("matplotlib"):
+        draw(workdir, scores, test, skeleton)
+    return f"{text}\nwritten to {workdir}: " + ", ".join(
+        path.name for path in sorted(workdir.iterdir()) if path.is_file()
+    )
+
+
+def draw(workdir: pathlib.Path, scores: list[dict], test: Samples, skeleton: Skeleton):
+    """Writes the pictures of a report."""
+    from experiments.human_figures import draw_figure7, draw_table2
+
     metrics = {
         (s["method"], s["seed"]): read_metrics(workdir / f"{s['method']}_{s['seed']}")
         for s in scores
@@ -231,9 +243,6 @@ def report(workdir: pathlib.Path, test: Samples, truth: Truth, skeleton: Skeleto
     poses = {m: read_predictions(path).joints for m, path in files.items() if path.exists()}
     if "direct_joint" in poses:
         draw_table2(workdir / "table2.png", test, poses, skeleton)
-    return f"{text}\nwritten to {workdir}: " + ", ".join(
-        path.name for path in sorted(workdir.iterdir()) if path.is_file()
-    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ tables. Writes results.json, results.md, figure5.png, samples.png and prediction
 import functools
 import itertools
 import pathlib
+from importlib import util
 
 import numpy as np
 from absl import app, flags
@@ -18,7 +19,6 @@ from absl import app, flags
 from data.toy import ToySet, load_toy, toy_object
 from experiments.program import run_program
 from experiments.results import read_scores, write_json, write_run, write_text
-from experiments.toy_figures import draw_figure5, draw_predictions, draw_samples
 from experiments.toy_methods import METHODS, make_method
 from experiments.toy_scores import PAPER, format_table, model_fit, score
 from experiments.training import (
@@ -26,6 +26,7 @@ from experiments.training import (
     SEEDS,
     check_batch_size,
     must_be_some_of,
+    reported,
     run_all,
     train_by_flags,
 )
@@ -72,9 +73,8 @@ def main(argv):
         for num_params, seed, name in wanted
     }
     recipe = {flag.name: flag.value for flag in _RECIPE}
-    with claim_workdir(_WORKDIR.value, recipe) as workdir:
+    with claim_workdir(_WORKDIR.value, recipe) as workdir, reported(report, workdir):
         run_all(workdir, runs)
-        print(report(workdir))
 
 
 def run(directory: pathlib.Path, name: str, num_params: int, seed: int):
@@ -112,6 +112,17 @@ def report(workdir: pathlib.Path) -> str:
     recipe = {flag.name: flag.value for flag in _RECIPE}
     write_json(workdir / "results.json", {"flags": recipe, "scores": scores, "paper": paper})
     write_text(workdir / "results.md", text + "\n")
+    if util.find_spec("matplotlib"):
+        draw(workdir, scores)
+    return f"{text}\n\nwritten to {workdir}: " + ", ".join(
+        path.name for path in sorted(workdir.iterdir()) if path.is_file()
+    )
+
+
+def draw(workdir: pathlib.Path, scores: list[dict]):
+    """Writes the pictures of a report."""
+    from experiments.toy_figures import draw_figure5, draw_predictions, draw_samples
+
     draw_figure5(workdir / "figure5.png", scores)
     objects = sorted({s["num_params"] for s in scores})
     draw_samples(workdir / "samples.png", {n: _load(n)[1] for n in objects})
@@ -129,9 +140,6 @@ def report(workdir: pathlib.Path) -> str:
         test.joints[:shown],
         {name: joints[:shown] for name, joints in predictions.items()},
         skeleton,
-    )
-    return f"{text}\n\nwritten to {workdir}: " + ", ".join(
-        path.name for path in sorted(workdir.iterdir()) if path.is_file()
     )
 
 

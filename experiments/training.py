@@ -4,17 +4,20 @@ Each network has a directory of its own below the workdir; what is finished ther
 again, and what is not goes on from its last checkpoint.
 """
 
+import contextlib
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import flax.linen as nn
+import jax
 import numpy as np
 import optax
 from absl import flags, logging
 
 from kinpose.methods import Method, Prediction
 from kinpose.optimisers import caffe_sgd, one_cycle_adam
+from kinpose.stopping import Stopped
 from kinpose.train import Source, count_steps, train_network
 
 SEEDS = flags.DEFINE_list("seeds", ["0"], "Of initial weights, order of samples and dropout.")
@@ -97,6 +100,19 @@ def run_all(workdir: pathlib.Path, runs: Mapping[str, Callable[[pathlib.Path], N
             continue
         logging.info("run %d of %d: %s", i + 1, len(runs), name)
         run(directory)
+
+
+@contextlib.contextmanager
+def reported(report: Callable[[pathlib.Path], str], workdir: pathlib.Path) -> Iterator[None]:
+    """Prints a report of a workdir at its end; after a signal of what is finished till then."""
+    try:
+        yield
+    except Stopped:
+        if jax.process_index() == 0 and any(workdir.glob("*/scores.json")):
+            print(report(workdir))
+        raise
+    if jax.process_index() == 0:
+        print(report(workdir))
 
 
 def train_by_flags(

@@ -3,13 +3,13 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from importlib import util
 from typing import Any
 
 from kinpose.extras import needs
 
 with needs("train"):
     from absl import logging
-    from tqdm import tqdm
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -35,11 +35,13 @@ def show_progress(
       The items.
     """
     total = len(items) if total is None else total
-    show = _bar if sys.stderr.isatty() else _lines
+    show = _bar if sys.stderr.isatty() and util.find_spec("tqdm") else _lines
     yield from show(items, label, unit, count, total)
 
 
 def _bar(items, label, unit, count, total) -> Iterator:
+    from tqdm import tqdm
+
     with tqdm(total=total, desc=label, unit=unit) as bar:
         for item in items:
             yield item

@@ -112,20 +112,20 @@ def segment_turns(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     Returns:
       (S, 3, 3) rotations.
     """
-    return np.stack([_frame(b) @ _frame(a).T for a, b in zip(old, new, strict=True)])
+    return _frames(new) @ _frames(old).swapaxes(1, 2)
 
 
 _UP = np.array([0.0, 1.0, 0.0])
 _FORWARD = np.array([0.0, 0.0, 1.0])
 
 
-def _frame(direction) -> np.ndarray:
-    """(3, 3) columns: a direction, the axis about which it bends forwards, the third."""
-    direction = direction / np.linalg.norm(direction)
-    other = _FORWARD if abs(direction @ _FORWARD) < 0.9 else _UP
-    axis = np.cross(direction, other)
-    axis /= np.linalg.norm(axis)
-    return np.stack([direction, axis, np.cross(direction, axis)], axis=1)
+def _frames(directions) -> np.ndarray:
+    """(S, 3, 3) columns: a direction, the axis about which it bends forwards, the third."""
+    directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    is_forward = np.abs(directions @ _FORWARD) >= 0.9
+    axes = np.cross(directions, np.where(is_forward[:, None], _UP, _FORWARD))
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    return np.stack([directions, axes, np.cross(directions, axes)], axis=2)
 
 
 def _checked_params(params, source: Skeleton) -> np.ndarray:

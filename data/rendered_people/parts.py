@@ -11,24 +11,30 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image
 
-from data.camera import four_cameras, project
+from data.camera import four_cameras
 from data.motion import BodyMotion, read_motion
 from data.people import Subject, load_subjects, photograph, place_in_room, subject_scales
 from data.processes import run_in_processes
-from data.rendered_people.splits import Part
+from data.rendered_people.splits import Part, VariedPart
+from data.rendered_people.varied import read_recordings, render_varied
 from data.retarget import retarget
-from data.sample import JPEG, crop_features, sample_key
+from data.sample import photo_features, sample_key
 from kinpose.io.bvh import load_bvh
 from kinpose.io.files import write_atomically
 
 NUM_CAMERAS = len(four_cameras())
 
 
+AnyPart = Part | VariedPart
+
+RECORDINGS = "recordings.npz"
+"""Beside the parts: what varied pictures take poses from, see `data.rendered_people.varied`."""
+
+
 def render_parts(
-    parts: Sequence[Part], directory: pathlib.Path, size: int, *, processes: int | None = None
-) -> Iterator[Part]:
+    parts: Sequence[AnyPart], directory: pathlib.Path, size: int, *, processes: int | None = None
+) -> Iterator[AnyPart]:
     """Renders the parts whose files are not there yet.
 
     Args:
@@ -52,12 +58,19 @@ def render_parts(
         yield part
 
 
-def part_file(directory: pathlib.Path, part: Part) -> pathlib.Path:
+def part_file(directory: pathlib.Path, part: AnyPart) -> pathlib.Path:
     """Where a rendered part is."""
-    return directory / f"{part.split}-{part.subject}-{part.clip}.npz"
+    return directory / f"{part.name}.npz"
 
 
-def read_part(part: Part, directory: pathlib.Path) -> Iterator[tuple[str, dict]]:
+def count_images(part: AnyPart) -> int:
+    """How many pictures a part has."""
+    if isinstance(part, VariedPart):
+        return part.stop - part.first
+    return len(part.frames) * NUM_CAMERAS
+
+
+def read_part(part: AnyPart, directory: pathlib.Path) -> Iterator[tuple[str, dict]]:
     """The samples of a rendered part.
 
     Args:
@@ -70,11 +83,10 @@ def read_part(part: Part, directory: pathlib.Path) -> Iterator[tuple[str, dict]]
     with np.load(part_file(directory, part)) as file:
         columns = dict(file)
     pictures = np.split(columns.pop("jpeg"), columns.pop("ends")[:-1])
-    who = {"subject": part.subject, "action": part.action, "clip": part.clip}
     for i, picture in enumerate(pictures):
-        row = {name: column[i] for name, column in columns.items()} | who
-        row["camera"] = str(row["camera"])
-        key = sample_key(part.subject, part.clip, row["camera"], int(row["frame"]))
+        row = {name: column[i] for name, column in columns.items()}
+        row |= {name: str(row[name]) for name in ("subject", "action", "clip", "camera")}
+        key = sample_key(row["subject"], row["clip"], row["camera"], int(row["frame"]))
         yield key, row | {"image": io.BytesIO(picture.tobytes())}
 
 
@@ -86,8 +98,7 @@ def render_part(part: Part, size: int) -> list[dict]:
       size: rows and columns of the pictures (px).
 
     Returns:
-      The samples of `data.sample.sample_features` without the names of subject, action and
-      clip; images as JPEG.
+      The samples of `data.sample.sample_features`; images as JPEG.
     """
     subject, params = subjects()[part.subject], load_bvh(part.path).params
     rng = np.random.default_rng(_seed(f"{part.subject}/{part.clip}"))
@@ -98,16 +109,13 @@ def render_part(part: Part, size: int) -> list[dict]:
         for name, camera in enumerate(four_cameras()):
             key = sample_key(part.subject, part.clip, str(name), t)
             photo = photograph(subject, rotations[t], root[t], camera, size=size, seed=_seed(key))
-            image = io.BytesIO()
-            Image.fromarray(photo.image).save(image, **JPEG)
             rows.append(
-                {
-                    "image": image.getvalue(),
-                    "joints": photo.joints,
-                    "pixels": project(photo.joints, photo.camera),
-                    "box": np.array(photo.box, np.float32),
-                    **crop_features(photo.camera),
-                    "scale": np.float32(_scales()[part.subject]),
+                photo_features(photo)
+                | {
+                    "scale": np.float32(scales()[part.subject]),
+                    "subject": part.subject,
+                    "action": part.action,
+                    "clip": part.clip,
                     "camera": str(name),
                     "frame": np.int32(t),
                     "params": params[t].astype(np.float32),
@@ -116,11 +124,14 @@ def render_part(part: Part, size: int) -> list[dict]:
     return rows
 
 
-def _render_file(part: Part, directory: pathlib.Path, size: int) -> None:
+def _render_file(part: AnyPart, directory: pathlib.Path, size: int) -> None:
     path = part_file(directory, part)
     if path.exists():
         return
-    rows = render_part(part, size)
+    if isinstance(part, VariedPart):
+        rows = render_varied(part, size, read_recordings(directory / RECORDINGS))
+    else:
+        rows = render_part(part, size)
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0] if name != "image"}
     images = [row["image"] for row in rows]
     columns["jpeg"] = np.frombuffer(b"".join(images), np.uint8)
@@ -141,7 +152,8 @@ def subjects() -> dict[str, Subject]:
 
 
 @functools.cache
-def _scales() -> dict[str, float]:
+def scales() -> dict[str, float]:
+    """Of the seven subjects, see `data.people.subject_scales`."""
     return subject_scales(subjects())
 
 

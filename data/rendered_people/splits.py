@@ -54,9 +54,92 @@ class Part(NamedTuple):
     frames: tuple[int, ...]
 
     @property
+    def name(self) -> str:
+        """Among the parts of a data set."""
+        return f"{self.split}-{self.subject}-{self.clip}"
+
+    @property
     def clip(self) -> str:
         """The recording's name."""
         return pathlib.Path(self.path).stem
+
+
+class VariedPart(NamedTuple):
+    """Training pictures no two of which are alike, see `data.varied`; rendered together.
+
+    Attributes:
+      first: number of the first picture.
+      stop: number of the one behind the last.
+    """
+
+    first: int
+    stop: int
+
+    @property
+    def split(self) -> str:
+        """They are for training alone."""
+        return "train"
+
+    @property
+    def name(self) -> str:
+        """Among the parts of a data set."""
+        return f"train-varied-{self.first:07d}"
+
+
+VARIED_AT_ONCE = 200
+"""Pictures of a `VariedPart`; a few seconds of work."""
+
+
+def plan_varied(num: int) -> list[VariedPart]:
+    """The parts of a number of training pictures."""
+    firsts = range(0, num, VARIED_AT_ONCE)
+    return [VariedPart(first, min(first + VARIED_AT_ONCE, num)) for first in firsts]
+
+
+def divide_recordings(paths: Sequence) -> tuple[list, list]:
+    """Recordings for training and for testing: none is in both.
+
+    Those of held-out performers test; where performers are not known, every fifth recording.
+
+    Args:
+      paths: the recordings, in order of their names.
+
+    Returns:
+      The paths of both.
+
+    Raises:
+      ValueError: where there is one recording only.
+    """
+    if len(paths) < 2:
+        raise ValueError(
+            "expected two recordings or more, so that some can be for testing alone, but got "
+            f"{', '.join(map(os.fspath, paths))}."
+        )
+    testers = held_out_performers([pathlib.Path(path).stem for path in paths])
+    tests = [
+        performer(pathlib.Path(path).stem) in testers if testers else i % TEST_EVERY == 0
+        for i, path in enumerate(paths)
+    ]
+    pairs = list(zip(paths, tests, strict=True))
+    return [path for path, test in pairs if not test], [path for path, test in pairs if test]
+
+
+def action_of(path, described: dict[str, str]) -> str:
+    """What is done in a recording, by its description or its name."""
+    clip = pathlib.Path(path).stem
+    return coarse_action(described.get(clip, clip))
+
+
+def plan_tests(paths: Sequence, *, test_step_s: float) -> list[Part]:
+    """Whole recordings, performed by the subjects that test; see `plan_parts`."""
+    described, parts = read_descriptions(paths), []
+    for path in paths:
+        num_frames, frame_time_s = _length(path, divided=False)
+        step, action = max(test_step_s / frame_time_s, 1.0), action_of(path, described)
+        for i, subject in enumerate(TEST_SUBJECTS):
+            frames = _frames(0, num_frames, step, phase=i / len(TEST_SUBJECTS))
+            parts.append(Part("test", subject, os.fspath(path), action, frames))
+    return parts
 
 
 def plan_parts(paths: Sequence, *, train_step_s: float, test_step_s: float) -> list[Part]:
@@ -77,7 +160,7 @@ def plan_parts(paths: Sequence, *, train_step_s: float, test_step_s: float) -> l
     """
     clips = [pathlib.Path(path).stem for path in paths]
     testers = held_out_performers(clips)
-    described = _descriptions(paths)
+    described = read_descriptions(paths)
     lengths = [_length(path, divided=not testers) for path in paths]
     parts = []
     for split, subjects, span, step_s in (
@@ -89,7 +172,7 @@ def plan_parts(paths: Sequence, *, train_step_s: float, test_step_s: float) -> l
                 continue
             first, last = np.multiply((0, 1) if testers else span, num_frames)
             step = max(step_s / frame_time_s, 1.0)
-            action = coarse_action(described.get(clip, clip))
+            action = action_of(path, described)
             for i, subject in enumerate(subjects):
                 frames = _frames(np.ceil(first), np.floor(last), step, phase=i / len(subjects))
                 parts.append(Part(split, subject, os.fspath(path), action, frames))
@@ -134,7 +217,7 @@ def _length(path, *, divided: bool) -> tuple[int, float]:
     return len(motion.root), motion.frame_time_s
 
 
-def _descriptions(paths) -> dict[str, str]:
+def read_descriptions(paths: Sequence) -> dict[str, str]:
     """Clip -> description, where a manifest.csv with columns `file` and `description` has it."""
     found = {}
     for manifest in sorted({pathlib.Path(path).parent / MANIFEST for path in paths}):

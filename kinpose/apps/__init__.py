@@ -10,7 +10,6 @@ from kinpose.extras import needs
 
 with needs("tool"):
     import absl  # noqa: F401
-    import tqdm  # noqa: F401
 
 _PUBLIC = {
     "Settings": "_reading",
