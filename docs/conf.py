@@ -68,7 +68,9 @@ html_theme_options = {
 }
 
 _LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)#\s]+)((?:#[^)\s]*)?\))")
-_ARRAY_LIKE = re.compile(r"[~\w.]*Array \| [~\w.]*ndarray \| [~\w.| ]*complex(?: \| [~\w.]*TypedNdArray)?")
+_ARRAY_LIKE = re.compile(
+    r"[~\w.]*Array \| [~\w.]*ndarray \| [~\w.| ]*complex(?: \| [~\w.]*TypedNdArray)?"
+)
 _RESULTS = re.compile(r"(?m)^(Returns|Yields):\n((?:[ ]+.*\n|\n(?=[ ]))+)")
 _RESULT = re.compile(r"(?m)^(\w+): ")
 _log = logging.getLogger(__name__)
