@@ -195,6 +195,7 @@ def test_the_commands_of_the_readme_are_there():
 def test_links_of_a_page_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
-        assert (
-            target.startswith(("https://", "http://")) or ((ROOT / page).parent / target).exists()
-        ), target
+        is_address = target.startswith(("https://", "http://"))
+        assert is_address or ((ROOT / page).parent / target).exists(), target
+    for named in re.findall(r"`((?:kinpose|experiments|data|tests|docs)/[\w/]+\.\w+)`", text):
+        assert (ROOT / named).exists(), named
