@@ -68,13 +68,15 @@ html_theme_options = {
 }
 
 _LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)#\s]+)((?:#[^)\s]*)?\))")
-_ARRAY_LIKE = re.compile(r"[~\w.]*Array \| [~\w.]*ndarray \| [~\w.| ]*complex(?: \| [~\w.]*TypedNdArray)?")
+_ARRAY_LIKE = re.compile(
+    r"[~\w.]*Array \| [~\w.]*ndarray \| [~\w.| ]*complex(?: \| [~\w.]*TypedNdArray)?"
+)
 _RESULTS = re.compile(r"(?m)^(Returns|Yields):\n((?:[ ]+.*\n|\n(?=[ ]))+)")
 _RESULT = re.compile(r"(?m)^(\w+): ")
 _log = logging.getLogger(__name__)
 
 
-def _links_of_the_repository(app, docname: str, text: str, folder: pathlib.Path) -> str:
+def _links_of_the_repository(docname: str, text: str, folder: pathlib.Path) -> str:
     """Links of a page as the site has them: to pages, or to the repository's files.
 
     Pages and what they include are read in the repository, too, where links are paths.
@@ -93,14 +95,17 @@ def _links_of_the_repository(app, docname: str, text: str, folder: pathlib.Path)
 
 
 def _read_page(app, docname: str, source: list[str]) -> None:
-    if app.env.doc2path(docname).suffix == ".md":
-        folder = (DOCS / docname).parent
-        source[0] = _links_of_the_repository(app, docname, source[0], folder)
+    folder, text = (DOCS / docname).parent, source[0]
+    if app.env.doc2path(docname).suffix == ".py":  # a tutorial, whose text is comments
+        lead = lambda line: _links_of_the_repository(docname, line[0], folder)  # noqa: E731
+        source[0] = re.sub(r"(?m)^#.*$", lead, text)
+    else:
+        source[0] = _links_of_the_repository(docname, text, folder)
 
 
 def _read_included(app, path: pathlib.Path, docname: str, content: list[str]) -> None:
     folder = (DOCS / path).resolve().parent
-    content[0] = _links_of_the_repository(app, docname, content[0], folder)
+    content[0] = _links_of_the_repository(docname, content[0], folder)
 
 
 def _prepare_docstring(app, what, name, obj, options, lines: list[str]) -> None:
