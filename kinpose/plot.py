@@ -61,10 +61,10 @@ _BELOW_IN = 0.4  # the panels, for the legend
 
 
 def plot_poses(
-    path: str | os.PathLike,
     fitted: ArrayLike,
     skeleton: Skeleton,
     *,
+    path: str | os.PathLike | None = None,
     points: ArrayLike | None = None,
     frames: Sequence[int] | None = None,
     frame_time_s: float | None = None,
@@ -78,9 +78,9 @@ def plot_poses(
     front, on average over the frames, where names tell left from right.
 
     Args:
-      path: the picture to write (.png, .pdf, .svg, ...), whole or not at all; None for none.
       fitted: (T, K, n) poses of the model, NaN where there is none.
       skeleton: the model.
+      path: the picture to write (.png, .pdf, .svg, ...), whole or not at all; None for none.
       points: (T, P, n) measured points, NaN where missing; P need not be K.
       frames: the frames to show, counted from 0; six over the whole time by default.
       frame_time_s: time from one frame to the next, for the labels.

@@ -121,9 +121,9 @@ def test_kinematics_is_read_in_a_quarter_of_an_hour():
 
 
 def test_a_fit_is_read_in_another():
-    """Beside kinematics and angles."""
+    """Beside kinematics and angles, and what notebooks show."""
     others = "kinpose._k", "kinpose.kinematics", "kinpose.skeleton", "kinpose.angles"
-    names = reachable("kinpose.fitting.fit", (*others, "kinpose._varying"))
+    names = reachable("kinpose.fitting.fit", (*others, "kinpose._varying", "kinpose._html"))
     assert len(names) < 10
     assert lines_of(names) < 1950
 
