@@ -226,7 +226,9 @@ def _panels(scene: _Scene, rows: int, columns: int, size, above: float):
     unit *= next(factor for factor in (1, 2, 5) if scene.half <= 2.5 * factor * unit)
     for ax in axes.flat:
         _draw_grid(ax, unit)
-    _draw_legend(figure, ["right", "left"] + ["points"] * (scene.points.shape[1] > 0))
+    sides = keypoint_sides(scene.skeleton)
+    kinds = [side for side in ("right", "left") if side in sides]
+    _draw_legend(figure, kinds + ["points"] * (scene.points.shape[1] > 0))
     return figure, axes
 
 
