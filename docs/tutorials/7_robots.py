@@ -121,9 +121,10 @@ fits
 # %%
 low, high = np.asarray(arm.limits).T
 print("within the limits:", bool(np.all((fits.params >= low - 1e-6) & (fits.params <= high + 1e-6))))
-reach = np.linalg.norm(places - np.array([0.0, 0.0, 0.2]), axis=1)
-print(f"reached ones are {reach[reached].max():.3f} m from the shoulder at most,")
-print(f"the others {reach[~reached].min():.3f} m at least: the arm is 0.63 m long")
+reach = np.linalg.norm(places - np.array([0.0, 0.0, 0.2]), axis=1)  # from the shoulder
+far, near = ~reached & (reach > 0.63), ~reached & (reach <= 0.63)
+print(f"beyond the 0.63 m of the whole arm: {far.sum()} of the {(~reached).sum()} that were not reached")
+print(f"the other {near.sum()} are nearer than {reach[near].max():.2f} m, or held off by a limit")
 
 # %%
 some = np.flatnonzero(reached)[:6]
@@ -140,8 +141,8 @@ plot_poses(poses, arm, points=dots, frames=range(6), views=["oblique"], up="z", 
 
 # %%
 def elbow(place):
-    fit = inverse_kinematics({"hand": place, "palm": place + above - above + jnp.array([0, 0, 0.08])}, arm, rest=ready)
-    return fit.params[arm.dof_index("elbow")]
+    targets = {"hand": place, "palm": place + jnp.array([0.0, 0.0, 0.08])}
+    return inverse_kinematics(targets, arm, rest=ready).params[arm.dof_index("elbow")]
 
 
 slope = jax.grad(elbow)(place)
