@@ -38,11 +38,9 @@ from experiments.training import (
     RECIPE,
     SEEDS,
     check_batch_size,
-    count_steps,
-    make_optimiser,
     must_be_some_of,
     run_all,
-    train_network,
+    train_by_flags,
 )
 from kinpose import Skeleton
 from kinpose.evaluation import PAPER, Truth, describe, evaluate
@@ -158,13 +156,14 @@ def run(directory: pathlib.Path, name: str, seed: int, people, sets, params):
         return scores["over_actions"] | {"bone_length_error_mm": scores["bone_length_error_mm"]}
 
     drop = None if _DROP.value is None else _DROP.value * len(sets[0]) // BATCH_SIZE.value
-    trained = train_network(
+    trained = train_by_flags(
         directory,
         make_network(method.num_outputs, _DEPTH.value, _INIT.value),
         method,
         (train, test),
         seed=seed,
-        optimiser=make_optimiser(count_steps(train.num), weight_decay=_DECAY.value, drop_step=drop),
+        weight_decay=_DECAY.value,
+        drop_step=drop,
         score=score,
         init=_pretrained if _INIT.value else None,
         ahead=prefetched,

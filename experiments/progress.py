@@ -1,5 +1,5 @@
-"""Progress of long work, as in `kinpose.apps`."""
+"""Progress of long work, as in `kinpose.progress`."""
 
-from kinpose.apps.progress import show_progress
+from kinpose.progress import show_progress
 
 __all__ = ["show_progress"]

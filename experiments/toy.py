@@ -25,16 +25,13 @@ from experiments.training import (
     RECIPE,
     SEEDS,
     check_batch_size,
-    count_steps,
-    make_optimiser,
     must_be_some_of,
     run_all,
-    train_network,
+    train_by_flags,
 )
 from kinpose.io.arrays import read_arrays
-from kinpose.methods import Targets
 from kinpose.models import ToyNet
-from kinpose.train import Source
+from kinpose.train import array_source
 from kinpose.workdir import claim_workdir
 
 _PAPERS = ("direct_joint", "kinematic_joint", "direct_parameter", "fitted_joint")
@@ -84,17 +81,16 @@ def run(directory: pathlib.Path, name: str, num_params: int, seed: int):
     """Trains one network and writes scores.json and predictions.npz into its directory."""
     toy, sets = toy_object(num_params, _BONE_LENGTH.value), _load(num_params)
     method = make_method(name, toy, sets[0])
-    sources = tuple(map(_source, sets))
-    trained = train_network(
+    sources = tuple(array_source(x.images, x.joints, x.params) for x in sets)
+    evaluate = train_by_flags(
         directory,
         ToyNet(method.num_outputs),
         method,
         sources,
         seed=seed,
-        optimiser=make_optimiser(count_steps(_NUM_TRAIN.value)),
         score=functools.partial(score, truth=sets[1], skeleton=toy.skeleton),
     )
-    found, _ = trained(sources[1])
+    found, _ = evaluate(sources[1])
     rows = {name: (directory, found)}
     if name == "direct_joint":
         fitted = directory.with_name(f"{num_params}_model_fit_{seed}")
@@ -103,13 +99,6 @@ def run(directory: pathlib.Path, name: str, num_params: int, seed: int):
         row = {"method": method_name, "num_params": num_params, "seed": seed}
         scores = score(prediction, sets[1], toy.skeleton)
         write_run(place, prediction._asdict(), row | scores)
-
-
-def _source(samples: ToySet) -> Source:
-    def load(index):
-        return samples.images[index], Targets(samples.joints[index], samples.params[index])
-
-    return Source(len(samples.images), load)
 
 
 def report(workdir: pathlib.Path) -> str:

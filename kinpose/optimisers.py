@@ -28,3 +28,20 @@ def caffe_sgd(
         optax.scale_by_learning_rate(learning_rate),
         optax.trace(momentum),
     )
+
+
+def one_cycle_adam(
+    num_steps: int, peak: float = 1e-3, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Adam with a rate that rises and falls once (Smith and Topin, 2018), by optax's schedule.
+
+    Args:
+      num_steps: of the training.
+      peak: the highest rate.
+      weight_decay: decoupled decay of all weights (AdamW).
+
+    Returns:
+      The optimiser.
+    """
+    rate = optax.cosine_onecycle_schedule(max(num_steps, 2), peak)
+    return optax.adamw(rate, weight_decay=weight_decay) if weight_decay else optax.adam(rate)

@@ -5,7 +5,7 @@ import io
 import pytest
 from absl import logging
 
-from kinpose.apps import progress
+from kinpose import progress
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -12,7 +12,7 @@ from kinpose._kernels import thresholds
 from tests.conftest import ROOT
 
 DRAWS = {"kinpose.plot", "kinpose.drawing", "kinpose.diagram", "kinpose.curves"}
-TRAINS = {"kinpose.train", "kinpose.checkpoint", "kinpose.workdir", "kinpose.optimisers"}
+TRAINS = {"train", "checkpoint", "workdir", "optimisers", "progress"}
 READS_WEIGHTS = {"kinpose.models.pretrained"}
 FILES = sorted((ROOT / "kinpose").rglob("*.py"))
 
@@ -60,8 +60,8 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
         allowed |= {"matplotlib", "mpl_toolkits", "PIL"}
     if name.startswith("kinpose.models"):
         allowed |= {"flax"}
-    if name in TRAINS:
-        allowed |= {"flax", "optax", "orbax", "absl", "tensorboardX"}
+    if name.split(".")[1:2] and name.split(".")[1] in TRAINS:
+        allowed |= {"flax", "optax", "orbax", "absl", "tensorboardX", "tqdm"}
     if name == "kinpose.io.mujoco_reader":
         allowed |= {"mujoco"}
     if name in READS_WEIGHTS:

@@ -1,15 +1,10 @@
-"""Training: one jitted step over all devices, and the loop around it.
+"""One jitted step over all devices, and the evaluation.
 
 The state is replicated and the batch is split over a mesh of one axis, on one device, on
-many, or on those of many processes; batch sizes are global. What is random in a step depends
-on the run's key and the step, so a resumed run repeats an uninterrupted one.
-
-Shapes: B batch (over all processes), K keypoints, D dofs.
+many, or on those of many processes; batch sizes are global.
 """
 
-import collections
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,32 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from kinpose.checkpoint import Checkpoints
 from kinpose.extras import needs
 from kinpose.mesh import own_part, replicated, share_batch, split
-from kinpose.methods import Method, Prediction, Targets
-from kinpose.stopping import Stopped, is_stopped, signals_noted
+from kinpose.methods import Method, Prediction
+from kinpose.train._sources import Source
 
 with needs("train"):
     import flax.linen as nn
     import optax
 
-_IN_FLIGHT = 2
-"""Steps that are sent to the devices before the loss of an earlier one is looked at."""
-
 _TOTALS = ("steps", "loss", "gradient_norm")
-
-
-class Source(NamedTuple):
-    """The samples of a training or test set, read as they are needed.
-
-    Attributes:
-      num: how many there are.
-      load: from indices (B,) to images (B, ...) and `Targets`.
-    """
-
-    num: int
-    load: Callable[[np.ndarray], tuple[np.ndarray, Targets]]
 
 
 class TrainState(NamedTuple):
@@ -83,7 +62,7 @@ def init_state(
     """
 
     def init(key, images):
-        variables = model.init(key, images)
+        variables = model.init({"params": key, "dropout": key}, images)
         opt_state, totals = optimiser.init(variables["params"]), dict.fromkeys(_TOTALS, 0.0)
         return TrainState(jnp.int32(0), variables, opt_state, jax.tree.map(jnp.float32, totals))
 
@@ -188,110 +167,3 @@ def evaluate(
         batch = share_batch(source.load(own_part(index)), mesh)
         rows.append(jax.device_get(eval_step(variables, *batch)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: source.num], *rows)
-
-
-def batch_indices(num: int, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """Which samples this process takes at a step.
-
-    Every sample comes once an epoch, in an order that depends on the seed and the epoch; a
-    batch may begin in one epoch and end in the next.
-
-    Args:
-      num: number of samples.
-      batch_size: over all processes, each of which takes an equal part.
-      step: counted from 0.
-      seed: of the order.
-
-    Returns:
-      (batch_size / number of processes,) indices below `num`.
-    """
-    place = own_part(np.arange(step * batch_size, (step + 1) * batch_size))
-    epochs, within = np.divmod(place, num)
-    index = np.empty_like(place)
-    for epoch in np.unique(epochs):
-        here = epochs == epoch
-        index[here] = _order(num, int(epoch), seed)[within[here]]
-    return index
-
-
-@functools.lru_cache(maxsize=2)
-def _order(num: int, epoch: int, seed: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch)).permutation(num)
-
-
-def train(
-    state: TrainState,
-    train_step: Callable,
-    load_batch: Callable[[int], tuple[Any, Targets]],
-    key: jax.Array,
-    mesh: Mesh,
-    *,
-    num_steps: int,
-    checkpoints: Checkpoints,
-    save_every: int,
-    ends_epoch: Callable[[int], bool] = lambda step: False,
-) -> Iterator[tuple[int, TrainState, dict[str, float]]]:
-    """Trains from the state's step on; the caller's loop shows, logs and evaluates.
-
-    Saves every `save_every` steps and at the end, so whatever ends the process loses no more
-    steps than that. SIGTERM and Ctrl-C save, too, and end the loop, those that come after the
-    last step included. Under `jax.distributed` a signal to one process ends all of them at the
-    same step.
-
-    Args:
-      state: where to begin; consumed.
-      train_step: of `make_train_step`.
-      load_batch: from a step to this process's images and `Targets`.
-      key: of all that is random in the steps.
-      mesh: of `make_mesh`.
-      num_steps: the step to end at.
-      checkpoints: where to save.
-      save_every: steps between two checkpoints.
-      ends_epoch: whether an epoch ends at a step, counted from 1; the state's `totals` begin
-        anew after it.
-
-    Yields:
-      The number of steps done, the state, which lives until the next step, and the metrics
-      of the newest step that is known, which may be some steps old.
-
-    Raises:
-      FloatingPointError: for a loss or gradient that is not finite, naming the step and the
-        last checkpoint, which is from before it.
-      Stopped: after a signal.
-    """
-    step, flying = int(state.step), collections.deque()
-
-    def land() -> dict[str, float]:
-        at, metrics = flying.popleft()
-        values = {name: float(value) for name, value in metrics.items()}
-        if not np.isfinite(list(values.values())).all():
-            shown = ", ".join(f"{name} {value}" for name, value in values.items())
-            raise FloatingPointError(
-                f"step {at} is not finite ({shown}); {checkpoints.describe_newest()}."
-            )
-        return values
-
-    metrics = {}
-    with signals_noted() as signals:
-        while step < num_steps:
-            if ends_epoch(step):
-                state = state._replace(totals=jax.tree.map(_zero, state.totals))
-            images, targets = share_batch(load_batch(step), mesh)
-            state, new = train_step(state, images, targets, key)
-            step += 1
-            flying.append((step, new))
-            stops = is_stopped(signals)
-            saves = stops or step % save_every == 0 or step == num_steps
-            while len(flying) > (0 if saves else _IN_FLIGHT):
-                metrics = land()
-            if saves:
-                checkpoints.save(step, state)
-            if stops:
-                raise Stopped(step, signals)
-            yield step, state, metrics
-        if is_stopped(signals):
-            raise Stopped(step, signals)
-
-
-def _zero(total: jax.Array) -> jax.Array:
-    return jax.make_array_from_callback(total.shape, total.sharding, lambda _: np.float32(0))

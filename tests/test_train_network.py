@@ -1,0 +1,235 @@
+"""Laws of `train_network`: anybody's network in one call, and gates before anything is compiled."""
+
+import os
+import signal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from kinpose import forward_kinematics
+from kinpose.methods import direct_parameter, kinematic_joint
+from kinpose.optimisers import one_cycle_adam
+from kinpose.skeletons import toy
+from kinpose.stopping import Stopped
+from kinpose.train import Source, array_source, train_network
+from kinpose.workdir import read_metrics
+
+SKELETON, LENGTH = toy(3), 45.0
+FEW = {"epochs": 3, "batch_size": 8}  # nine steps
+
+
+class Net(nn.Module):
+    num_outputs: int = 3
+
+    @nn.compact
+    def __call__(self, images, *, train=False):
+        x = nn.BatchNorm(use_running_average=not train)(nn.Dense(16)(images))
+        x = nn.Dropout(0.1, deterministic=not train)(nn.relu(x))
+        return nn.Dense(self.num_outputs)(x)
+
+
+class NnxNet(nnx.Module):
+    def __init__(self, *, rngs):
+        self.first = nnx.Linear(6, 16, rngs=rngs)
+        self.norm = nnx.BatchNorm(16, rngs=rngs)
+        self.drop = nnx.Dropout(0.1, rngs=rngs)
+        self.last = nnx.Linear(16, 3, rngs=rngs)
+
+    def __call__(self, images, *, train=False):
+        x = self.norm(self.first(images), use_running_average=not train)
+        return self.last(self.drop(nnx.relu(x), deterministic=not train))
+
+
+class NeverTrains(Net):
+    @nn.compact
+    def __call__(self, images):
+        return nn.Dense(self.num_outputs)(images)
+
+
+class AlwaysTrains(Net):
+    @nn.compact
+    def __call__(self, images, *, train=True):
+        return nn.Dense(self.num_outputs)(images)
+
+
+def make_samples(num, dtype=np.float32):
+    params = np.random.default_rng(num).uniform(0.2, 0.8, (num, 3))
+    joints = np.asarray(forward_kinematics(params.astype(np.float32), SKELETON))
+    return array_source(joints.reshape(num, -1).astype(dtype) / dtype(LENGTH), joints, params)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    return make_samples(24), make_samples(5)
+
+
+@pytest.fixture(scope="module")
+def method():
+    return kinematic_joint(SKELETON, np.full(3, 0.5, np.float32), np.ones(3, np.float32), LENGTH)
+
+
+@pytest.fixture(autouse=True)
+def promotion():
+    """As users have it: optax's Adam mixes types."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def assert_equal(first, second):
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_a_stopped_call_goes_on_bit_for_bit_and_another_recipe_does_not(sets, method, tmp_path):
+    calls = []
+
+    def count(found):
+        calls.append(len(found.joints))
+        return {"calls": 1.0}
+
+    def stop(found):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"calls": 1.0}
+
+    whole = train_network(tmp_path / "a", Net(), method, *sets, score=count, **FEW)
+    assert calls == [5, 5, 5]
+    rows = read_metrics(tmp_path / "a")
+    assert [row["step"] for row in rows] == [3, 6, 9]
+    assert {"epoch", "loss", "gradient_norm", "test_loss", "images_per_s"} <= rows[0].keys()
+    with pytest.raises(Stopped, match="after step 4"):
+        train_network(tmp_path / "b", Net(), method, *sets, score=stop, **FEW)
+    parts = train_network(tmp_path / "b", Net(), method, *sets, score=count, **FEW)
+    again = read_metrics(tmp_path / "b")
+    assert_equal(whole.variables, parts.variables)
+    same = [{k: x for k, x in row.items() if k != "images_per_s"} for row in (*rows, *again)]
+    assert same[:3] == same[3:]
+    found = train_network(tmp_path / "b", Net(), method, *sets, score=count, **FEW)
+    assert_equal(whole.variables, found.variables)
+    assert read_metrics(tmp_path / "b") == again
+    with pytest.raises(ValueError, match="seed: 0 there, 1 here"):
+        train_network(tmp_path / "b", Net(), method, *sets, seed=1, **FEW)
+
+
+def test_what_is_trained_predicts_as_model_and_method_do(sets, method, tmp_path):
+    sizes = []
+
+    def optimiser(num_steps):
+        sizes.append(num_steps)
+        return one_cycle_adam(num_steps, peak=0.05)
+
+    recipe = {"epochs": 15, "batch_size": 8, "optimiser": optimiser}
+    trained = train_network(tmp_path, Net(), method, sets[0], **recipe)
+    assert sizes == [45]
+    rows = read_metrics(tmp_path)
+    assert "test_loss" not in rows[0]
+    assert rows[-1]["loss"] < 0.2 * rows[0]["loss"]
+    found, losses = trained.evaluate(sets[1])
+    images, targets = sets[1].load(np.arange(5))
+    outputs = Net().apply(trained.variables, images)
+    np.testing.assert_allclose(method.predict(outputs).joints, found.joints, atol=1e-3)
+    np.testing.assert_allclose(method.loss(outputs, targets), losses, rtol=1e-3, atol=1e-5)
+
+
+def test_a_network_of_nnx_is_trained_by_its_bridge(sets, method, tmp_path):
+    net = nnx.bridge.ToLinen(NnxNet, metadata_fn=None)
+    trained = train_network(tmp_path, net, method, *sets, optimiser=optax.adam(0.01), **FEW)
+    assert trained.variables.keys() == {"params", "batch_stats"}
+    assert np.abs(trained.variables["batch_stats"]["norm"]["mean"]).max() > 0
+    again = train_network(tmp_path, net, method, *sets, optimiser=optax.adam(0.01), **FEW)
+    assert_equal(trained.variables, again.variables)
+
+
+def broken(change):
+    """The samples of `make_samples(24)` with something else in them."""
+    source = make_samples(24)
+
+    def load(index):
+        return change(*source.load(index))
+
+    return Source(source.num, load)
+
+
+WRONG = {
+    "an nnx module": (
+        lambda: {"model": NnxNet(rngs=nnx.Rngs(0))},
+        "Linen module, but got NnxNet; flax.nnx.bridge.ToLinen",
+    ),
+    "no train": (
+        lambda: {"model": NeverTrains()},
+        r"model must take train=False, .* NeverTrains.__call__ takes self, images",
+    ),
+    "train by default": (lambda: {"model": AlwaysTrains()}, "model must take train=False"),
+    "outputs": (
+        lambda: {"model": Net(4)},
+        r"must give 3 outputs, .*: \(2, 3\) for 2 images, but gives float32\[2, 4\]",
+    ),
+    "other images": (
+        lambda: {"test_set": make_samples(5, np.float16)},
+        r"those of train_set are float32\[2, 6\] and those of test_set float16",
+    ),
+    "images of another kind": (
+        lambda: {"train_set": broken(lambda x, y: (x[:, None] > 0, y)), "test_set": None},
+        r"model must give .* but gives float32\[2, 1, 3\]",
+    ),
+    "other joints": (
+        lambda: {"train_set": broken(lambda x, y: (x, y._replace(joints=y.joints[:, :2])))},
+        r"joints must be as the method predicts them, \(2, 3, 2\) .* are \(2, 2, 2\)",
+    ),
+    "no params": (
+        lambda: {
+            "method": direct_parameter(SKELETON, np.zeros(3), np.ones(3)),
+            "train_set": broken(lambda x, y: (x, y._replace(params=None))),
+        },
+        "method cannot be applied to targets of .*params None",
+    ),
+    "no targets": (
+        lambda: {"train_set": broken(lambda x, y: (x, y.joints))},
+        "train_set.load must give images and Targets, but gave ndarray",
+    ),
+    "rows": (
+        lambda: {"test_set": broken(lambda x, y: (x[0], y))},
+        r"test_set.load must give a row per index, but gave .* float32\[6\]",
+    ),
+    "arrays": (
+        lambda: {"train_set": (np.zeros((24, 6)), np.zeros((24, 3, 2)))},
+        "train_set must be a Source, such as array_source makes of arrays, but got tuple",
+    ),
+    "nothing": (
+        lambda: {"test_set": array_source(np.zeros((0, 6)), np.zeros((0, 3, 2)))},
+        "test_set has no samples",
+    ),
+    "batch for devices": (
+        lambda: {"batch_size": 7},
+        "batch_size must be a multiple of 2, the number of devices, but got 7",
+    ),
+    "batch for samples": (lambda: {"batch_size": 80}, "batch_size must be at most 72"),
+    "epochs": (lambda: {"epochs": 0}, "epochs and batch_size must be at least 1, but got 0 and 8"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_does_not_suit_is_named_before_anything_is_compiled(
+    what, sets, method, tmp_path, caplog
+):
+    change, message = WRONG[what]
+    right = {"model": Net(), "method": method, "train_set": sets[0], "test_set": sets[1]} | FEW
+    given = right | change()
+    with jax.log_compiles(), pytest.raises(ValueError, match=message):
+        train_network(tmp_path / "new", **given)
+    assert not [record for record in caplog.records if "compil" in record.getMessage()]
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_loss_for_the_whole_batch_is_refused(sets, method, tmp_path):
+    mean = method._replace(loss=lambda *args: jnp.mean(method.loss(*args)))
+    with pytest.raises(ValueError, match=r"one loss per image, but gives float32\[\]"):
+        train_network(tmp_path / "new", Net(), mean, *sets, **FEW)
+
+
+def test_arrays_of_different_length_are_refused():
+    with pytest.raises(ValueError, match="rows are: images 4, joints 3, scale 4"):
+        array_source(np.zeros((4, 6)), np.zeros((3, 3, 2)), scale=np.ones(4))
