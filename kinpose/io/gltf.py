@@ -145,7 +145,7 @@ def _add_mesh(document: dict, binary: _Binary, skeleton: Skeleton, axes, scale: 
     ]
     if not bones:
         return
-    shapes = [_bone(places[parent] @ axes.T, places[joint] @ axes.T) for parent, joint in bones]
+    shapes = [bone_shape(places[parent] @ axes.T, places[joint] @ axes.T) for parent, joint in bones]
     points, normals = (np.float32(np.concatenate(x)) for x in zip(*shapes, strict=True))
     carriers = np.zeros((len(points), 4), np.uint16)
     carriers[:, 0] = np.repeat([parent for parent, _ in bones], len(points) // len(bones))
@@ -175,7 +175,7 @@ def _add_mesh(document: dict, binary: _Binary, skeleton: Skeleton, axes, scale: 
     document["nodes"].append({"name": "bones", "mesh": 0, "skin": 0})
 
 
-def _bone(start, end) -> tuple[np.ndarray, np.ndarray]:
+def bone_shape(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points and normals, each (24, 3), of an octahedron from one place to another."""
     along = end - start
     length = np.linalg.norm(along)
