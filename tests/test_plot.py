@@ -1,4 +1,8 @@
+import base64
+import html
 import io
+import json
+import re
 import subprocess
 import sys
 
@@ -145,6 +149,39 @@ def test_every_panel_holds_its_person():
         assert ((ends > (left, bottom)) & (ends < (right, top))).all()
 
 
+def test_a_page_plays_what_it_is_given_and_notebooks_show_it(tmp_path):
+    poses = walking(5)
+    poses[2] = np.nan
+    page = plot.play_poses(poses, HUMAN, 0.04, points=poses[:, :3], path=tmp_path / "walk.html")
+    assert (tmp_path / "walk.html").read_text(encoding="utf-8") == page.html
+    (frame,) = re.findall(r'<iframe srcdoc="([^"]*)"', page._repr_html_())
+    assert html.unescape(frame) == page.html
+    (scene,) = re.findall(r'<script id="scene"[^>]*>(.*?)</script>', page.html)
+    (clip,) = json.loads(scene)["clips"]
+    assert (clip["frames"], clip["frame_time_s"], clip["point_count"]) == (5, 0.04, 3)
+    found = np.frombuffer(base64.b64decode(clip["poses"]["data"]), "<i2").reshape(5, 17, 3)
+    assert (found[2] == -32768).all()
+    found = (found + 32767.0) * clip["poses"]["step"] + clip["poses"]["low"]
+    size = np.ptp(found[0], axis=0).max() / np.ptp(REST, axis=0).max()
+    np.testing.assert_allclose(found[4] - found[0], size * (poses[4] - poses[0]), atol=1e-3)
+    assert np.ptp(found[0], axis=0).max() == pytest.approx(1.7, abs=1e-3)
+
+
+@pytest.mark.parametrize(("skeleton", "up"), [(toy(10), "y"), (HUMAN, "z")])
+def test_what_is_up_is_up_on_a_page(skeleton, up):
+    zeros = np.zeros((2, skeleton.num_dofs), np.float32)
+    poses = np.asarray(forward_kinematics(zeros, skeleton))
+    poses = poses if up == "y" else poses[..., [2, 0, 1]]  # forward, left, up
+    page = plot.play_poses(poses, skeleton, 0.1, up=up)
+    (scene,) = re.findall(r'<script id="scene"[^>]*>(.*?)</script>', page.html)
+    packed = json.loads(scene)["clips"][0]["poses"]
+    found = np.frombuffer(base64.b64decode(packed["data"]), "<i2").astype(int)
+    found = found.reshape(2, -1, 3)[0, :, 1]
+    order = np.argsort(-poses[0, :, 1] if skeleton.ndim == 2 else poses[0, :, 2])
+    assert (np.diff(found[order]) >= 0).all()
+    assert np.ptp(found) > 0
+
+
 def test_a_failed_picture_leaves_the_old_one(tmp_path):
     path = tmp_path / "walk.gif"
     path.write_text("old")
@@ -204,6 +241,9 @@ def test_a_movie_is_written_or_ffmpeg_is_named(tmp_path):
         (lambda: animate_poses("walk.avi", walking(2), HUMAN, 0.1), r"suffix '\.avi'"),
         (lambda: animate_poses("walk.gif", walking(2), HUMAN, 0.0), "positive, but got 0.0"),
         (lambda: plot_poses(walking(2), HUMAN, path="sheet.abc"), "abc"),
+        (lambda: plot.play_poses(walking(2), HUMAN, 0.0), "positive, but got 0.0"),
+        (lambda: plot.play_poses(walking(2), HUMAN, 0.1, up="x"), "'y' or 'z', but got 'x'"),
+        (lambda: plot.play_poses(walking(2) * np.nan, HUMAN, 0.1), "finite"),
         (lambda: plot_poses(walking(2), HUMAN, frames=[2]), r"0 \.\.\. 1, but got \[2\]"),
         (lambda: plot_poses(walking(2), HUMAN, views=["back"]), "but got 'back'"),
         (lambda: plot_poses(walking(2), HUMAN, up="x"), "'y' or 'z', but got 'x'"),

@@ -18,18 +18,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kinpose.apps._live import drag, observability
-from kinpose.apps._scene import (
-    Clip,
-    Slider,
-    facing_of,
-    frame_at,
-    joint_axes,
-    place_side_by_side,
-    poses_of,
-    reach_of,
-    sliders_of,
-    track_of,
-)
+from kinpose.apps._scene import Slider, frame_at, joint_axes, poses_of, sliders_of
+from kinpose.clips import Clip, facing_of, place_side_by_side, reach_of, track_of
 from kinpose.drawing import AXIS_COLORS, COLORS
 from kinpose.extras import needs
 from kinpose.io.bvh import save_bvh

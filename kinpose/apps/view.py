@@ -15,7 +15,8 @@ import threading
 from absl import app, flags
 
 from kinpose.apps._outputs import refuse_existing
-from kinpose.apps._scene import Clip, Taken, open_clip, title_of
+from kinpose.apps._scene import Taken, open_clip, title_of
+from kinpose.clips import Clip
 from kinpose.recordings import UNITS_MM, UP
 
 _PORT = 8080
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> None:
     clips, ghosts = ([_opened(path, taken) for path in x] for x in (argv[1:], given.ghost))
     title = " · ".join(map(title_of, argv[1:]))
     if given.export:
-        from kinpose.apps._page import save_page
+        from kinpose.page import save_page
 
         stride = save_page(given.export, clips, ghosts, title)
         every = "" if stride == 1 else f"; one frame in {stride}, so that browsers can hold it"

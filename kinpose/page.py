@@ -1,4 +1,4 @@
-"""One self-contained page that shows clips, without a server: `kinpose view --export`."""
+"""One self-contained page that plays clips, without a server: in a file, or in a notebook."""
 
 import base64
 import html
@@ -7,11 +7,12 @@ import math
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from kinpose.apps._scene import Clip, facing_of, place_side_by_side, reach_of, track_of
-from kinpose.drawing import COLORS
+from kinpose._html import COLORS
+from kinpose.clips import Clip, facing_of, place_side_by_side, reach_of, track_of
 from kinpose.io.files import write_atomically
 
 _TEMPLATE = pathlib.Path(__file__).with_name("page.html")
@@ -22,8 +23,30 @@ _MOST_BYTES = 6_000_000
 _OBLIQUE_DEG = 40.0
 """Where the eye begins: from the person's front to their left."""
 
+_HEIGHT_PX = 420
+"""Of a notebook's frame."""
+
 _FOCAL = 1.7
 """Of the page's camera, in heights of the picture."""
+
+
+class Page(NamedTuple):
+    """A page that notebooks show inline, in a frame of its own.
+
+    Attributes:
+      html: all of it.
+    """
+
+    html: str
+
+    def __repr__(self) -> str:
+        return f"<Page of {len(self.html) / 1000:.0f} kB>"
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe srcdoc="{html.escape(self.html)}" width="100%" height="{_HEIGHT_PX}" '
+            'style="border:0;border-radius:8px" title="skeleton in motion"></iframe>'
+        )
 
 
 def save_page(
