@@ -14,8 +14,8 @@
 # # Joint angles from MediaPipe's points
 #
 # **What it shows.** Landmarks of a person, as MediaPipe's pose landmarker gives them for a video,
-# become joint angles over time: which way is up, how long the bones are, the angles, and how
-# far each may be trusted.
+# become joint angles over time: which way is up, how long the bones are, the angles, and how far
+# each may be trusted.
 #
 # **Cost.** COST on 2 CPU cores, nearly all of it compilation.
 #
@@ -39,8 +39,8 @@ from kinpose.plot import Curves, plot_angles, plot_poses
 # %% [markdown]
 # ## Your own video
 #
-# With a video and a landmarker's `.task` file it is two commands
-# (`pip install 'kinpose[video]'` brings MediaPipe):
+# With a video and a landmarker's `.task` file it is two commands (`pip install 'kinpose[video]'`
+# brings MediaPipe):
 #
 # ```sh
 # kinpose video clip.mp4 points.npz --model=pose_landmarker_heavy.task
@@ -62,10 +62,9 @@ from kinpose.plot import Curves, plot_angles, plot_poses
 #
 # ## A recording that stands in for it
 #
-# So that the result can be compared with the truth, the landmarks here come from a recorded
-# walk whose angles are known. The 33 points are put where MediaPipe has them, in its axes
-# (y down), in metres about the middle of the hips, with noise, and with an arm that is
-# hidden for a while.
+# So that the result can be compared with the truth, the landmarks here come from a recorded walk
+# whose angles are known. The 33 points are put where MediaPipe has them, in its axes (y down), in
+# metres about the middle of the hips, with noise, and with an arm that is hidden for a while.
 
 # %%
 walk = load_bvh("../../data/motions/walk.bvh")  # this notebook lies in docs/tutorials
@@ -83,13 +82,17 @@ def mediapipe_points(recording):
     """(T, 33, 3) cm. Fingers are at the wrist and heels at the ankle, which no angle asks for."""
     rotations, places = frames_of(recording.params, recording.skeleton)
     joint = recording.skeleton.names.index
-    turn, top, neck = rotations[:, joint("Neck")], places[:, joint("Head")], places[:, joint("Neck")]
+    turn, top, neck = (
+        rotations[:, joint("Neck")],
+        places[:, joint("Head")],
+        places[:, joint("Neck")],
+    )
     points = []
     for name in NAMES:
         side, _, part = name.partition("_")
         if part in PARTS:
             points.append(places[:, joint(side.capitalize() + PARTS[part])])
-        else:  # from the middle of the ears: left, up, forward; the recording has x forward, z right
+        else:  # from the middle of the ears; the recording has x forward, z to the right
             left, up, forward = FACE[part.split("_")[0] or side]
             left *= -1 if side == "right" else 1
             points.append((0.5 * top + 0.5 * neck) + turn @ np.array([forward, up, -left], float))
@@ -152,9 +155,9 @@ plot_poses(poses, fitted.skeleton, points=recording.joints, title="A walk", **ti
 # %% [markdown]
 # ## How right are they?
 #
-# The recording's own knees and elbows are hinges, whose angles we know. The band is as wide as
-# the noise of the points turns an angle: noise divided by `observability`, which tells for every
-# dof of every frame how firmly the points hold it.
+# The recording's own knees and elbows are hinges, whose angles we know. The band is as wide as the
+# noise of the points turns an angle: noise divided by `observability`, which tells for every dof
+# of every frame how firmly the points hold it.
 
 # %%
 turns = {
@@ -181,13 +184,14 @@ plot_angles(
 # %%
 error = np.abs(found - truth)
 for name, column in zip(turns, error.T, strict=True):
-    print(f"{name:20} off by {np.nanmean(column):4.1f} degrees in the mean, {np.nanmax(column):4.1f} at most")
+    mean, most = np.nanmean(column), np.nanmax(column)
+    print(f"{name:20} off by {mean:4.1f} degrees in the mean, {most:4.1f} at most")
 
 # %% [markdown]
 # **What to take home.**
 #
-# - `kinpose fit` asks for nothing that the recording tells: layout, unit, axis up, noise and
-#   bone lengths are found, and what was found is said.
+# - `kinpose fit` asks for nothing that the recording tells: layout, unit, axis up, noise and bone
+#   lengths are found, and what was found is said.
 # - Visibility is weight. A hidden wrist does not spoil the frame; the angles it leaves open are
 #   held by their neighbours in time, and `fit.observability` tells which.
 # - One camera tells depth badly. What MediaPipe has wrong by a decimetre no skeleton makes right;

@@ -26,7 +26,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose import Joint, Motion, build_skeleton, forward_kinematics, joint_jacobian, pose, pose_dict
+from kinpose import (
+    Joint,
+    Motion,
+    build_skeleton,
+    forward_kinematics,
+    joint_jacobian,
+    pose,
+    pose_dict,
+)
 from kinpose.plot import plot_poses, plot_skeleton
 
 # %% [markdown]
@@ -34,8 +42,8 @@ from kinpose.plot import plot_poses, plot_skeleton
 #
 # A joint has a name, a parent, an offset (the bone from its parent in the rest pose) and motions:
 # rotations (`"r"`) or translations (`"t"`) along an axis, in the order in which they are applied.
-# A joint's own rotations move what hangs on it and not itself. A string such as `"ry"` is short for
-# a motion with a default name.
+# A joint's own rotations move what hangs on it and not itself. A string such as `"ry"` is short
+# for a motion with a default name.
 #
 # Each motion reads one *dof*, an entry of the flat vector `params`. Two motions may read the same
 # one: this lamp has a parallel guide, so that its shade keeps its direction while the arms bend.
@@ -52,7 +60,11 @@ lamp = build_skeleton(
             "shade",
             "upper",
             (0, 36, 0),
-            [Motion("r", "z", "lower", multiplier=-1.0), Motion("r", "z", "bend"), Motion("r", "z", "tilt")],
+            [
+                Motion("r", "z", "lower", multiplier=-1.0),
+                Motion("r", "z", "bend"),
+                Motion("r", "z", "tilt"),
+            ],
         ),
         Joint("bulb", "shade", (12, -4, 0)),
     ],
@@ -82,8 +94,8 @@ plot_skeleton(lamp, reading)
 # %% [markdown]
 # ## One joint by name
 #
-# `forward_kinematics` gives all keypoints in the order of `keypoint_names`. It is a pure function of
-# the parameters and of the skeleton, for one pose (D,) or for a batch (..., D).
+# `forward_kinematics` gives all keypoints in the order of `keypoint_names`. It is a pure function
+# of the parameters and of the skeleton, for one pose (D,) or for a batch (..., D).
 
 # %%
 bulb = lamp.keypoint_names.index("bulb")
@@ -96,8 +108,8 @@ print("height by tilt:", forward_kinematics(batch, lamp)[:, bulb, 1])
 # %% [markdown]
 # ## Its gradient
 #
-# Everything is differentiable: by the parameters, and by the bones, as a skeleton is a pytree whose
-# leaves are its numbers. `pose_dict` gives the entries their names back.
+# Everything is differentiable: by the parameters, and by the bones, as a skeleton is a pytree
+# whose leaves are its numbers. `pose_dict` gives the entries their names back.
 
 
 # %%
@@ -112,10 +124,10 @@ for name, slope in zip(lamp.names, by_skeleton.offsets, strict=True):
     print(f"bone to {name:7}", np.round(slope, 2))
 
 # %% [markdown]
-# Read the table: `bend` lowers the bulb by 32 cm per radian, `tilt` raises it by its own short lever,
-# and `turn` and `slide` leave its height alone. A longer bone to `upper` would raise it nearly by its
-# whole length, one to `shade` by less, for that arm lies flatter; the bones' own axes have turned with
-# the joints above them.
+# Read the table: `bend` lowers the bulb by 32 cm per radian, `tilt` raises it by its own short
+# lever, and `turn` and `slide` leave its height alone. A longer bone to `upper` would raise it
+# nearly by its whole length, one to `shade` by less, for that arm lies flatter; the bones' own
+# axes have turned with the joints above them.
 #
 # All derivatives of all keypoints at once are `joint_jacobian`, in closed form:
 
@@ -147,7 +159,9 @@ def descend(params):
 
 
 found, (path, costs) = descend(jnp.asarray(reading))
-print(f"distance {jnp.sqrt(2 * costs[0]):.1f} cm at first, {jnp.sqrt(2 * costs[-1]):.1e} cm at last")
+print(
+    f"distance {jnp.sqrt(2 * costs[0]):.1f} cm at first, {jnp.sqrt(2 * costs[-1]):.1e} cm at last"
+)
 plot_poses(
     forward_kinematics(path, lamp),
     lamp,
@@ -158,8 +172,8 @@ plot_poses(
 )
 
 # %% [markdown]
-# That is a lesson and not the way to do it: `kinpose.inverse_kinematics({"bulb": book}, lamp)` takes
-# a dozen steps in place of four hundred, keeps the limits, and comes with derivatives
+# That is a lesson and not the way to do it: `kinpose.inverse_kinematics({"bulb": book}, lamp)`
+# takes a dozen steps in place of four hundred, keeps the limits, and comes with derivatives
 # ([tutorial 7](7_robots.py)).
 #
 # **What to take home.**

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Fitting: limits, missing points, outliers, observability, gradients
 #
-# **What it shows.** Angles from points, and what a fit says of itself: whether it was solved, how far
-# each point is off, which angles the points do not determine; what limits, weights and a robust loss
-# are for; and a derivative through the whole fit.
+# **What it shows.** Angles from points, and what a fit says of itself: whether it was solved, how
+# far each point is off, which angles the points do not determine; what limits, weights and a
+# robust loss are for; and a derivative through the whole fit.
 #
 # **Cost.** COST on 2 CPU cores, nearly all of it compilation.
 #
@@ -53,19 +53,20 @@ fit = fit_params(points, human)
 fit
 
 # %% [markdown]
-# `params` are the angles, `residuals` the distances that are left. Half of the noise is gone: 27 numbers
-# cannot follow 51.
+# `params` are the angles, `residuals` the distances that are left. Half of the noise is gone: 27
+# numbers cannot follow 51.
 
 # %%
 off = np.linalg.norm(np.asarray(forward_kinematics(fit.params, human)) - joints, axis=-1)
-print(f"points off by {np.linalg.norm(points - joints, axis=-1).mean():.1f} mm in the mean, model by {off.mean():.1f} mm")
+noise = np.linalg.norm(points - joints, axis=-1)
+print(f"points off by {noise.mean():.1f} mm in the mean, the model by {off.mean():.1f} mm")
 
 # %% [markdown]
 # ## What the points do not tell
 #
 # `observability` is, for each dof, the distance by which the points must move per radian at least,
-# whatever the other dofs do to hide it. So noise of s in the points makes an error of about
-# s / observability in the angle. One person with a bent and a straight arm:
+# whatever the other dofs do to hide it. So noise of s in the points makes an error of about s /
+# observability in the angle. One person with a bent and a straight arm:
 
 # %%
 standing = pose(human, left_elbow_flexion=1.3, right_elbow_flexion=0.0)
@@ -76,8 +77,8 @@ for name in ("left_shoulder_rotation", "right_shoulder_rotation", "left_hip_flex
     print(f"{name:24} {hold:7.1f} mm/rad: 10 mm of noise are {error:.0f} degrees")
 
 # %% [markdown]
-# The twist of a straight arm moves no point. That is no fault of the fit: no method can tell, and this
-# one says so. Over the two hundred poses, the prediction beside what happened:
+# The twist of a straight arm moves no point. That is no fault of the fit: no method can tell, and
+# this one says so. Over the two hundred poses, the prediction beside what happened:
 
 # %%
 limbs = ("knee_flexion", "elbow_flexion", "hip_flexion", "hip_rotation")
@@ -87,7 +88,7 @@ expected = 10.0 / np.asarray(fit.observability)[:, angles]
 for lowest, highest in ((0.0, 0.03), (0.03, 0.06), (0.06, 0.2)):
     here = (expected >= lowest) & (expected < highest)
     measured, said = np.degrees(np.sqrt(np.mean([wrong[here] ** 2, expected[here] ** 2], axis=1)))
-    print(f"{here.sum():4} angles with an expected error of {said:4.1f} degrees were off by {measured:4.1f}")
+    print(f"{here.sum():4} angles: {said:4.1f} degrees expected, {measured:4.1f} measured (rms)")
 
 # %% [markdown]
 # ## Missing points
@@ -101,17 +102,17 @@ without = fit_params(some, human)
 knee = [human.dof_index("left_knee_flexion")]
 for title, found in (("all points", fit), ("two missing", without)):
     wrong_knee = np.degrees(np.abs(np.asarray(found.params)[:, knee] - true[:, knee]))
-    print(f"{title:12} left knee off by {np.median(wrong_knee):.1f} degrees; "
-          f"observability {np.median(np.asarray(found.observability)[:, knee]):.0f} mm/rad")  # fmt: skip
+    hold = np.median(np.asarray(found.observability)[:, knee])
+    print(f"{title:12} knee off by {np.median(wrong_knee):.1f} degrees; {hold:.0f} mm/rad")
 
 # %% [markdown]
-# The knee's angle is known without the knee: hip and ankle and the lengths of the bones tell it, less
-# firmly, and `observability` counts that.
+# The knee's angle is known without the knee: hip and ankle and the lengths of the bones tell it,
+# less firmly, and `observability` counts that.
 #
 # ## Limits
 #
-# A straight knee that noise bends a little the wrong way, or a leg seen by two points: without limits
-# there are poses that no person takes. `status` says whether a limit held something back.
+# A straight knee that noise bends a little the wrong way, or a leg seen by two points: without
+# limits there are poses that no person takes. `status` says whether a limit held something back.
 
 # %%
 wrong_way = pose(plain, left_knee_flexion=-0.5, right_knee_flexion=0.6)
@@ -119,15 +120,17 @@ target = forward_kinematics(wrong_way, plain)
 for title, skeleton in (("free", plain), ("within limits", human)):
     found = fit_params(target, skeleton)
     angle = np.degrees(found.params[skeleton.dof_index("left_knee_flexion")])
-    print(f"{title:14} left knee {angle:6.1f} degrees, {found.residuals.max():5.1f} mm off at most, "
-          f"status: {STATUS[int(found.status)]}")  # fmt: skip
+    print(
+        f"{title:14} left knee {angle:6.1f} degrees, off by {found.residuals.max():4.1f} mm at most:"
+    )
+    print(" " * 14, STATUS[int(found.status)])
 
 # %% [markdown]
 # ## Points far off
 #
 # Some left wrists are a metre away. Least squares drags the arm along, and the shoulder too. With
-# `robust=`, the distance at which a point begins to lose its weight, it counts for nothing, and `trust`
-# says which points those were.
+# `robust=`, the distance at which a point begins to lose its weight, it counts for nothing, and
+# `trust` says which points those were.
 
 # %%
 bad, wrist = points.copy(), NAMES.index("left_wrist")
@@ -140,9 +143,10 @@ others = np.arange(17) != wrist
 for title, found in (("least squares", squares), ("robust", robust)):
     where = np.asarray(forward_kinematics(found.params, human))
     off = np.linalg.norm(where - joints, axis=-1)[lost][:, others]
-    print(f"{title:14} the other 16 joints of these people off by {off.mean():5.1f} mm, {off.max():6.1f} at most")
+    print(f"{title:14} the other 16 joints off by {off.mean():5.1f} mm, {off.max():6.1f} at most")
 trusted = np.asarray(robust.trust)[:, wrist] > 0.5
-print(f"trusted: {trusted[lost].sum()} of {lost.sum()} wrists far off, {trusted[~lost].sum()} of {(~lost).sum()} others")
+for title, where in (("far off", lost), ("others", ~lost)):
+    print(f"wrists {title:8}: {trusted[where].sum()} of {where.sum()} are trusted")
 
 # %%
 person = np.array(forward_kinematics(standing, human))
@@ -154,9 +158,9 @@ plot_poses(poses, human, points=[person, person], title="least squares (0) and r
 # %% [markdown]
 # ## A derivative through the fit
 #
-# The solution is differentiable by points, weights and bone lengths, by the implicit function theorem:
-# the steps of the solver are not unrolled. How does the knee's angle change with the ankle's place, and
-# how with the size of the person?
+# The solution is differentiable by points, weights and bone lengths, by the implicit function
+# theorem: the steps of the solver are not unrolled. How does the knee's angle change with the
+# ankle's place, and how with the size of the person?
 
 # %%
 squat = pose(human, left_knee_flexion=1.0, left_hip_flexion=0.7, right_knee_flexion=0.3)
@@ -165,25 +169,28 @@ squat = forward_kinematics(squat, human)
 
 @jax.jit
 def knee_of(points, size):
-    return fit_params(points, scale_skeleton(human, size)).params[human.dof_index("left_knee_flexion")]
+    return fit_params(points, scale_skeleton(human, size)).params[
+        human.dof_index("left_knee_flexion")
+    ]
 
 
 by_points, by_size = jax.jit(jax.grad(knee_of, argnums=(0, 1)))(squat, 1.0)
 step = jnp.zeros((17, 3)).at[NAMES.index("left_ankle"), 1].set(1.0)  # 1 mm up
 difference = (knee_of(squat + step, 1.0) - knee_of(squat - step, 1.0)) / 2
-print(f"by the ankle's height: {by_points[NAMES.index('left_ankle'), 1]:.6f} rad/mm, differences {difference:.6f}")
+by_height = by_points[NAMES.index("left_ankle"), 1]
+print(f"by the ankle's height: {by_height:.6f} rad/mm; by differences {difference:.6f}")
 print(f"by the size:           {by_size:.3f} rad per 100 %")
 
 # %% [markdown]
-# So a fit can be a layer: a network gives points, the fit gives angles, and the loss sits behind it
-# (`kinpose.methods.fitted_joint`).
+# So a fit can be a layer: a network gives points, the fit gives angles, and the loss sits behind
+# it (`kinpose.methods.fitted_joint`).
 #
 # **What to take home.**
 #
 # - Ask `status`, `residuals` and `observability` before you believe an angle.
-# - NaN for missing points, `weights` for confidence, `robust` for points that are wrong; limits for poses
-#   that people take.
-# - Recordings are fitted by `fit_sequence`, which is continuous in time, and with bones of their own by
-#   `calibrate_skeleton`; `kinpose fit` does all of it.
+# - NaN for missing points, `weights` for confidence, `robust` for points that are wrong; limits
+#   for poses that people take.
+# - Recordings are fitted by `fit_sequence`, which is continuous in time, and with bones of their
+#   own by `calibrate_skeleton`; `kinpose fit` does all of it.
 #
 # How it works, and how it compares: [fitting.md](../fitting.md).

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Robots: URDF in, inverse kinematics, in batches
 #
-# **What it shows.** A robot's arm out of a URDF file as a skeleton like any other; poses for places of
-# its hand within its limits, one and a thousand; which places are out of reach; the gradient of a pose
-# by its target; and the way back to the robot's own coordinates.
+# **What it shows.** A robot's arm out of a URDF file as a skeleton like any other; poses for
+# places of its hand within its limits, one and a thousand; which places are out of reach; the
+# gradient of a pose by its target; and the way back to the robot's own coordinates.
 #
 # **Cost.** COST on 2 CPU cores, nearly all of it compilation.
 #
@@ -37,8 +37,8 @@ from kinpose.plot import plot_poses, plot_skeleton
 # %% [markdown]
 # ## A file
 #
-# An arm of six joints with a gripper, whose second finger mimics the first. Meshes would be named here,
-# too; they are not read and need not be there. `load_mjcf` reads MuJoCo's own files.
+# An arm of six joints with a gripper, whose second finger mimics the first. Meshes would be named
+# here, too; they are not read and need not be there. `load_mjcf` reads MuJoCo's own files.
 
 
 # %%
@@ -82,9 +82,9 @@ plot_skeleton(arm, ready, up="z")
 # %% [markdown]
 # ## A place for the hand
 #
-# Targets are places by the names of links, in the file's metres. Limits hold; what the targets leave
-# open comes as near to the rest pose as it can. So two targets are enough here: where the hand is, and
-# where the palm behind it is, which makes the hand point downwards.
+# Targets are places by the names of links, in the file's metres. Limits hold; what the targets
+# leave open comes as near to the rest pose as it can. So two targets are enough here: where the
+# hand is, and where the palm behind it is, which makes the hand point downwards.
 
 # %%
 place = jnp.array([0.35, 0.2, 0.15])
@@ -97,8 +97,8 @@ for name, value in pose_dict(fit.params, arm).items():
 # %% [markdown]
 # ## A thousand places
 #
-# Leading dimensions are batches. These places lie in a box that is partly out of reach; the residuals
-# say which.
+# Leading dimensions are batches. These places lie in a box that is partly out of reach; the
+# residuals say which.
 
 # %%
 rng = np.random.default_rng(0)
@@ -120,11 +120,15 @@ fits
 
 # %%
 low, high = np.asarray(arm.limits).T
-print("within the limits:", bool(np.all((fits.params >= low - 1e-6) & (fits.params <= high + 1e-6))))
+print(
+    "within the limits:", bool(np.all((fits.params >= low - 1e-6) & (fits.params <= high + 1e-6)))
+)
 reach = np.linalg.norm(places - np.array([0.0, 0.0, 0.2]), axis=1)  # from the shoulder
 far, near = ~reached & (reach > 0.63), ~reached & (reach <= 0.63)
-print(f"beyond the 0.63 m of the whole arm: {far.sum()} of the {(~reached).sum()} that were not reached")
-print(f"the other {near.sum()} are nearer than {reach[near].max():.2f} m, or held off by a limit")
+print(f"not reached: {far.sum()} beyond the 0.63 m of the whole arm,")
+print(
+    f"{near.sum()} nearer, up to {reach[near].max(initial=0.0):.2f} m: there a limit is in the way"
+)
 
 # %%
 some = np.flatnonzero(reached)[:6]
@@ -135,8 +139,8 @@ plot_poses(poses, arm, points=dots, frames=range(6), views=["oblique"], up="z", 
 # %% [markdown]
 # ## The gradient of a pose by its target
 #
-# Derivatives go through the solution by the implicit function theorem: how much the elbow bends when
-# the target moves. Here beside finite differences.
+# Derivatives go through the solution by the implicit function theorem: how much the elbow bends
+# when the target moves. Here beside finite differences.
 
 
 # %%
@@ -154,8 +158,8 @@ print("finite differences:     ", jnp.stack(differences))
 # %% [markdown]
 # ## Back to the robot
 #
-# `params_to_qpos` gives MuJoCo's `qpos`, mimic joints included, for a simulator or a controller; and
-# `save_urdf` writes any skeleton as a robot.
+# `params_to_qpos` gives MuJoCo's `qpos`, mimic joints included, for a simulator or a controller;
+# and `save_urdf` writes any skeleton as a robot.
 
 # %%
 print("qpos", np.round(params_to_qpos(fit.params, robot), 3))
@@ -166,8 +170,8 @@ print(load_urdf(path.with_name("again.urdf")).skeleton)
 # **What to take home.**
 #
 # - A robot is a skeleton: the same forward kinematics, fits, derivatives and pictures.
-# - Look at `residuals` before you send a pose: a place out of reach is answered by the nearest pose, and
-#   said so.
+# - Look at `residuals` before you send a pose: a place out of reach is answered by the nearest
+#   pose, and said so.
 # - Batch the places; one compiled call solves them all.
 #
 # What is read of the files, and what is refused by name: [robots.md](../robots.md).

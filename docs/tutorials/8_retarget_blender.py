@@ -42,19 +42,24 @@ recording
 # ## Somebody else
 #
 # The target is any skeleton whose root turns and slides. Here it is the built-in human with short
-# legs and long arms, in millimetres and with axes of its own, while the recording is in centimetres
-# and faces another way. Neither matters.
+# legs and long arms, in millimetres and with axes of its own, while the recording is in
+# centimetres and faces another way. Neither matters.
 
 # %%
 lengths = dict(HUMAN36M_LENGTHS_MM)
-for bone, factor in {"hip-knee": 0.7, "knee-ankle": 0.7, "shoulder-elbow": 1.3, "elbow-wrist": 1.3}.items():
+for bone, factor in {
+    "hip-knee": 0.7,
+    "knee-ankle": 0.7,
+    "shoulder-elbow": 1.3,
+    "elbow-wrist": 1.3,
+}.items():
     lengths[bone] *= factor
 target = human_17(lengths)
 target
 
 # %% [markdown]
-# Which joint turns like which? `match_people` reads it from the names of known rigs and from the tree;
-# a dictionary of your own does as well.
+# Which joint turns like which? `match_people` reads it from the names of known rigs and from the
+# tree; a dictionary of your own does as well.
 
 # %%
 names, legs = match_people(source, target)
@@ -91,7 +96,7 @@ def slides(motion):
 
 for title, motion in (("by angles alone", by_angles), ("with contacts", found)):
     moves = slides(motion)
-    print(f"{title:16} standing feet slide {moves.mean():5.2f} mm per frame, {moves.max():5.2f} at most")
+    print(f"{title:16} feet slide {moves.mean():5.2f} mm per frame, {moves.max():5.2f} at most")
 
 knee = target.dof_index("left_knee_flexion")
 own = -params[:, source.dof_index("LeftLeg_Zrotation")]
@@ -108,8 +113,8 @@ plot_poses(poses, target, frame_time_s=frame_time_s, title="The walk of another 
 #
 # ## To Blender
 #
-# A `.glb` file holds the skeleton as an animated tree of nodes in metres, y up, with a bone's shape for
-# each, so that something is seen at once. A BVH file is an armature without shapes.
+# A `.glb` file holds the skeleton as an animated tree of nodes in metres, y up, with a bone's
+# shape for each, so that something is seen at once. A BVH file is an armature without shapes.
 
 # %%
 place = pathlib.Path(tempfile.mkdtemp())
@@ -119,8 +124,8 @@ for path in sorted(place.iterdir()):
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 # %% [markdown]
-# In Blender: *File > Import > glTF 2.0 (.glb/.gltf)*, take `walk.glb`, press space. Or from its Python
-# console, or as a script for `blender --background --python`:
+# In Blender: *File > Import > glTF 2.0 (.glb/.gltf)*, take `walk.glb`, press space. Or from its
+# Python console, or as a script for `blender --background --python`:
 #
 # ```python
 # import bpy
