@@ -17,7 +17,7 @@
 # far each point is off, which angles the points do not determine; what limits, weights and a
 # robust loss are for; and a derivative through the whole fit.
 #
-# **Cost.** COST on 2 CPU cores, nearly all of it compilation.
+# **Cost.** About 50 s on 2 CPU cores, nearly all of it compilation.
 #
 # **Needs.** `pip install 'kinpose[plot]'`.
 
@@ -120,10 +120,8 @@ target = forward_kinematics(wrong_way, plain)
 for title, skeleton in (("free", plain), ("within limits", human)):
     found = fit_params(target, skeleton)
     angle = np.degrees(found.params[skeleton.dof_index("left_knee_flexion")])
-    print(
-        f"{title:14} left knee {angle:6.1f} degrees, off by {found.residuals.max():4.1f} mm at most:"
-    )
-    print(" " * 14, STATUS[int(found.status)])
+    off, status = found.residuals.max(), STATUS[int(found.status)]
+    print(f"{title:14} left knee {angle:6.1f} degrees, {status}, {off:4.1f} mm off at most")
 
 # %% [markdown]
 # ## Points far off

@@ -19,7 +19,7 @@
 # whose joints are compared (*kinematic joint*). What keeps the bones, what is nearer, and what the
 # angles say.
 #
-# **Cost.** COST on 2 CPU cores, nearly all of it training.
+# **Cost.** About 2 minutes on 2 CPU cores, nearly all of it training.
 #
 # **Needs.** A checkout and `pip install -e '.[checkout]'`: the problem is one of the experiments.
 
