@@ -53,8 +53,8 @@ fit = fit_params(points, human)
 fit
 
 # %% [markdown]
-# `params` are the angles, `residuals` the distances that are left. Half of the noise is gone: 27
-# numbers cannot follow 51.
+# `params` are the angles, `residuals` the distances that are left. Half of the noise's square is
+# gone: 27 numbers cannot follow 51.
 
 # %%
 off = np.linalg.norm(np.asarray(forward_kinematics(fit.params, human)) - joints, axis=-1)
