@@ -6,8 +6,10 @@ a key, and what is asked later under the same key replaces it, so that the newes
 Shapes: T frames, K keypoints, B bones, D dofs.
 """
 
+import contextlib
 import functools
 import io
+import logging
 import math
 import pathlib
 import tempfile
@@ -73,7 +75,9 @@ class Viewer:
     """
 
     def __init__(self, clips: Sequence[Clip], ghosts: Sequence[Clip], host: str, port: int):
-        self.server = viser.ViserServer(host, port, label="kinpose", verbose=False)
+        logging.getLogger("websockets").setLevel(logging.WARNING)
+        with contextlib.redirect_stdout(io.StringIO()):  # a banner; the caller says the address
+            self.server = viser.ViserServer(host, port, label="kinpose", verbose=False)
         self.time_s, self.speed, self.playing, self.follow = 0.0, 1.0, False, True
         self.tick_s = min(clip.frame_time_s for clip in clips)
         self.duration_s = max((len(c.poses) - 1) * c.frame_time_s for c in clips)
@@ -200,7 +204,7 @@ class Viewer:
             self._clock = gui.add_markdown("")
             self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY, hint="space")
             step = gui.add_button_group("Step", ("-10", "-1", "+1", "+10"), hint="arrow keys")
-            speed = gui.add_dropdown("Speed", _SPEEDS, "1")
+            speed = gui.add_dropdown("Speed", _SPEEDS, initial_value="1")
         with gui.add_folder("Show"):
             follow = gui.add_checkbox("Follow", True, hint="The body stays in the middle.")
             points = gui.add_checkbox(
@@ -212,7 +216,7 @@ class Viewer:
         posed = [body for body in self._bodies if body.clip.model and not body.is_ghost]
         names = [body.label for body in posed]
         if len(posed) > 1:
-            chosen = gui.add_dropdown("Pose of", names, names[0])
+            chosen = gui.add_dropdown("Pose of", names)
             self._on(chosen, "posed", lambda: self.pose_of(posed[names.index(chosen.value)]))
         self._on(self._frame, "frame", lambda: self.go_to(self._frame.value * self.tick_s))
         self._on(speed, "speed", lambda: setattr(self, "speed", float(speed.value)))
@@ -343,7 +347,7 @@ class _Body:
         """Puts the clip into the scene."""
         clip, scene = self.clip, self.viewer.server.scene
         name = f"/world/body_{self.index}"
-        colors = {key: _rgb(color) for key, color in COLORS.items()}
+        colors = {key: _light(color) for key, color in COLORS.items()}
         sides = np.array([colors[side] for side in clip.sides], np.uint8).reshape(-1, 3)
         look = {"opacity": _GHOST if self.is_ghost else None, "cast_shadow": not self.is_ghost}
         self._ends = np.array(clip.bones, int).reshape(-1, 2).T
@@ -590,6 +594,11 @@ def _stem(clip: Clip) -> str:
 
 def _rgb(color: str) -> tuple[int, int, int]:
     return tuple(bytes.fromhex(color[1:]))
+
+
+def _light(color: str) -> tuple[int, int, int]:
+    """A colour of batched meshes, which viser takes as linear in light."""
+    return tuple(round(255 * (c / 255) ** 2.2) for c in _rgb(color))
 
 
 def _zeros(count: int) -> tuple[np.ndarray, np.ndarray]:
