@@ -53,6 +53,9 @@ _SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 _EYE_DEG = (40.0, 12.0)
 """Where the eye begins: from the person's front to their left, and above."""
 
+_WORLD = np.roll(np.eye(3), 1, axis=0)
+"""From our axes, y up, to viser's, z up: to have viser turn its world races with its camera."""
+
 _GHOST = 0.25
 """Opacity."""
 
@@ -107,6 +110,10 @@ class Viewer:
         """Of the clips, and then of the ghosts."""
         return self._bodies
 
+    def from_viser(self, place: np.ndarray) -> np.ndarray:
+        """A place (3,) of viser's world in that of the clips."""
+        return _WORLD.T @ (place - np.asarray(self._world.position))
+
     def ask(self, key: object, what: Callable[[], None]) -> None:
         """Has something done by the worker, in place of what was asked under the same key."""
         with self._lock:
@@ -146,7 +153,7 @@ class Viewer:
     def _draw(self) -> None:
         moved = -self._track[frame_at(self._bodies[0].clip, self.time_s)] * self.follow
         with self.server.atomic():
-            self._world.position = moved
+            self._world.position = _WORLD @ moved
             for body in self._bodies:
                 body.draw(self.time_s)
             if self._posed:
@@ -166,7 +173,6 @@ class Viewer:
 
     def _add_scene(self, clips, shifts) -> None:
         scene = self.server.scene
-        scene.set_up_direction("+y")
         low, high = reach_of(clips, shifts)
         extent = float((high - low).max()) or 1.0
         cell = 10.0 ** math.floor(math.log10(extent) - 0.2)
@@ -181,13 +187,14 @@ class Viewer:
             fade_distance=12 * extent,
             shadow_opacity=0.2,
         )
-        self._world = scene.add_frame("/world", show_axes=False)
+        self._world = scene.add_frame("/world", show_axes=False, wxyz=(0.5, 0.5, 0.5, 0.5))
         center, camera = 0.5 * (low + high), self.server.initial_camera
         side, above = np.radians(_EYE_DEG)
         yaw = facing_of(clips[0]) + side
         way = [math.sin(yaw) * math.cos(above), math.sin(above), math.cos(yaw) * math.cos(above)]
         camera.fov = math.radians(35)
-        camera.look_at, camera.position = center, center + 2.4 * extent * np.array(way)
+        camera.look_at = _WORLD @ center
+        camera.position = _WORLD @ (center + 2.4 * extent * np.array(way))
         for body in self._bodies:
             body.add()
 
@@ -439,17 +446,13 @@ class _Body:
         pose = clip.poses[self.frame].astype(np.float64)
         if not np.isfinite(pose).all():
             raise ValueError("this frame has no pose to drag.")
-        offset = pose[keypoint] + self._world() - grip
+        offset = pose[keypoint] - self.viewer.from_viser(grip)
         self._before = keypoint, offset, clip.model.own(pose), self.pose.copy()
-
-    def _world(self) -> np.ndarray:
-        """(3,) from the clip's places to those of the picture."""
-        return self.shift + np.asarray(self.viewer._world.position)
 
     def _drag_to(self, place: np.ndarray) -> None:
         keypoint, offset, points, before = self._before
         model = self.clip.model
-        goal = model.own(place + offset - self._world())
+        goal = model.own(self.viewer.from_viser(place) + offset)
         self.set_pose(drag(keypoint, goal, points, before, self.pose, model.skeleton))
 
     def _let_go(self) -> None:
