@@ -6,8 +6,10 @@ a key, and what is asked later under the same key replaces it, so that the newes
 Shapes: T frames, K keypoints, B bones, D dofs.
 """
 
+import contextlib
 import functools
 import io
+import logging
 import math
 import pathlib
 import tempfile
@@ -41,6 +43,9 @@ _SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 _EYE_DEG = (40.0, 12.0)
 """Where the eye begins: from the person's front to their left, and above."""
 
+_WORLD = np.roll(np.eye(3), 1, axis=0)
+"""From our axes, y up, to viser's, z up: to have viser turn its world races with its camera."""
+
 _GHOST = 0.25
 """Opacity."""
 
@@ -63,7 +68,9 @@ class Viewer:
     """
 
     def __init__(self, clips: Sequence[Clip], ghosts: Sequence[Clip], host: str, port: int):
-        self.server = viser.ViserServer(host, port, label="kinpose", verbose=False)
+        logging.getLogger("websockets").setLevel(logging.WARNING)
+        with contextlib.redirect_stdout(io.StringIO()):  # a banner; the caller says the address
+            self.server = viser.ViserServer(host, port, label="kinpose", verbose=False)
         self.time_s, self.speed, self.playing, self.follow = 0.0, 1.0, False, True
         self.tick_s = min(clip.frame_time_s for clip in clips)
         self.duration_s = max((len(c.poses) - 1) * c.frame_time_s for c in clips)
@@ -92,6 +99,10 @@ class Viewer:
     def bodies(self) -> list["_Body"]:
         """Of the clips, and then of the ghosts."""
         return self._bodies
+
+    def from_viser(self, place: np.ndarray) -> np.ndarray:
+        """A place (3,) of viser's world in that of the clips."""
+        return _WORLD.T @ (place - np.asarray(self._world.position))
 
     def ask(self, key: object, what: Callable[[], None]) -> None:
         """Has something done by the worker, in place of what was asked under the same key."""
@@ -132,7 +143,7 @@ class Viewer:
     def _draw(self) -> None:
         moved = -self._track[frame_at(self._bodies[0].clip, self.time_s)] * self.follow
         with self.server.atomic():
-            self._world.position = moved
+            self._world.position = _WORLD @ moved
             for body in self._bodies:
                 body.draw(self.time_s)
             if self._posed:
@@ -152,7 +163,6 @@ class Viewer:
 
     def _add_scene(self, clips, shifts) -> None:
         scene = self.server.scene
-        scene.set_up_direction("+y")
         low, high = reach_of(clips, shifts)
         extent = float((high - low).max()) or 1.0
         cell = 10.0 ** math.floor(math.log10(extent) - 0.2)
@@ -167,13 +177,14 @@ class Viewer:
             fade_distance=12 * extent,
             shadow_opacity=0.2,
         )
-        self._world = scene.add_frame("/world", show_axes=False)
+        self._world = scene.add_frame("/world", show_axes=False, wxyz=(0.5, 0.5, 0.5, 0.5))
         center, camera = 0.5 * (low + high), self.server.initial_camera
         side, above = np.radians(_EYE_DEG)
         yaw = facing_of(clips[0]) + side
         way = [math.sin(yaw) * math.cos(above), math.sin(above), math.cos(yaw) * math.cos(above)]
         camera.fov = math.radians(35)
-        camera.look_at, camera.position = center, center + 2.4 * extent * np.array(way)
+        camera.look_at = _WORLD @ center
+        camera.position = _WORLD @ (center + 2.4 * extent * np.array(way))
         for body in self._bodies:
             body.add()
 
@@ -190,7 +201,7 @@ class Viewer:
             self._clock = gui.add_markdown("")
             self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY, hint="space")
             step = gui.add_button_group("Step", ("-10", "-1", "+1", "+10"), hint="arrow keys")
-            speed = gui.add_dropdown("Speed", _SPEEDS, "1")
+            speed = gui.add_dropdown("Speed", _SPEEDS, initial_value="1")
         with gui.add_folder("Show"):
             follow = gui.add_checkbox("Follow", True, hint="The body stays in the middle.")
             points = gui.add_checkbox(
@@ -202,7 +213,7 @@ class Viewer:
         posed = [body for body in self._bodies if body.clip.model and not body.is_ghost]
         names = [body.label for body in posed]
         if len(posed) > 1:
-            chosen = gui.add_dropdown("Pose of", names, names[0])
+            chosen = gui.add_dropdown("Pose of", names)
             self._on(chosen, "posed", lambda: self.pose_of(posed[names.index(chosen.value)]))
         self._on(self._frame, "frame", lambda: self.go_to(self._frame.value * self.tick_s))
         self._on(speed, "speed", lambda: setattr(self, "speed", float(speed.value)))
@@ -333,7 +344,7 @@ class _Body:
         """Puts the clip into the scene."""
         clip, scene = self.clip, self.viewer.server.scene
         name = f"/world/body_{self.index}"
-        colors = {key: _rgb(color) for key, color in COLORS.items()}
+        colors = {key: _light(color) for key, color in COLORS.items()}
         sides = np.array([colors[side] for side in clip.sides], np.uint8).reshape(-1, 3)
         look = {"opacity": _GHOST if self.is_ghost else None, "cast_shadow": not self.is_ghost}
         self._ends = np.array(clip.bones, int).reshape(-1, 2).T
@@ -425,17 +436,13 @@ class _Body:
         pose = clip.poses[self.frame].astype(np.float64)
         if not np.isfinite(pose).all():
             raise ValueError("this frame has no pose to drag.")
-        offset = pose[keypoint] + self._world() - grip
+        offset = pose[keypoint] - self.viewer.from_viser(grip)
         self._before = keypoint, offset, clip.model.own(pose), self.pose.copy()
-
-    def _world(self) -> np.ndarray:
-        """(3,) from the clip's places to those of the picture."""
-        return self.shift + np.asarray(self.viewer._world.position)
 
     def _drag_to(self, place: np.ndarray) -> None:
         keypoint, offset, points, before = self._before
         model = self.clip.model
-        goal = model.own(place + offset - self._world())
+        goal = model.own(self.viewer.from_viser(place) + offset)
         self.set_pose(drag(keypoint, goal, points, before, self.pose, model.skeleton))
 
     def _let_go(self) -> None:
@@ -580,6 +587,11 @@ def _stem(clip: Clip) -> str:
 
 def _rgb(color: str) -> tuple[int, int, int]:
     return tuple(bytes.fromhex(color[1:]))
+
+
+def _light(color: str) -> tuple[int, int, int]:
+    """A colour of batched meshes, which viser takes as linear in light."""
+    return tuple(round(255 * (c / 255) ** 2.2) for c in _rgb(color))
 
 
 def _zeros(count: int) -> tuple[np.ndarray, np.ndarray]:
