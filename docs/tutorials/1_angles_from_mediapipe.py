@@ -34,7 +34,7 @@ from kinpose.io import save_recording
 from kinpose.io.bvh import load_bvh
 from kinpose.io.points import checked_points
 from kinpose.layouts import LAYOUTS
-from kinpose.plot import Curves, plot_angles, plot_poses
+from kinpose.plot import Curves, play_poses, plot_angles, plot_poses
 
 # %% [markdown]
 # ## Your own video
@@ -151,6 +151,12 @@ fitted.fit
 poses = forward_kinematics(fitted.fit.params, fitted.skeleton)
 times = {"frame_time_s": walk.frame_time_s}
 plot_poses(poses, fitted.skeleton, points=recording.joints, title="A walk", **times)
+
+# %% [markdown]
+# Or in motion; drag to turn it:
+
+# %%
+play_poses(poses, fitted.skeleton, walk.frame_time_s, points=recording.joints, title="A walk")
 
 # %% [markdown]
 # ## How right are they?

@@ -32,7 +32,7 @@ import numpy as np
 
 from kinpose import forward_kinematics, inverse_kinematics, pose_dict
 from kinpose.io.robots import load_urdf, params_to_qpos, save_urdf
-from kinpose.plot import plot_poses, plot_skeleton
+from kinpose.plot import play_poses, plot_poses, plot_skeleton
 
 # %% [markdown]
 # ## A file
@@ -135,6 +135,17 @@ some = np.flatnonzero(reached)[:6]
 poses = forward_kinematics(fits.params[some], arm)
 dots = places[some][:, None]
 plot_poses(poses, arm, points=dots, frames=range(6), views=["oblique"], up="z", title="Six of them")
+
+# %% [markdown]
+# A path of the hand is a batch, too: a circle over the table, two seconds long, played here.
+
+# %%
+turn = np.linspace(0, 2 * np.pi, 50, dtype=np.float32)[:, None]
+circle = np.float32([0.4, 0.0, 0.15]) + 0.15 * np.hstack([np.cos(turn), np.sin(turn), 0 * turn])
+behind = circle + np.float32([0.0, 0.0, 0.08])
+path_of_arm = inverse_kinematics({"hand": circle, "palm": behind}, arm, rest=ready)
+print(f"off by {1000 * path_of_arm.residuals.max():.2f} mm at most")
+play_poses(forward_kinematics(path_of_arm.params, arm), arm, 0.04, points=circle[:, None], up="z")
 
 # %% [markdown]
 # ## The gradient of a pose by its target

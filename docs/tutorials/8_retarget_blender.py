@@ -31,7 +31,7 @@ from kinpose.frames import frames_of
 from kinpose.io.bvh import load_bvh, save_bvh
 from kinpose.io.gltf import save_glb
 from kinpose.people import match_people
-from kinpose.plot import plot_poses
+from kinpose.plot import play_poses, plot_poses
 from kinpose.retargeting import retarget
 from kinpose.skeletons import HUMAN36M_LENGTHS_MM, human_17
 
@@ -106,6 +106,9 @@ print(f"left knee off by {np.degrees(np.abs(found[:, knee] - own)).max():.4f} de
 keypoints = list(target.keypoints)
 poses = frames_of(found, target)[1][:, keypoints]
 plot_poses(poses, target, frame_time_s=frame_time_s, title="The walk of another body")
+
+# %%
+play_poses(poses, target, frame_time_s, title="The walk of another body")
 
 # %% [markdown]
 # Fitting the other body to the recording's *points* would bend its knees and elbows otherwise:
