@@ -20,7 +20,7 @@ COLORS = {"right": "#e8590c", "left": "#1971c2", "": "#495057", "points": "#b4ba
 _HEIGHT, _MOST_WIDTH = 150, 220
 """Of a panel of a picture, in pixels."""
 
-_MOST_ROWS, _MOST_NAMES, _MOST_LINES, _MOST_VALUES = 40, 24, 1000, 200_000
+MOST_ROWS, _MOST_NAMES, _MOST_LINES, _MOST_VALUES = 40, 24, 1000, 200_000
 """Rows of a table, names in a cell, lines in a picture, and numbers that a quantile is of."""
 
 _ACROSS = {"x": "yz", "y": "xz", "z": "yx"}
@@ -41,8 +41,8 @@ def sides_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(next((s for s in ("left", "right") if is_on(s, n)), "") for n in names)
 
 
-def skeleton_html(skeleton: Any) -> str:
-    """A `Skeleton` in its rest pose, and its dofs."""
+def skeleton_html(skeleton: Any, dofs: Sequence[Sequence[str]]) -> str:
+    """A `Skeleton` in its rest pose, and a row for each of its first dofs."""
     rows = [
         ("joints", f"{skeleton.num_joints:,}"),
         ("keypoints", f"{skeleton.num_keypoints:,}: {_some(skeleton.keypoint_names)}"),
@@ -56,7 +56,6 @@ def skeleton_html(skeleton: Any) -> str:
         picture = _picture(lines, places[:0], skeleton.ndim)
     else:
         rows.append(("offsets", _described(skeleton.offsets)))
-    dofs = skeleton.dof_rows(_MOST_ROWS)
     left = skeleton.num_dofs - len(dofs)
     more = [*dofs, (f"... and {left:,} more", "", "", "", "")] if left else dofs
     header = ("dof", "joint", "moves", "limits", "unit")
@@ -67,7 +66,7 @@ def skeleton_html(skeleton: Any) -> str:
 def fit_html(fit: Any, statuses: Sequence[str]) -> str:
     """A `Fit`: how far off, what was reached, what is open; a histogram of the residuals."""
     values = [numbers(x) for x in fit]
-    if any(x is None for x in values):
+    if any(x is None for x in values) or not _belong_together(*fit):
         return _shown("Fit", [(n, _described(x)) for n, x in fit._asdict().items()])
     residuals, iterations, status = values[1].ravel(), values[2].ravel(), values[5].ravel()
     seen = residuals[np.isfinite(residuals)]
@@ -91,6 +90,17 @@ def fit_html(fit: Any, statuses: Sequence[str]) -> str:
         least = [f"dof {d}: {holds[d]:.3g}" for d in np.argsort(holds, kind="stable")[:4]]
         rows.append(("least observable", f"{', '.join(least)} (distance per unit, median)"))
     return _shown("Fit", rows, _histogram(some))
+
+
+def _belong_together(params, residuals, iterations, converged, holds, status, trust) -> bool:
+    """Whether shapes are those of a fit, which those of what is made of its leaves need not be."""
+    batch = params.shape[:-1]
+    return (
+        bool(params.shape)
+        and holds.shape == params.shape
+        and trust.shape == residuals.shape
+        and {residuals.shape[:-1], iterations.shape, converged.shape, status.shape} == {batch}
+    )
 
 
 def points_html(
@@ -139,7 +149,9 @@ def recording_html(recording: Any, places: np.ndarray) -> str:
 
 def numbers(leaf: Any) -> np.ndarray | None:
     """A leaf as NumPy's, or None where its numbers are not known here and now."""
-    if isinstance(leaf, jax.core.Tracer) or not getattr(leaf, "is_fully_addressable", True):
+    if isinstance(leaf, jax.core.Tracer) or not hasattr(leaf, "__array__"):
+        return None
+    if not getattr(leaf, "is_fully_addressable", True):
         return None
     array = np.asarray(leaf)
     return array if array.dtype.kind in "biuf" or array.dtype == jax.numpy.bfloat16 else None

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kinpose._html import numbers, skeleton_html
+from kinpose._html import MOST_ROWS, numbers, skeleton_html
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,12 +112,12 @@ class Skeleton:
         Angles are in degrees, lengths in the skeleton's unit.
         """
         header = ("dof", "joint", "moves", "limits", "unit")
-        rows = [header, *self.dof_rows(self.num_dofs)]
+        rows = [header, *self._dof_rows(self.num_dofs)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
         return "\n".join([repr(self), *lines])
 
-    def dof_rows(self, most: int) -> list[tuple[str, str, str, str, str]]:
+    def _dof_rows(self, most: int) -> list[tuple[str, str, str, str, str]]:
         """The rows of `table`, of the first `most` dofs; without limits where they are traced."""
         limits = numbers(self.limits)
         if limits is None or limits.ndim != 2:
@@ -138,7 +138,7 @@ class Skeleton:
         return rows
 
     def _repr_html_(self) -> str:
-        return skeleton_html(self)
+        return skeleton_html(self, self._dof_rows(MOST_ROWS))
 
     def dof_index(self, name: str) -> int:
         """Where a dof stands in `params`.

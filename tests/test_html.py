@@ -119,6 +119,13 @@ def test_a_fit_says_how_far_off_it_is_and_what_the_points_leave_open():
     assert "points trusted" in fit._replace(trust=0.1 * fit.trust)._repr_html_()
 
 
+@pytest.mark.parametrize(
+    "change", [np.mean, np.shape, lambda x: x.sum(axis=0), jax.typeof, lambda x: None]
+)
+def test_what_is_made_of_a_fit_s_leaves_is_shown_too(change):
+    assert Parsed(jax.tree.map(change, fits_of(4))._repr_html_()).texts[0] == "Fit"
+
+
 @pytest.mark.filterwarnings("error")
 def test_fits_without_a_point_or_a_pose_are_shown():
     nothing = np.full((2, 17), np.nan, np.float32)
