@@ -32,7 +32,7 @@ from kinpose.apps import Settings, fit_recording, read_input, understand
 from kinpose.frames import frames_of
 from kinpose.io import save_recording
 from kinpose.io.bvh import load_bvh
-from kinpose.io.points import checked_points
+from kinpose.io.points import Points
 from kinpose.layouts import LAYOUTS
 from kinpose.plot import Curves, play_poses, plot_angles, plot_poses
 
@@ -82,20 +82,17 @@ def mediapipe_points(recording):
     """(T, 33, 3) cm. Fingers are at the wrist and heels at the ankle, which no angle asks for."""
     rotations, places = frames_of(recording.params, recording.skeleton)
     joint = recording.skeleton.names.index
-    turn, top, neck = (
-        rotations[:, joint("Neck")],
-        places[:, joint("Head")],
-        places[:, joint("Neck")],
-    )
+    turn = rotations[:, joint("Neck")]
+    ears = 0.5 * (places[:, joint("Neck")] + places[:, joint("Head")])  # the middle of them
     points = []
     for name in NAMES:
         side, _, part = name.partition("_")
         if part in PARTS:
             points.append(places[:, joint(side.capitalize() + PARTS[part])])
-        else:  # from the middle of the ears; the recording has x forward, z to the right
+        else:  # the recording has x forward and z to the right
             left, up, forward = FACE[part.split("_")[0] or side]
             left *= -1 if side == "right" else 1
-            points.append((0.5 * top + 0.5 * neck) + turn @ np.array([forward, up, -left], float))
+            points.append(ears + turn @ np.array([forward, up, -left], float))
     return np.stack(points, axis=1)
 
 
@@ -110,8 +107,7 @@ hidden = [NAMES.index(name) for name in ("left_elbow", "left_wrist")]
 noisy[10:18, hidden] += rng.normal(scale=0.15, size=(8, 2, 3))  # a guess of the detector's
 visibility[10:18, hidden] = 0.05
 
-points = checked_points("walk", noisy, NAMES, walk.frame_time_s, visibility)
-points = points._replace(unit_mm=1000.0, up="-y")
+points = Points(noisy, NAMES, walk.frame_time_s, visibility, unit_mm=1000.0, up="-y")
 points
 
 # %% [markdown]
