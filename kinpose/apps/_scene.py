@@ -382,8 +382,11 @@ def _unit(places: np.ndarray, person: np.ndarray | None) -> tuple[float, str]:
         if unit and unit.mm:
             return unit.mm, unit.reason
     with np.errstate(all="ignore"):
-        spans = [np.ptp(frame[np.isfinite(frame).all(axis=-1)], axis=0) for frame in places
-                 if np.isfinite(frame).all(axis=-1).any()]
+        spans = [
+            np.ptp(frame[np.isfinite(frame).all(axis=-1)], axis=0)
+            for frame in places
+            if np.isfinite(frame).all(axis=-1).any()
+        ]
     size = float(np.median(np.max(spans, axis=1))) if spans else 0.0
     if size <= 0:
         return 1000.0, "it has no size"
