@@ -70,6 +70,8 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
         allowed |= {"absl", "tqdm"}
     if name == "kinpose.apps.video":
         allowed |= {"av", "mediapipe"}
+    if name == "kinpose.apps._viewer":
+        allowed |= {"PIL", "trimesh", "viser"}
     assert {name.split(".")[0] for name in MODULES[name]} <= allowed
 
 
@@ -79,6 +81,7 @@ NEEDS = {
         ["absl", "flax", "optax"],
         ["train", "optimisers", "models", "models.pretrained", "checkpoint", "workdir"],
     ),
+    "view": (["viser"], ["apps._viewer"]),
     "tool": (["absl"], ["apps.fit", "apps.program"]),
 }
 """Extras, packages that they bring, and modules that need them."""

@@ -50,6 +50,7 @@ _SIZE_M = 1.7
 _FEW, _BLOCK = 64, 4096
 """Poses that NumPy has done before a program is compiled; poses that a program does at once."""
 
+
 class Taken(NamedTuple):
     """How a file is to be taken, where it does not say; see the flags of `kinpose view`."""
 
@@ -299,8 +300,11 @@ def _unit(places: np.ndarray, person: np.ndarray | None) -> tuple[float, str]:
         if unit and unit.mm:
             return unit.mm, unit.reason
     with np.errstate(all="ignore"):
-        spans = [np.ptp(frame[np.isfinite(frame).all(axis=-1)], axis=0) for frame in places
-                 if np.isfinite(frame).all(axis=-1).any()]
+        spans = [
+            np.ptp(frame[np.isfinite(frame).all(axis=-1)], axis=0)
+            for frame in places
+            if np.isfinite(frame).all(axis=-1).any()
+        ]
     size = float(np.median(np.max(spans, axis=1))) if spans else 0.0
     if size <= 0:
         return 1000.0, "it has no size"

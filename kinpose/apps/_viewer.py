@@ -91,6 +91,11 @@ class Viewer:
         self.ask("draw", lambda: None)
 
     @property
+    def port(self) -> int:
+        """Of the server."""
+        return self.server.get_port()
+
+    @property
     def frame(self) -> int:
         """Of the timeline, whose step is the shortest frame time."""
         return int(self.time_s / self.tick_s + 1e-6)
@@ -193,7 +198,10 @@ class Viewer:
     def _add_controls(self) -> None:
         gui = self.server.gui
         gui.configure_theme(
-            control_width="large", show_logo=False, show_share_button=False, brand_color=(52, 58, 64)
+            control_width="large",
+            show_logo=False,
+            show_share_button=False,  # which would send the scene out
+            brand_color=(52, 58, 64),
         )
         with gui.add_folder("Time", visible=self.duration_s > 0):
             last = max(1, round(self.duration_s / self.tick_s))

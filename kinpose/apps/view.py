@@ -57,8 +57,8 @@ def main(argv: list[str]) -> None:
     from kinpose.apps._viewer import Viewer  # takes a second to import
 
     port = _checked_port(given.host, given.port)
-    viewer = Viewer(clips, ghosts, given.host, port)
-    print(f"http://{given.host}:{viewer.server.get_port()} shows {title}; ctrl-C ends it.", flush=True)
+    address = f"http://{given.host}:{Viewer(clips, ghosts, given.host, port).port}"
+    print(f"{address} shows {title}; ctrl-C ends it.", flush=True)
     threading.Event().wait()
 
 

@@ -145,7 +145,8 @@ def _add_mesh(document: dict, binary: _Binary, skeleton: Skeleton, axes, scale: 
     ]
     if not bones:
         return
-    shapes = [bone_shape(places[parent] @ axes.T, places[joint] @ axes.T) for parent, joint in bones]
+    turned = places @ axes.T
+    shapes = [bone_shape(turned[parent], turned[joint]) for parent, joint in bones]
     points, normals = (np.float32(np.concatenate(x)) for x in zip(*shapes, strict=True))
     carriers = np.zeros((len(points), 4), np.uint16)
     carriers[:, 0] = np.repeat([parent for parent, _ in bones], len(points) // len(bones))
