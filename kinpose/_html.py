@@ -127,9 +127,10 @@ def points_html(
     if points.confidence is not None:
         rows.append(("confidence", f"{np.median(points.confidence[seen]):.2f} median"))
     middle = count // 2
-    dots = positions[middle][seen[middle]]
-    title = f"Points of frame {middle}"
-    return _shown("Points", rows, _picture(list(lines), dots, 3, points.up or up, title))
+    dots, ndim = positions[middle][seen[middle]], positions.shape[-1]
+    dots = np.pad(dots, ((0, 0), (0, 3 - ndim)))
+    title = f"points of frame {middle}"
+    return _shown("Points", rows, _picture(list(lines), dots, ndim, points.up or up, title))
 
 
 def recording_html(recording: Any, places: np.ndarray) -> str:

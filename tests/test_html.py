@@ -168,6 +168,14 @@ def test_a_person_is_drawn_upright_whatever_the_axes():
     assert "y right, z up" in turned._repr_html_()
 
 
+def test_points_of_pictures_are_shown_as_pictures_are():
+    names = load_points(WALK).names
+    flat = Points(np.random.default_rng(0).random((3, len(names), 2)), names, 0.1)
+    found = Parsed(flat._repr_html_())
+    assert found.tags.count("svg") == 1
+    assert "x right, y down" in found.texts
+
+
 def test_a_recording_of_a_skeleton_shows_its_middle_frame():
     recording = load_bvh(WALK)
     found = Parsed(recording._repr_html_())

@@ -225,6 +225,8 @@ def _checked_confidence(name: str, positions, confidence) -> np.ndarray:
 
 def _body(points: Points) -> tuple[list, str | None]:
     """Lines of the middle frame, and the axis up, where names are those of a person's points."""
+    if points.positions.shape[-1] != 3:  # of pictures
+        return [], None
     try:
         layout = LAYOUTS[find_layout(points.names)]
         middle = len(points.positions) // 2
