@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # The paper's toy problem: kinematic joint against direct joint
+# # The paper's toy problem in five minutes: kinematic joint against direct joint
 #
 # **What it shows.** Section 4.1 of [Deep Kinematic Pose
 # Regression](https://arxiv.org/abs/1609.05317): a network sees the picture of an object with ten
