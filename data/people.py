@@ -31,7 +31,7 @@ from data.render import render
 from data.scenery import draw_background, draw_light
 from kinpose.metrics import bone_lengths
 from kinpose.skeleton import Skeleton
-from kinpose.skeletons import HUMAN36M_KEYPOINTS, human_17
+from kinpose.skeletons import HUMAN36M_DIRECTIONS, HUMAN36M_KEYPOINTS, human_17
 
 TRAIN_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
 TEST_SUBJECTS = ("S9", "S11")
@@ -120,22 +120,27 @@ def relative_scale(body: Body, subjects: dict[str, Subject]) -> float:
 
 
 def mean_skeleton(subjects: dict[str, Subject]) -> Skeleton:
-    """The kinematic model's human with the subjects' mean bone lengths, left = right.
+    """The kinematic model's human with the subjects' mean bones, left = right.
+
+    Lengths, and directions of the bones that no angle turns; the bodies rest upright, arms hanging.
 
     Args:
       subjects: from `load_subjects`.
 
     Returns:
-      `kinpose.skeletons.human_17` with these lengths (mm).
+      `kinpose.skeletons.human_17` with these lengths (mm) and directions.
     """
     skeleton = human_17()
     joints = jnp.stack([rest_joints(subject.body) for subject in subjects.values()])
     means = np.asarray(bone_lengths(joints, skeleton), np.float64).mean(axis=0)
-    measured = {}
+    rest = np.asarray(joints, np.float64).mean(axis=0)
+    measured, directions = {}, {}
     for (child, parent), mean in zip(skeleton.bones, means, strict=True):
-        ends = (HUMAN36M_KEYPOINTS[i].split("_")[-1] for i in (parent, child))
-        measured.setdefault("-".join(ends), []).append(mean)
-    return human_17({bone: float(np.mean(both)) for bone, both in measured.items()})
+        bone = "-".join(HUMAN36M_KEYPOINTS[i].split("_")[-1] for i in (parent, child))
+        measured.setdefault(bone, []).append(mean)
+        if bone in HUMAN36M_DIRECTIONS and "right" not in HUMAN36M_KEYPOINTS[child]:
+            directions[bone] = rest[child] - rest[parent]
+    return human_17({bone: float(np.mean(both)) for bone, both in measured.items()}, directions)
 
 
 def place_in_room(rotations, root, *, yaw_rad: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,8 @@ from kinpose.skeletons import HUMAN_LIMITS, human_17
 from kinpose.train import Source
 
 _AT_ONCE = 8192
+_BONES_MM = 0.1
+"""Difference of a skeleton's bones beyond which it is another one."""
 _TO_CAMERA = np.diag([1.0, -1.0, -1.0])  # upright, facing the camera
 
 
@@ -95,9 +97,9 @@ def make_truth(samples) -> Truth:
 def learn_people(path: pathlib.Path, sets, skeleton: Skeleton):
     """What is to be known of people, and the targets of direct parameter.
 
-    The targets are ModelFit's parameters for the true joints at the subject's scale, with
-    knees and elbows that bend one way. Of the ways to write a pose in angles, the one nearest
-    the mean is taken, see `nearest_params`.
+    The targets are ModelFit's parameters for the true joints at the subject's scale, within
+    `HUMAN_LIMITS`. Each pose is written in one way, see `one_way`; full turns are those nearest
+    to the mean.
 
     Args:
       path: a .npz for the result; where it is there, nothing is computed.
@@ -117,13 +119,12 @@ def learn_people(path: pathlib.Path, sets, skeleton: Skeleton):
             fit_poses(samples.joints, samples.scale, limited, label)
             for samples, label in zip(sets, labels, strict=True)
         ]
-        mean = np.zeros(skeleton.num_dofs, np.float32)
-        for _ in range(3):  # the mean depends on how poses are written, and the other way round
-            mean = circular_mean(nearest_params(fits[0], mean, skeleton))
+        fits = [one_way(params, skeleton) for params in fits]
+        mean = circular_mean(fits[0])
         train, unit = sets[0], units_mm(sets[0])
         arrays = {
-            "train": nearest_params(fits[0], mean, skeleton),
-            "test": nearest_params(fits[1], mean, skeleton),
+            "train": np.float32(mean + circular_difference(fits[0], mean)),
+            "test": np.float32(mean + circular_difference(fits[1], mean)),
             "offsets": skeleton.offsets,
             "mean_joints": np.float32(
                 to_crop_units(train.joints, train.joints[:, 0], unit).mean(0)
@@ -136,7 +137,9 @@ def learn_people(path: pathlib.Path, sets, skeleton: Skeleton):
             write_arrays(path, arrays)
         return _people(arrays), (arrays["train"], arrays["test"])
     people, params = read_people(path)
-    if [len(p) for p in params] != [len(s) for s in sets] or people.size != sets[0].size:
+    same_bones = np.allclose(people.skeleton.offsets, skeleton.offsets, atol=_BONES_MM)
+    same_sizes = [len(p) for p in params] == [len(s) for s in sets]
+    if not (same_bones and same_sizes and people.size == sets[0].size):
         raise ValueError(f"{path} is of other data; give another workdir.")
     return people, params
 
@@ -185,29 +188,31 @@ def pose_joints(params, scale, skeleton: Skeleton) -> np.ndarray:
     return np.asarray(joints) * np.asarray(scale, np.float32)[:, None, None]
 
 
-def nearest_params(params, center, skeleton: Skeleton) -> np.ndarray:
-    """The same poses, written with the angles that are nearest to a center.
+def one_way(params, skeleton: Skeleton) -> np.ndarray:
+    """The same poses, of whose triples of angles each orientation has one.
 
-    An angle has its full turns. And of three angles about axes at right angles, a, b, c in this
-    order, a + pi, pi - b, c + pi are the same rotation.
+    Of three angles about axes at right angles, a, b, c in this order, a + pi, pi - b, c + pi
+    are the same rotation; here b is within a quarter turn of zero, as `HUMAN_LIMITS` has it for
+    hips and neck. So a target jumps where it must, where b is a quarter turn and only a + c or
+    a - c is determined, or by a full turn.
 
     Args:
       params: (N, D) of a skeleton whose dofs are all angles (rad).
-      center: (D,) angles.
       skeleton: says which angles are three of one joint.
 
     Returns:
-      (N, D) angles, within a half turn of the center.
+      (N, D) angles, those of triples within a half turn of zero.
     """
-    params, half = np.asarray(params, np.float64), np.pi
-    near = center + circular_difference(params, center)
+    params = np.array(params, np.float64)
     for ball in balls_of(skeleton):
         dofs = list(ball.dofs)
-        other = params[:, dofs] * [1, -1, 1] + half
-        other = center[dofs] + circular_difference(other, center[dofs])
-        squares = [((x - center[dofs]) ** 2).sum(axis=1) for x in (near[:, dofs], other)]
-        near[:, dofs] = np.where((squares[1] < squares[0])[:, None], other, near[:, dofs])
-    return np.float32(near)
+        first, middle, last = circular_difference(params[:, dofs], 0.0).T
+        beyond = np.abs(middle) > np.pi / 2
+        turned = np.where(
+            beyond, [first + np.pi, np.pi - middle, last + np.pi], [first, middle, last]
+        )
+        params[:, dofs] = circular_difference(turned, 0.0).T
+    return np.float32(params)
 
 
 def circular_difference(first, second) -> np.ndarray:

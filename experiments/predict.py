@@ -146,9 +146,10 @@ def write_all(made: pathlib.Path, names, crops, found: Prediction, people: Peopl
             draw_pose_beside(made / f"{pathlib.Path(name).stem}_pose.png", image, joints, skeleton)
         return
     upright = found.joints * np.float32([1, -1, -1])
-    plot.plot_poses(made / "poses.png", upright, plain_skeleton(skeleton), frame_time_s=1 / fps)
+    plain, sheet = plain_skeleton(skeleton), made / "poses.png"
+    plot.plot_poses(upright, plain, path=sheet, frame_time_s=1 / fps)
     if found.params is not None:
-        save_bvh(made / "poses.bvh", plain_skeleton(skeleton), found.params, 1 / fps)
+        save_bvh(made / "poses.bvh", plain, found.params, 1 / fps)
 
 
 if __name__ == "__main__":

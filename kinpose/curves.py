@@ -43,15 +43,15 @@ class Curves(NamedTuple):
 
 
 def plot_angles(
-    path: str | os.PathLike | None, runs: Curves | Sequence[Curves], *, title: str = ""
+    runs: Curves | Sequence[Curves], *, path: str | os.PathLike | None = None, title: str = ""
 ) -> Figure:
     """Angles over time: a panel for each, in which left is blue and right is orange.
 
     Several runs differ in the style of their lines. Angles of which nothing is known are left out.
 
     Args:
-      path: the picture to write (.png, .pdf, ...), whole or not at all; None for none.
       runs: one run or up to four.
+      path: the picture to write (.png, .pdf, ...), whole or not at all; None for none.
       title: above the panels.
 
     Returns:

@@ -3,12 +3,14 @@
 Shapes: T frames, K keypoints, n space dimension.
 """
 
+import io
 import os
 from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
 
+from kinpose._html import COLORS, sides_of
 from kinpose.extras import needs
 from kinpose.io.files import write_atomically
 from kinpose.skeleton import Skeleton
@@ -18,9 +20,6 @@ with needs("plot"):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
-
-COLORS = {"right": "#e8590c", "left": "#1971c2", "": "#495057", "points": "#b4bac0"}
-"""Colours by side ("" is the trunk), distinct for every kind of colour vision."""
 
 VIEWS = {"front": (0.0, 0.0), "side": (-90.0, 0.0), "oblique": (-40.0, 15.0)}
 """Where the eye is: angle from the person's front to their left, and above, in degrees.
@@ -44,15 +43,7 @@ def keypoint_sides(skeleton: Skeleton) -> tuple[str, ...]:
     Returns:
       K times "left", "right" or "" (neither).
     """
-    names = [name.lower() for name in skeleton.keypoint_names]
-
-    def is_on(side: str, name: str) -> bool:
-        mine, other = side[0], "r" if side == "left" else "l"
-        starts = name[:1] == mine and other + name[1:] in names
-        ends = name[-1:] == mine and name[:-1] + other in names
-        return side in name or starts or ends
-
-    return tuple(next((s for s in ("left", "right") if is_on(s, n)), "") for n in names)
+    return sides_of(skeleton.keypoint_names)
 
 
 def draw_pose(
@@ -110,9 +101,18 @@ def draw_pose(
     return drawn
 
 
+class _Shown(Figure):
+    """A figure that notebooks show as it is, without pyplot and without `%matplotlib inline`."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=100)
+        return picture.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
     """A white figure with a canvas of its own; in inches."""
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = _Shown(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

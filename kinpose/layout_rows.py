@@ -44,6 +44,7 @@ LEANS = {
     "straight": (0.0, 0.0, 0.0),
     "vertex": (0.0, 0.0, 10.5),
     "nose": (0.0, 0.0, 44.3),
+    "unknown": (0.0, 0.0, 15.0),
 }
 """Leans of upright people.
 
@@ -51,7 +52,8 @@ smpl: rest joints of the mean neutral body (Loper et al., 2015). mixamo: the T-p
 exports. cmu, cgspeed: between the rest poses and the medians of upright frames of 45 clips, which
 differ by 3 degrees in the trunk. straight: the recordings under data/motions. vertex, nose: top of
 the head and tip of the nose against the middles of shoulders and hips, of Pose2Sim's markers on
-OpenSim's model in its neutral pose (Markers_Halpe26.xml on Model_Pose2Sim_simple.osim).
+OpenSim's model in its neutral pose (Markers_Halpe26.xml on Model_Pose2Sim_simple.osim). unknown: of
+rigs and sensors whose heads were not looked at, a guess of ours amid the others.
 """
 
 
@@ -243,10 +245,15 @@ ROWS: dict[str, Layout] = {
     ),
     # D. Mehta et al., MPI-INF-3DHP, 2017
     "mpi_inf_3dhp_28": Layout(
-        _body("hips", "neck", "head_top", **_NAMED), _MPI_INF_ORDER, marks=("left_clavicle",)
+        _body("hips", "neck", "head_top", **_NAMED),
+        _MPI_INF_ORDER,
+        marks=("left_clavicle",),
+        lean_deg=LEANS["unknown"],
     ),
     # learn.microsoft.com: Kinect for Windows v2 (NTU RGB+D), Azure Kinect
-    "kinect_25": Layout(_body("hips", "SpineShoulder", "Head", **_KINECT), _KINECT_ORDER),
+    "kinect_25": Layout(
+        _body("hips", "SpineShoulder", "Head", **_KINECT), _KINECT_ORDER, lean_deg=LEANS["unknown"]
+    ),
     "azure_kinect_32": Layout(
         _body("hips", "shoulders", **{key: _azure(x) for key, x in _KINECT.items()}),
         _AZURE_ORDER,
@@ -294,7 +301,9 @@ ROWS: dict[str, Layout] = {
         lean_deg=LEANS["mixamo"],
     ),
     # Autodesk MotionBuilder's names: LAFAN1, Rokoko, OptiTrack's BVH, Noitom, MakeHuman's CMU rig
-    "motionbuilder": Layout(_body("hips", "Neck", "Head", **_UPLEG), marks=("Spine",)),
+    "motionbuilder": Layout(
+        _body("hips", "Neck", "Head", **_UPLEG), marks=("Spine",), lean_deg=LEANS["unknown"]
+    ),
     # M. Kobayashi et al., Bandai-Namco-Research-Motiondataset, 2023
     "bandai_namco": Layout(
         _body(
@@ -302,7 +311,8 @@ ROWS: dict[str, Layout] = {
             "Neck",
             "Head",
             **_words("L", "R", "UpperLeg_*, LowerLeg_*, Foot_*, UpperArm_*, LowerArm_*, Hand_*"),
-        )
+        ),
+        lean_deg=LEANS["unknown"],
     ),
     # Movella MVN: segments, by the joint they begin at; and its BVH
     "xsens": Layout(
@@ -313,10 +323,12 @@ ROWS: dict[str, Layout] = {
             **_words("Left", "Right", "*UpperLeg, *LowerLeg, *Foot, *UpperArm, *ForeArm, *Hand"),
         ),
         marks=("T8",),
+        lean_deg=LEANS["unknown"],
     ),
     "biovision": Layout(
         _body("hips", "Neck", "Head", **(_NAMED | {"left": "Left", "right": "Right"})),
         marks=("Hips", "Chest", "LeftCollar"),
+        lean_deg=LEANS["unknown"],
     ),
     # OptiTrack Motive: bones of its CSV
     "optitrack": Layout(
@@ -327,6 +339,7 @@ ROWS: dict[str, Layout] = {
             **_words("L", "R", "*Thigh, *Shin, *Foot, *UArm, *FArm, *Hand"),
         ),
         marks=("Ab",),
+        lean_deg=LEANS["unknown"],
     ),
     # makehumancommunity.org: its default rig; its game engine rig is that of Epic's mannequin
     "makehuman": Layout(
@@ -337,7 +350,8 @@ ROWS: dict[str, Layout] = {
             **_words(
                 "L", "R", "upperleg01.*, lowerleg01.*, foot.*, upperarm01.*, lowerarm01.*, wrist.*"
             ),
-        )
+        ),
+        lean_deg=LEANS["unknown"],
     ),
     "unreal": Layout(
         _body(
@@ -345,7 +359,8 @@ ROWS: dict[str, Layout] = {
             "neck_01",
             "head",
             **_words("l", "r", "thigh_*, calf_*, foot_*, upperarm_*, lowerarm_*, hand_*"),
-        )
+        ),
+        lean_deg=LEANS["unknown"],
     ),
     # Unity's humanoid avatar and VRM
     "unity": Layout(
@@ -354,7 +369,8 @@ ROWS: dict[str, Layout] = {
             "Neck",
             "Head",
             **_words("Left", "Right", "*UpperLeg, *LowerLeg, *Foot, *UpperArm, *LowerArm, *Hand"),
-        )
+        ),
+        lean_deg=LEANS["unknown"],
     ),
     # Autodesk 3ds Max's Biped; Poser and Second Life
     "biped": Layout(
@@ -363,7 +379,8 @@ ROWS: dict[str, Layout] = {
             "Neck",
             "Head",
             **_words("L", "R", "* Thigh, * Calf, * Foot, * UpperArm, * Forearm, * Hand"),
-        )
+        ),
+        lean_deg=LEANS["unknown"],
     ),
     "poser": Layout(
         _body(
@@ -371,7 +388,8 @@ ROWS: dict[str, Layout] = {
             "neck",
             "head",
             **_words("l", "r", "*Thigh, *Shin, *Foot, *Shldr, *ForeArm, *Hand"),
-        )
+        ),
+        lean_deg=LEANS["unknown"],
     ),
 }
 """Known layouts; the earlier of two that fit as well is taken."""

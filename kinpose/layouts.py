@@ -25,7 +25,7 @@ import numpy as np
 
 from kinpose.face import FACE, HEAD_LEAN, head_keypoints
 from kinpose.layout_rows import ROWS, Layout
-from kinpose.skeletons import HUMAN36M_KEYPOINTS, HUMAN36M_LENGTHS_MM
+from kinpose.skeletons import HUMAN36M_DIRECTIONS, HUMAN36M_KEYPOINTS, HUMAN36M_LENGTHS_MM
 from kinpose.surface import joint_centres
 
 __all__ = [
@@ -359,6 +359,9 @@ _BONES = {
     "hips": ("left_hip", "right_hip"),
     "shoulders": ("left_shoulder", "right_shoulder"),
 }
+_ACROSS = np.divide(
+    HUMAN36M_DIRECTIONS["neck-shoulder"], math.hypot(*HUMAN36M_DIRECTIONS["neck-shoulder"])
+)[0]
 _MEAN_MM = {
     "thigh": HUMAN36M_LENGTHS_MM["hip-knee"],
     "shank": HUMAN36M_LENGTHS_MM["knee-ankle"],
@@ -366,7 +369,7 @@ _MEAN_MM = {
     "forearm": HUMAN36M_LENGTHS_MM["elbow-wrist"],
     "trunk": HUMAN36M_LENGTHS_MM["pelvis-torso"] + HUMAN36M_LENGTHS_MM["torso-neck"],
     "hips": 2 * HUMAN36M_LENGTHS_MM["pelvis-hip"],
-    "shoulders": 2 * HUMAN36M_LENGTHS_MM["neck-shoulder"],
+    "shoulders": 2 * HUMAN36M_LENGTHS_MM["neck-shoulder"] * _ACROSS,
 }
 _RATIOS = {
     (f"{side} {bone}", f"{side} {other}"): bounds

@@ -1,4 +1,4 @@
-"""Pictures of poses for people: one pose, a sheet of frames, an animation, a skeleton, curves.
+"""Pictures of poses for people: a pose, a sheet of frames, films, a page, a skeleton, curves.
 
 3D poses are shown flat, in parallel projection, as an engineer draws front and side. The
 person's right is orange, the left blue, the trunk grey; measured points are pale dots.
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.typing import ArrayLike
 
+from kinpose.clips import Clip
 from kinpose.curves import Curves, plot_angles
 from kinpose.diagram import plot_skeleton
 from kinpose.drawing import (
@@ -34,6 +35,8 @@ from kinpose.drawing import (
 )
 from kinpose.extras import needs
 from kinpose.io.files import write_atomically
+from kinpose.page import Page, page_of
+from kinpose.recordings import UP
 from kinpose.skeleton import Skeleton
 
 with needs("plot"):
@@ -51,20 +54,24 @@ __all__ = [
     "animate_poses",
     "draw_pose",
     "keypoint_sides",
+    "play_poses",
     "plot_angles",
     "plot_poses",
     "plot_skeleton",
 ]
+
+_PERSON_M = 1.7
+"""The greatest extent of what is played."""
 
 _MAX_FPS = 25.0
 _BELOW_IN = 0.4  # the panels, for the legend
 
 
 def plot_poses(
-    path: str | os.PathLike,
     fitted: ArrayLike,
     skeleton: Skeleton,
     *,
+    path: str | os.PathLike | None = None,
     points: ArrayLike | None = None,
     frames: Sequence[int] | None = None,
     frame_time_s: float | None = None,
@@ -78,9 +85,9 @@ def plot_poses(
     front, on average over the frames, where names tell left from right.
 
     Args:
-      path: the picture to write (.png, .pdf, .svg, ...), whole or not at all; None for none.
       fitted: (T, K, n) poses of the model, NaN where there is none.
       skeleton: the model.
+      path: the picture to write (.png, .pdf, .svg, ...), whole or not at all; None for none.
       points: (T, P, n) measured points, NaN where missing; P need not be K.
       frames: the frames to show, counted from 0; six over the whole time by default.
       frame_time_s: time from one frame to the next, for the labels.
@@ -171,6 +178,66 @@ def animate_poses(
             with writer.saving(figure, temporary, dpi=100):
                 for _ in show_each():
                     writer.grab_frame()
+
+
+def play_poses(
+    fitted: ArrayLike,
+    skeleton: Skeleton,
+    frame_time_s: float,
+    *,
+    path: str | os.PathLike | None = None,
+    points: ArrayLike | None = None,
+    up: str = "y",
+    title: str = "",
+) -> Page:
+    """A page that plays poses in 3D, to be turned and stopped; notebooks show it inline.
+
+    It needs no server and no other file. What is large or small is shown as large as a person.
+
+    Args:
+      fitted: (T, K, n) poses of the model, NaN where there is none.
+      skeleton: the model; its names tell left from right.
+      frame_time_s: time from one frame to the next.
+      path: the .html file to write, whole or not at all; None for none.
+      points: (T, P, n) measured points, NaN where missing.
+      up: "y" or "z"; of 2D poses y points down.
+      title: above the picture.
+
+    Returns:
+      The page.
+
+    Raises:
+      ValueError: for wrong shapes, poses without a finite number, another axis up, and a frame
+        time that is not positive.
+    """
+    fitted = checked_poses(fitted, (None, skeleton.num_keypoints, skeleton.ndim))
+    points = fitted[:, :0] if points is None else points
+    points = checked_poses(points, (len(fitted), None, skeleton.ndim))
+    if not 0 < frame_time_s < math.inf:
+        raise ValueError(f"frame_time_s must be positive, but got {frame_time_s}.")
+    if up not in ("y", "z"):
+        raise ValueError(f"up must be 'y' or 'z', but got {up!r}.")
+    if np.isnan(fitted).all():
+        raise ValueError("poses must have finite numbers, but all are missing or infinite.")
+    beside = [(0, 0), (0, 0), (0, 3 - skeleton.ndim)]
+    turn = UP[up if skeleton.ndim == 3 else "-y"]
+    fitted, points = (np.pad(x, beside) @ turn.T for x in (fitted, points))
+    seen = fitted[np.isfinite(fitted).any(axis=(1, 2))]
+    scale = _PERSON_M / (np.max(np.nanmax(seen, axis=1) - np.nanmin(seen, axis=1)) or 1.0)
+    clip = Clip(
+        name=title,
+        names=skeleton.keypoint_names,
+        bones=skeleton.bones,
+        sides=keypoint_sides(skeleton),
+        poses=(scale * fitted).astype(np.float32),
+        frame_time_s=float(frame_time_s),
+        points=(scale * points).astype(np.float32),
+    )
+    page = Page(page_of([clip], (), title)[0])
+    if path is not None:
+        with write_atomically(path) as temporary:
+            temporary.write_text(page.html, encoding="utf-8")
+    return page
 
 
 class _Scene(NamedTuple):

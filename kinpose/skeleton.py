@@ -16,6 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from kinpose._html import MOST_ROWS, numbers, skeleton_html
+
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
@@ -109,9 +111,19 @@ class Skeleton:
 
         Angles are in degrees, lengths in the skeleton's unit.
         """
-        rows = [("dof", "joint", "moves", "limits", "unit")]
-        limits = np.asarray(self.limits, float)
-        for name, turns, bounds in zip(self.dof_names, self.is_angle, limits, strict=True):
+        header = ("dof", "joint", "moves", "limits", "unit")
+        rows = [header, *self._dof_rows(self.num_dofs)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        return "\n".join([repr(self), *lines])
+
+    def _dof_rows(self, most: int) -> list[tuple[str, str, str, str, str]]:
+        """The rows of `table`, of the first `most` dofs; without limits where they are traced."""
+        limits = numbers(self.limits)
+        if limits is None or limits.ndim != 2:
+            limits = np.full((self.num_dofs, 2), np.inf)
+        rows = []
+        for name, turns, bounds in zip(self.dof_names[:most], self.is_angle, limits, strict=False):
             own = [
                 (j, m)
                 for j, ms in zip(self.names, self.motions, strict=True)
@@ -123,9 +135,10 @@ class Skeleton:
             span = f"{low:.4g} to {high:.4g}" if np.isfinite(bounds).any() else ""
             joints = ", ".join(dict.fromkeys(joint for joint, _ in own))
             rows.append((name, joints, moves, span, "deg" if turns else "length"))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-        return "\n".join([repr(self), *lines])
+        return rows
+
+    def _repr_html_(self) -> str:
+        return skeleton_html(self, self._dof_rows(MOST_ROWS))
 
     def dof_index(self, name: str) -> int:
         """Where a dof stands in `params`.

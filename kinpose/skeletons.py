@@ -1,7 +1,9 @@
 """Skeletons of the paper and of the library's examples. Data; each cites its source."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from kinpose.builder import build_skeleton
 from kinpose.skeleton import Joint, Motion, Skeleton
@@ -19,6 +21,20 @@ HUMAN36M_LENGTHS_MM = {
     "elbow-wrist": 249.6,
 }
 """Mean bone lengths over the seven subjects of Human3.6M (Ionescu et al., 2014), left = right."""
+
+HUMAN36M_DIRECTIONS = {
+    "pelvis-hip": (1.0, 0.0, 0.0),
+    "neck-shoulder": (148.7, -50.0, -14.0),
+    "neck-nose": (0.0, math.cos(math.radians(30)), math.sin(math.radians(30))),
+    "nose-head": (0.0, math.cos(math.radians(18)), -math.sin(math.radians(18))),
+}
+"""Directions of the bones that no angle turns against what they are fixed to, on the left side.
+
+x to the left, y up along the trunk, z forward; their lengths do not count. Of Human3.6M, rounded
+from means over 394 poses of its test subject S9: in the frame of the trunk the left shoulder is
+(174, -47, -14) mm from the neck, the right one (-172, -54, -14), the nose (-18, 99, 58), the head
+(9, 105, -33) from the nose. The pelvis is the middle of the hips.
+"""
 
 HUMAN36M_KEYPOINTS = (
     "pelvis",
@@ -79,7 +95,10 @@ arm may be written by flexion or by abduction. The pelvis has no limits: people 
 """
 
 
-def human_17(lengths: Mapping[str, float] = HUMAN36M_LENGTHS_MM) -> Skeleton:
+def human_17(
+    lengths: Mapping[str, float] = HUMAN36M_LENGTHS_MM,
+    directions: Mapping[str, Sequence[float]] = HUMAN36M_DIRECTIONS,
+) -> Skeleton:
     """The paper's human: 17 keypoints, 27 parameters (Sec. 4.2, Fig. 6), in mm.
 
     Rest pose: standing upright, arms and legs hanging down; x to the person's left, y up,
@@ -110,19 +129,24 @@ def human_17(lengths: Mapping[str, float] = HUMAN36M_LENGTHS_MM) -> Skeleton:
       ==================  =====  ==================================  =============
 
     The torso is the midpoint of pelvis and neck and has no parameter. `spine` is a helper
-    joint at the pelvis that carries the two angles of the neck against the pelvis. The
-    bend of the head (nose 30 degrees before the neck) is ours; without one the three
-    angles of the neck could not all be seen.
+    joint at the pelvis that carries the two angles of the neck against the pelvis. Where
+    hips, shoulders, nose and head sit (the paper's fixed transforms) belongs to a data set, as
+    the lengths do. Of a head that did not bend at the nose the three angles of the neck could
+    not all be seen.
 
     Args:
       lengths: of the bones (mm), named as those of Human3.6M's mean person.
+      directions: of the bones that no angle turns, named as `HUMAN36M_DIRECTIONS`, which stands
+        for those that are left out. `kinpose.shoulders` measures the shoulders' in a recording.
 
     Returns:
       The skeleton, without limits (see `HUMAN_LIMITS`), keypoints as `HUMAN36M_KEYPOINTS`.
+
+    Raises:
+      ValueError: for a direction of another bone, or one that is no direction.
     """
     trunk = lengths["pelvis-torso"] + lengths["torso-neck"]
-    lean = math.radians(30)
-    nose = (0, lengths["neck-nose"] * math.cos(lean), lengths["neck-nose"] * math.sin(lean))
+    fixed = _fixed_bones(lengths, directions)
     joints = [
         Joint(
             "pelvis",
@@ -133,8 +157,8 @@ def human_17(lengths: Mapping[str, float] = HUMAN36M_LENGTHS_MM) -> Skeleton:
                 *_yaw_pitch_roll("pelvis"),
             ),
         ),
-        *_leg("right", -1, lengths),
-        *_leg("left", 1, lengths),
+        *_leg("right", -1, lengths, fixed),
+        *_leg("left", 1, lengths, fixed),
         Joint(
             "spine",
             "pelvis",
@@ -143,10 +167,10 @@ def human_17(lengths: Mapping[str, float] = HUMAN36M_LENGTHS_MM) -> Skeleton:
         Joint("torso", "spine", (0, trunk / 2, 0)),
         Joint("neck", "torso", (0, trunk / 2, 0)),
         Joint("skull", "neck", motions=_yaw_pitch_roll("neck")),
-        Joint("nose", "skull", nose),
-        Joint("head", "nose", (0, lengths["nose-head"], 0)),
-        *_arm("left", 1, lengths),
-        *_arm("right", -1, lengths),
+        Joint("nose", "skull", fixed["neck-nose"]),
+        Joint("head", "nose", fixed["nose-head"]),
+        *_arm("left", 1, lengths, fixed),
+        *_arm("right", -1, lengths, fixed),
     ]
     return build_skeleton(joints, keypoints=HUMAN36M_KEYPOINTS)
 
@@ -201,20 +225,41 @@ def _ball(joint: str, side: float) -> tuple[Motion, ...]:
     )
 
 
-def _leg(name: str, side: int, lengths: Mapping[str, float]) -> list[Joint]:
+def _fixed_bones(
+    lengths: Mapping[str, float], directions: Mapping[str, Sequence[float]]
+) -> dict[str, np.ndarray]:
+    """Offsets of the bones that no angle turns, on the left side."""
+    if unknown := sorted(directions.keys() - HUMAN36M_DIRECTIONS.keys()):
+        raise ValueError(
+            f"directions must be of some of {', '.join(HUMAN36M_DIRECTIONS)}, but got {unknown}."
+        )
+    offsets = {}
+    for bone, direction in (HUMAN36M_DIRECTIONS | dict(directions)).items():
+        vector = np.asarray(direction, np.float64)
+        length = np.linalg.norm(vector) if vector.shape == (3,) else math.nan
+        if not 0 < length < math.inf:
+            raise ValueError(
+                f"the direction of {bone} must be three numbers that are not all 0, but got "
+                f"{direction}."
+            )
+        offsets[bone] = lengths[bone] * vector / length
+    return offsets
+
+
+def _leg(name: str, side: int, lengths: Mapping[str, float], fixed) -> list[Joint]:
     hip, knee, ankle = f"{name}_hip", f"{name}_knee", f"{name}_ankle"
     return [
-        Joint(hip, "pelvis", (side * lengths["pelvis-hip"], 0, 0), _ball(hip, side)),
+        Joint(hip, "pelvis", fixed["pelvis-hip"] * (side, 1, 1), _ball(hip, side)),
         Joint(knee, hip, (0, -lengths["hip-knee"], 0), [Motion("r", "x", f"{knee}_flexion")]),
         Joint(ankle, knee, (0, -lengths["knee-ankle"], 0)),
     ]
 
 
-def _arm(name: str, side: int, lengths: Mapping[str, float]) -> list[Joint]:
+def _arm(name: str, side: int, lengths: Mapping[str, float], fixed) -> list[Joint]:
     shoulder, elbow, wrist = f"{name}_shoulder", f"{name}_elbow", f"{name}_wrist"
     bend = Motion("r", (-1, 0, 0), f"{elbow}_flexion")
     return [
-        Joint(shoulder, "neck", (side * lengths["neck-shoulder"], 0, 0), _ball(shoulder, side)),
+        Joint(shoulder, "neck", fixed["neck-shoulder"] * (side, 1, 1), _ball(shoulder, side)),
         Joint(elbow, shoulder, (0, -lengths["shoulder-elbow"], 0), [bend]),
         Joint(wrist, elbow, (0, -lengths["elbow-wrist"], 0)),
     ]

@@ -1,3 +1,8 @@
+import base64
+import html
+import io
+import json
+import re
 import subprocess
 import sys
 
@@ -107,7 +112,7 @@ def test_image_coordinates_point_down():
 def test_a_sheet_shows_the_person_s_own_front_whichever_way_they_face():
     turned = walking(2) @ np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # faces x
     for poses in (walking(2), turned):
-        figure = plot_poses(None, poses, HUMAN, frames=[0])
+        figure = plot_poses(poses, HUMAN, frames=[0])
         front = np.array(bones_of(figure.axes[0]).get_segments())[:, 1]
         np.testing.assert_allclose(np.sort(front[:, 0]), np.sort(REST[1:, 0]), atol=EXACT)
 
@@ -118,7 +123,7 @@ def test_a_sheet_has_a_labelled_panel_per_frame_and_view(tmp_path):
     poses[4] = np.nan
     points = poses[:, :5].copy()
     points[3, 2] = np.nan
-    figure = plot_poses(path, poses, HUMAN, points=points, frames=[3, 4], frame_time_s=0.5)
+    figure = plot_poses(poses, HUMAN, path=path, points=points, frames=[3, 4], frame_time_s=0.5)
     assert [ax.get_title() for ax in figure.axes[:2]] == ["frame 3\n1.50 s", "frame 4\n2.00 s"]
     assert [ax.get_ylabel() for ax in figure.axes[::2]] == ["front", "side"]
     assert [len(bones_of(ax).get_segments()) for ax in figure.axes] == [16, 0, 16, 0]
@@ -132,26 +137,66 @@ def test_a_legend_names_the_sides_that_there_are():
     kinds = {("left_toe", "right_toe"): ["right", "left"], ("left_toe",): ["left"], ("tip",): []}
     for names, sides in kinds.items():
         poses = np.zeros((2, 1 + len(names), 3)) + np.arange(1.0 + len(names))[:, None]
-        figure = plot_poses(None, poses, skeleton_named("root", *names), points=poses)
+        figure = plot_poses(poses, skeleton_named("root", *names), points=poses)
         shown = [text.get_text() for text in figure.texts if text.get_text()]
         assert shown == [*(sides or ["model"]), "points"]
 
 
 def test_a_sheet_has_room_for_the_titles_that_it_has():
     plain, timed, titled = (
-        plot_poses(None, walking(2), HUMAN, **options).get_figheight()
+        plot_poses(walking(2), HUMAN, **options).get_figheight()
         for options in ({}, {"frame_time_s": 0.1}, {"title": "a walk"})
     )
     assert plain < timed < titled
 
 
+def test_notebooks_get_a_picture_of_a_figure_that_nobody_saved():
+    """Without pyplot, whose backend would tell IPython how."""
+    for figure in (plot_poses(walking(2), HUMAN), plot_skeleton(toy(3))):
+        with Image.open(io.BytesIO(figure._repr_png_())) as image:
+            assert image.size == tuple(figure.canvas.get_width_height())
+
+
 def test_every_panel_holds_its_person():
-    figure = plot_poses(None, walking(100), HUMAN)
+    figure = plot_poses(walking(100), HUMAN)
     assert len(figure.axes) == 12
     for ax in figure.axes:
         ends = np.array(bones_of(ax).get_segments()).reshape(-1, 2)
         (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
         assert ((ends > (left, bottom)) & (ends < (right, top))).all()
+
+
+def test_a_page_plays_what_it_is_given_and_notebooks_show_it(tmp_path):
+    poses = walking(5)
+    poses[2] = np.nan
+    page = plot.play_poses(poses, HUMAN, 0.04, points=poses[:, :3], path=tmp_path / "walk.html")
+    assert (tmp_path / "walk.html").read_text(encoding="utf-8") == page.html
+    (frame,) = re.findall(r'<iframe srcdoc="([^"]*)"', page._repr_html_())
+    assert html.unescape(frame) == page.html
+    (scene,) = re.findall(r'<script id="scene"[^>]*>(.*?)</script>', page.html)
+    (clip,) = json.loads(scene)["clips"]
+    assert (clip["frames"], clip["frame_time_s"], clip["point_count"]) == (5, 0.04, 3)
+    found = np.frombuffer(base64.b64decode(clip["poses"]["data"]), "<i2").reshape(5, 17, 3)
+    assert (found[2] == -32768).all()
+    found = (found + 32767.0) * clip["poses"]["step"] + clip["poses"]["low"]
+    size = np.ptp(found[0], axis=0).max() / np.ptp(REST, axis=0).max()
+    np.testing.assert_allclose(found[4] - found[0], size * (poses[4] - poses[0]), atol=1e-3)
+    assert np.ptp(found[0], axis=0).max() == pytest.approx(1.7, abs=1e-3)
+
+
+@pytest.mark.parametrize(("skeleton", "up"), [(toy(10), "y"), (HUMAN, "z")])
+def test_what_is_up_is_up_on_a_page(skeleton, up):
+    zeros = np.zeros((2, skeleton.num_dofs), np.float32)
+    poses = np.asarray(forward_kinematics(zeros, skeleton))
+    poses = poses if up == "y" else poses[..., [2, 0, 1]]  # forward, left, up
+    page = plot.play_poses(poses, skeleton, 0.1, up=up)
+    (scene,) = re.findall(r'<script id="scene"[^>]*>(.*?)</script>', page.html)
+    packed = json.loads(scene)["clips"][0]["poses"]
+    found = np.frombuffer(base64.b64decode(packed["data"]), "<i2").astype(int)
+    found = found.reshape(2, -1, 3)[0, :, 1]
+    order = np.argsort(-poses[0, :, 1] if skeleton.ndim == 2 else poses[0, :, 2])
+    assert (np.diff(found[order]) >= 0).all()
+    assert np.ptp(found) > 0
 
 
 def test_a_failed_picture_leaves_the_old_one(tmp_path):
@@ -212,11 +257,14 @@ def test_a_movie_is_written_or_ffmpeg_is_named(tmp_path):
     [
         (lambda: animate_poses("walk.avi", walking(2), HUMAN, 0.1), r"suffix '\.avi'"),
         (lambda: animate_poses("walk.gif", walking(2), HUMAN, 0.0), "positive, but got 0.0"),
-        (lambda: plot_poses("sheet.abc", walking(2), HUMAN), "abc"),
-        (lambda: plot_poses(None, walking(2), HUMAN, frames=[2]), r"0 \.\.\. 1, but got \[2\]"),
-        (lambda: plot_poses(None, walking(2), HUMAN, views=["back"]), "but got 'back'"),
-        (lambda: plot_poses(None, walking(2), HUMAN, up="x"), "'y' or 'z', but got 'x'"),
-        (lambda: plot_poses(None, walking(2) * np.nan, HUMAN), "finite"),
+        (lambda: plot_poses(walking(2), HUMAN, path="sheet.abc"), "abc"),
+        (lambda: plot.play_poses(walking(2), HUMAN, 0.0), "positive, but got 0.0"),
+        (lambda: plot.play_poses(walking(2), HUMAN, 0.1, up="x"), "'y' or 'z', but got 'x'"),
+        (lambda: plot.play_poses(walking(2) * np.nan, HUMAN, 0.1), "finite"),
+        (lambda: plot_poses(walking(2), HUMAN, frames=[2]), r"0 \.\.\. 1, but got \[2\]"),
+        (lambda: plot_poses(walking(2), HUMAN, views=["back"]), "but got 'back'"),
+        (lambda: plot_poses(walking(2), HUMAN, up="x"), "'y' or 'z', but got 'x'"),
+        (lambda: plot_poses(walking(2) * np.nan, HUMAN), "finite"),
         (lambda: draw_pose(Figure().subplots(), REST[:4], HUMAN), r"\(17, 3\), but got \(4, 3\)"),
     ],
 )
@@ -277,7 +325,7 @@ def test_the_arrow_of_a_dof_turns_as_the_dof_does(offset, turns):
 
 def test_matplotlib_s_global_state_is_left_alone(tmp_path):
     before = dict(mpl.rcParams)
-    plot_poses(tmp_path / "sheet.png", walking(2), HUMAN)
+    plot_poses(walking(2), HUMAN, path=tmp_path / "sheet.png")
     animate_poses(tmp_path / "walk.gif", walking(2), HUMAN, 0.1)
     assert dict(mpl.rcParams) == before
     code = "import sys, kinpose.plot; sys.exit('matplotlib.pyplot' in sys.modules)"
@@ -292,7 +340,7 @@ def curves(label="", **changes):
 
 
 def test_left_and_right_share_a_panel_and_what_is_unknown_has_none():
-    figure = plot.plot_angles(None, curves(), title="walk")
+    figure = plot.plot_angles(curves(), title="walk")
     panels = {ax.get_title(): ax for ax in figure.axes if ax.get_visible()}
     assert list(panels) == ["pelvis tilt", "knee flexion"]
     colors = [line.get_color() for line in panels["knee flexion"].lines]
@@ -303,7 +351,7 @@ def test_left_and_right_share_a_panel_and_what_is_unknown_has_none():
 
 def test_several_runs_differ_in_style_and_are_named():
     other = curves("b", spread=None)
-    figure = plot.plot_angles(None, [curves("a"), other])
+    figure = plot.plot_angles([curves("a"), other])
     (knee,) = [ax for ax in figure.axes if ax.get_title() == "knee flexion"]
     assert [line.get_linestyle() for line in knee.lines] == ["-", "-", "--", "--"]
     (legend,) = figure.legends
@@ -312,7 +360,7 @@ def test_several_runs_differ_in_style_and_are_named():
 
 def test_a_band_does_not_flatten_the_curves():
     wide = curves(spread=np.full((20, 4), 180.0))
-    for ax in plot.plot_angles(None, wide).axes:
+    for ax in plot.plot_angles(wide).axes:
         assert np.ptp(ax.get_ylim()) < 100
 
 
@@ -327,4 +375,4 @@ def test_a_band_does_not_flatten_the_curves():
 )
 def test_curves_that_cannot_be_drawn_are_named(runs, message):
     with pytest.raises(ValueError, match=message):
-        plot.plot_angles(None, runs)
+        plot.plot_angles(runs)

@@ -305,7 +305,7 @@ def test_a_manifest_says_what_is_done(tmp_path):
     assert {part.action for part in parts} == {"punch"}
 
 
-def test_the_mean_skeleton_has_the_subjects_mean_lengths():
+def test_the_mean_skeleton_has_the_subjects_mean_bones():
     skeleton = mean_skeleton()
     subjects = load_subjects()
     joints = jnp.stack([people.rest_joints(subject.body) for subject in subjects.values()])
@@ -313,8 +313,13 @@ def test_the_mean_skeleton_has_the_subjects_mean_lengths():
     names = [skeleton.keypoint_names[i] for i in CHILD]
     torso, neck = names.index("torso"), names.index("neck")
     wanted[[torso, neck]] = wanted[[torso, neck]].mean()  # the model's torso is the midpoint
-    mine = bone_lengths(forward_kinematics(jnp.zeros(27), skeleton), skeleton)
-    np.testing.assert_allclose(mine, wanted, atol=0.01)  # left = right
+    rest = np.asarray(forward_kinematics(jnp.zeros(27), skeleton))
+    np.testing.assert_allclose(bone_lengths(rest, skeleton), wanted, atol=0.01)  # left = right
+    mean, at = np.asarray(joints).mean(axis=0), list(skeleton.keypoint_names).index
+    for child, parent in (("left_shoulder", "neck"), ("nose", "neck"), ("head", "nose")):
+        mine, theirs = (x[at(child)] - x[at(parent)] for x in (rest, mean))
+        cosine = mine @ theirs / np.linalg.norm(mine) / np.linalg.norm(theirs)
+        assert cosine > 0.9999, child
 
 
 @pytest.mark.slow

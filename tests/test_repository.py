@@ -72,6 +72,8 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
         allowed |= {"absl", "tqdm"}
     if name == "kinpose.apps.video":
         allowed |= {"av", "mediapipe"}
+    if name == "kinpose.apps._viewer":
+        allowed |= {"PIL", "trimesh", "viser"}
     assert {name.split(".")[0] for name in MODULES[name]} <= allowed
 
 
@@ -81,6 +83,7 @@ NEEDS = {
         ["absl", "flax", "optax"],
         ["train", "optimisers", "models", "models.pretrained", "checkpoint", "workdir"],
     ),
+    "view": (["viser"], ["apps._viewer"]),
     "tool": (["absl"], ["apps.fit", "apps.program"]),
 }
 """Extras, packages that they bring, and modules that need them."""
@@ -123,9 +126,9 @@ def test_kinematics_is_read_in_a_quarter_of_an_hour():
 
 
 def test_a_fit_is_read_in_another():
-    """Beside kinematics and angles."""
+    """Beside kinematics and angles, and what notebooks show."""
     others = "kinpose._k", "kinpose.kinematics", "kinpose.skeleton", "kinpose.angles"
-    names = reachable("kinpose.fitting.fit", (*others, "kinpose._varying"))
+    names = reachable("kinpose.fitting.fit", (*others, "kinpose._varying", "kinpose._html"))
     assert len(names) < 10
     assert lines_of(names) < 1950
 

@@ -260,11 +260,11 @@ def write_results(
         poses = np.where(recording.seen.any(axis=1)[:, None, None], poses, np.nan)
         title = f"{pathlib.Path(report['input']).name}: data (dots) and model (bones)"
         shown = {"points": recording.joints, "frame_time_s": 1.0 / fps}
-        plot.plot_poses(made / "poses.png", poses, skeleton, title=title, **shown)
+        plot.plot_poses(poses, skeleton, path=made / "poses.png", title=title, **shown)
         name = pathlib.Path(report["input"]).name
         curves = _curves(recording, fitted)
         if np.isfinite(curves.degrees).any() and len(curves.names) <= _MOST_CURVES:
-            plot.plot_angles(made / "angles.png", curves, title=name)
+            plot.plot_angles(curves, path=made / "angles.png", title=name)
         if animation:
             path = made / f"poses.{animation}"
             plot.animate_poses(path, poses, skeleton, 1.0 / fps, points=recording.joints)

@@ -36,6 +36,7 @@ from kinpose.recordings import (
     find_unit,
     find_up,
 )
+from kinpose.shoulders import shoulder_direction
 from kinpose.sides import Sides, exchange_sides, find_sides, find_toes
 from kinpose.skeletons import HUMAN_LIMITS, human_17
 
@@ -99,6 +100,8 @@ def understand(source: Input, settings: Settings) -> Recording:
     body = _Body(source, points.names or layout.order, layout_name, layout, model)
     points, flip, sides = _mended(points, body, settings)
     joints = body.pick(points.positions)
+    if settings.is_human:
+        model = _human(settings, shoulder_direction(joints, model.keypoint_names))
     warnings = [*source.warnings, *model_said, *_said_of_body(joints, model, sides, settings)]
     for keypoint in settings.ignore:
         check_keypoint(keypoint, model.keypoint_names)
@@ -162,10 +165,15 @@ class _Body(NamedTuple):
 def _model(settings: Settings) -> tuple[Skeleton, tuple[str, ...]]:
     """The model, and what its file made the reader say."""
     if settings.is_human:
-        human = human_17()
-        return limit_skeleton(human, HUMAN_LIMITS) if settings.limits else human, ()
+        return _human(settings), ()
     recording, said = heard(load_bvh, settings.skeleton)
     return hold_positions(recording.skeleton, recording.params), said
+
+
+def _human(settings: Settings, shoulder: np.ndarray | None = None) -> Skeleton:
+    """The human, with shoulders where a recording has them."""
+    human = human_17() if shoulder is None else human_17(directions={"neck-shoulder": shoulder})
+    return limit_skeleton(human, HUMAN_LIMITS) if settings.limits else human
 
 
 def _marked(source: Input, settings: Settings) -> tuple[Points, dict]:

@@ -152,7 +152,7 @@ def _write(output_dir: pathlib.Path, runs, differences, ranges) -> None:
                     writer = csv.DictWriter(file, rows[0])
                     writer.writeheader()
                     writer.writerows(rows)
-        plot_angles(made / "curves.png", runs)
+        plot_angles(runs, path=made / "curves.png")
         made.chmod(0o755)
         made.rename(output_dir)
     finally:

@@ -18,6 +18,7 @@ VERBS = {
     "retarget": "a recording for another skeleton",
     "convert": "a recording from one file format to another",
     "compare": "the angles of several fits: curves and a table",
+    "view": "skeletons and recordings in a browser, or as one page",
 }
 """Modules of `kinpose.apps` and what they do."""
 

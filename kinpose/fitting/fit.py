@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose._html import fit_html
 from kinpose._kernels.thresholds import (
     FEW_POSES,
     GROUP_POSES,
@@ -62,6 +63,9 @@ class Fit(NamedTuple):
     observability: jax.Array
     status: jax.Array
     trust: jax.Array
+
+    def _repr_html_(self) -> str:
+        return fit_html(self, STATUS)
 
 
 def fit_params(

@@ -19,7 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kinpose._html import recording_html
 from kinpose.builder import build_skeleton
+from kinpose.frames import frames_of
 from kinpose.io.bvh_writer import LARGEST, check_positive, save_bvh
 from kinpose.skeleton import Joint, Motion, Skeleton, remove_dofs
 
@@ -43,6 +45,11 @@ class Recording(NamedTuple):
     skeleton: Skeleton
     params: np.ndarray
     frame_time_s: float
+
+    def _repr_html_(self) -> str:
+        middle = len(self.params) // 2
+        _, places = frames_of(self.params[middle : middle + 1], self.skeleton)
+        return recording_html(self, places.reshape(-1, 3))
 
 
 def load_bvh(path: str | os.PathLike, *, scale: float = 1.0) -> Recording:

@@ -10,10 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from jax.typing import ArrayLike
 
+from kinpose._html import points_html, sides_of
 from kinpose.frames import frames_of
 from kinpose.io.arrays import read_arrays
 from kinpose.io.bvh import load_bvh
 from kinpose.io.missing import mark_missing
+from kinpose.layouts import LAYOUTS, find_layout, pick_keypoints
+from kinpose.recordings import find_up
+from kinpose.skeletons import HUMAN36M_KEYPOINTS, human_17
 
 __all__ = ["Points", "checked_points", "load_points", "mark_missing", "points_of_individual"]
 
@@ -22,6 +26,9 @@ _RATES = ("fps", "mocap_framerate", "mocap_frame_rate")
 """What archives call the number of frames per second."""
 
 _UPS = ("x", "y", "z", "-x", "-y", "-z")
+
+_LOOKED_AT = 200
+"""Frames that tell which way is up, for the picture."""
 
 
 class Points(NamedTuple):
@@ -44,6 +51,9 @@ class Points(NamedTuple):
     confidence: np.ndarray | None = None
     unit_mm: float | None = None
     up: str | None = None
+
+    def _repr_html_(self) -> str:
+        return points_html(self, *_body(self))
 
 
 def points_of_individual(points: Points, individual: str) -> Points:
@@ -242,3 +252,23 @@ def _checked_confidence(name: str, positions, confidence) -> np.ndarray:
     if not confidence.any() and seen.any():
         raise ValueError(f"{name}: the confidence of every point is 0.")
     return confidence / max(1.0, confidence.max())
+
+
+def _body(points: Points) -> tuple[list, str | None]:
+    """Lines of the middle frame, and the axis up, where names are those of a person's points."""
+    if points.positions.shape[-1] != 3:  # of pictures
+        return [], None
+    try:
+        layout = LAYOUTS[find_layout(points.names)]
+        middle = len(points.positions) // 2
+        frames = points.positions[:: -(-len(points.positions) // _LOOKED_AT)]
+        frames = np.concatenate([points.positions[middle : middle + 1], frames])
+        joints = pick_keypoints(frames, points.names, layout, HUMAN36M_KEYPOINTS)
+    except ValueError:
+        return [], None
+    sides, shown = sides_of(HUMAN36M_KEYPOINTS), joints[0]
+    lines = [(sides[child], shown[parent], shown[child]) for child, parent in human_17().bones]
+    try:
+        return lines, find_up(joints[1:], HUMAN36M_KEYPOINTS).axis
+    except ValueError:
+        return lines, None

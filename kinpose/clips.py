@@ -1,0 +1,163 @@
+"""What is played: keypoints over time in metres, y up, and where things stand on one floor.
+
+Shapes: T frames, K keypoints, P points, D dofs.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kinpose.skeleton import Skeleton
+
+_SAMPLE = 200
+"""Frames that tell what all would."""
+
+_GAP_M = 0.5
+"""Between things that stand side by side."""
+
+_SMOOTH_S = 1.0
+"""Time over which the way of a body is smoothed for a camera to follow."""
+
+
+class Model(NamedTuple):
+    """A skeleton that can be posed.
+
+    Attributes:
+      skeleton: 3D, in its own unit and axes; a 2D one lies in z = 0.
+      params: (T, D) float64, a pose per frame.
+      up: its axis that points up.
+      unit_mm: of its lengths.
+      turn: (3, 3) from its axes to those that are shown, in which y is up.
+    """
+
+    skeleton: Skeleton
+    params: np.ndarray
+    up: str
+    unit_mm: float
+    turn: np.ndarray
+
+    def shown(self, places: np.ndarray) -> np.ndarray:
+        """Places (..., 3) of its axes and unit as they are shown, in metres."""
+        return places @ (self.turn.T * self.unit_mm / 1000.0)
+
+    def own(self, places: np.ndarray) -> np.ndarray:
+        """The inverse of `shown`."""
+        return places @ (self.turn * 1000.0 / self.unit_mm)
+
+
+class Clip(NamedTuple):
+    """What is shown of one file, in metres, y up.
+
+    Attributes:
+      name: for people.
+      names: K names of the keypoints.
+      bones: pairs of keypoints: a bone's end, and where it begins.
+      sides: K times "left", "right" or "".
+      poses: (T, K, 3) float32, NaN where a keypoint is missing.
+      frame_time_s: seconds between frames.
+      points: (T, P, 3) float32 recorded points, NaN where missing; P may be 0.
+      point_names: P names, or () where they have none.
+      model: what poses it, if something does.
+      said: sentences on what was guessed.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...]
+    sides: tuple[str, ...]
+    poses: np.ndarray
+    frame_time_s: float
+    points: np.ndarray
+    point_names: tuple[str, ...] = ()
+    model: Model | None = None
+    said: tuple[str, ...] = ()
+
+    @property
+    def radius(self) -> float:
+        """Of its joints as balls, in metres."""
+        ends = self.poses[:, [end for end, _ in self.bones]]
+        begins = self.poses[:, [begin for _, begin in self.bones]]
+        some = spread(len(self.poses))
+        lengths = np.linalg.norm(ends[some] - begins[some], axis=-1)
+        lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
+        if lengths.size:
+            return 0.1 * float(np.median(lengths))
+        low, high = reach_of([self], [np.zeros(3)])
+        return 0.012 * float((high - low).max()) or 0.02
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(T, K) which keypoints the recording has, if its points are the keypoints."""
+        if self.point_names != self.names:
+            return np.ones(self.poses.shape[:2], bool)
+        return np.isfinite(self.points).all(axis=-1)
+
+
+def spread(count: int) -> np.ndarray:
+    """Some frames, evenly spread, that tell what all would."""
+    return np.linspace(0, count - 1, min(count, _SAMPLE)).round().astype(int)
+
+
+def body_of(clip: Clip) -> np.ndarray:
+    """(T, N, 3) what stands for the body: keypoints or, where there are none, points."""
+    return clip.poses if clip.poses.shape[1] else clip.points
+
+
+def place_side_by_side(clips: Sequence[Clip]) -> list[np.ndarray]:
+    """Shifts (3,) that put clips on one floor, where they begin beside each other.
+
+    The first is in the middle of the world, the others to the left of whoever faces as it does.
+    """
+    facing = facing_of(clips[0])
+    left = np.array([math.cos(facing), 0.0, -math.sin(facing)])
+    shifts, edge = [], 0.0
+    for clip in clips:
+        body = body_of(clip)
+        frame = body[int(np.argmax(np.isfinite(body).all(axis=-1).any(axis=1)))]
+        frame = frame[np.isfinite(frame).all(axis=-1)].astype(np.float64)
+        middle = 0.5 * (frame.min(axis=0) + frame.max(axis=0))
+        floor = np.nanpercentile(np.fmin.reduce(body[..., 1], axis=1), 1)
+        half = max(float(np.abs((frame - middle) @ left).max()), 0.25)
+        center = edge + half if shifts else 0.0
+        shifts.append(center * left - (middle[0], floor, middle[2]))
+        edge = center + half + _GAP_M
+    return shifts
+
+
+def reach_of(clips: Sequence[Clip], shifts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (3,) of the box around clips at most times, as they go along with their tracks."""
+    boxes = []
+    for clip, shift in zip(clips, shifts, strict=True):
+        some = spread(len(clip.poses))
+        body = body_of(clip)[some] - track_of(clip)[some, None] + shift
+        seen = body[np.isfinite(body).all(axis=-1)]
+        boxes.append(np.percentile(seen, (1, 99), axis=0))
+    return np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]
+
+
+def facing_of(clip: Clip) -> float:
+    """The direction that a body faces on average, in rad from z to x; 0 where nothing tells."""
+    sides = np.array(clip.sides)
+    left, right = (clip.poses[:, sides == side] for side in ("left", "right"))
+    if not (np.isfinite(left).any() and np.isfinite(right).any()):
+        return 0.0
+    some = spread(len(clip.poses))
+    across = np.nanmean(left[some], axis=(0, 1)) - np.nanmean(right[some], axis=(0, 1))
+    return math.atan2(-across[2], across[0]) if np.hypot(across[0], across[2]) > 1e-6 else 0.0
+
+
+def track_of(clip: Clip) -> np.ndarray:
+    """(T, 3) the way of a body over the floor since its first frame, for a camera to follow."""
+    body = body_of(clip).astype(np.float64)
+    seen = np.flatnonzero(np.isfinite(body).all(axis=-1).any(axis=1))
+    means = np.nanmean(body[seen], axis=1)
+    frames = np.arange(len(body))
+    way = np.stack([np.interp(frames, seen, mean) for mean in means.T], axis=1)
+    width = min(max(1, round(_SMOOTH_S / clip.frame_time_s)), 2 * len(way) - 1) | 1
+    padded = np.pad(way, ((width // 2, width // 2), (0, 0)), mode="reflect", reflect_type="odd")
+    sums = np.cumsum(np.pad(padded, ((1, 0), (0, 0))), axis=0)
+    smooth = (sums[width:] - sums[:-width]) / width
+    smooth -= smooth[0]
+    return smooth * (1.0, 0.0, 1.0)

@@ -1,0 +1,434 @@
+"""Laws of `kinpose view`: what is opened, what the page holds, what the live viewer does."""
+
+import base64
+import json
+import math
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from kinpose import limit_skeleton, rotate_skeleton, scale_skeleton
+from kinpose import page as _page
+from kinpose.apps import view
+from kinpose.apps._live import drag, observability
+from kinpose.apps._scene import Taken, frame_at, open_clip, poses_of, sliders_of
+from kinpose.clips import place_side_by_side, track_of
+from kinpose.frames import frames_of
+from kinpose.io.bvh import load_bvh, save_bvh
+from kinpose.recordings import UP
+from kinpose.skeletons import HUMAN_LIMITS, human_17
+from tests.conftest import ROOT
+
+WALK = str(ROOT / "data" / "motions" / "walk.bvh")
+_FLAGS = (
+    "headless=new",
+    "no-sandbox",
+    "disable-gpu",
+    "use-gl=angle",
+    "use-angle=swiftshader",
+    "enable-unsafe-swiftshader",
+    "disable-quic",
+    "no-first-run",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "window-size=1000,640",
+)
+"""Of Chromium, that it draws without a screen and asks nobody for anything."""
+
+_COLOURS_DRAWN = """
+const canvas = document.querySelector("canvas"), seen = new Set();
+const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+for (let i = 0; i < data.length; i += 4) {
+  const [red, , blue, alpha] = data.subarray(i, i + 4);
+  if (alpha === 255 && red > 180 && blue < 80) seen.add("orange");
+  if (alpha === 255 && red < 60 && blue > 150) seen.add("blue");
+}
+return [...seen].sort().join();
+"""
+
+TURNED = UP["z"].T
+"""From y up to z up."""
+
+
+def scene_of(page):
+    """What a page shows."""
+    (text,) = re.findall(r'<script id="scene"[^>]*>(.*?)</script>', page, flags=re.DOTALL)
+    return json.loads(text)
+
+
+def unpacked(packed, count):
+    """Places (T, count, 3), as the page's own code reads them."""
+    whole = np.frombuffer(base64.b64decode(packed["data"]), "<i2").astype(float).reshape(-1, 3)
+    places = np.array(packed["low"]) + (whole + 32767) * np.array(packed["step"])
+    return np.where(whole == -32768, np.nan, places).reshape(-1, count, 3)
+
+
+def save_points(path, joints, **said):
+    np.savez(path, joints=joints, **said)
+    return str(path)
+
+
+def test_a_page_holds_the_poses_of_forward_kinematics():
+    clip = open_clip(WALK)
+    skeleton, params, frame_time_s = load_bvh(WALK)
+    page, stride = _page.page_of([clip], [], "walk")
+    (shown,) = scene_of(page)["clips"]
+    places = 0.01 * frames_of(params, skeleton)[1]  # cm
+    found = unpacked(shown["poses"], len(shown["names"]))
+    shift = found[0, 0] - places[0, 0]
+    assert stride == 1
+    assert shown["frame_time_s"] == frame_time_s
+    assert shown["names"] == list(skeleton.keypoint_names)
+    np.testing.assert_allclose(found, places + shift, atol=1e-4)
+
+
+def test_a_page_needs_nothing_else_and_is_small():
+    page, _ = _page.page_of([open_clip(WALK)], [], "walk </script> & co")
+    assert len(page) < 100_000
+    assert not re.findall(r'(src|href)="(?!data:)', page)
+    assert not re.findall(r"https?://", page)
+    assert scene_of(page)["title"] == "walk </script> & co"
+
+
+def test_missing_points_stay_missing_in_a_page(tmp_path):
+    joints = np.random.default_rng(0).normal(size=(7, 5, 3))
+    joints[2, 3], joints[4] = np.nan, np.nan
+    clip = open_clip(save_points(tmp_path / "x.npz", joints, unit_mm=1000.0, up="y"))
+    (shown,) = scene_of(_page.page_of([clip], [], "")[0])["clips"]
+    found = unpacked(shown["points"], 5)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(joints))
+    assert np.isfinite(unpacked(shown["track"], 1)).all()
+
+
+def test_a_page_of_too_many_frames_has_every_nth_and_says_so(monkeypatch):
+    clip = open_clip(WALK)
+    monkeypatch.setattr(_page, "_MOST_BYTES", 2 * clip.poses.size // 3)
+    page, stride = _page.page_of([clip], [], "")
+    (shown,) = scene_of(page)["clips"]
+    assert stride == 3
+    assert "one in 3 is shown" in scene_of(page)["about"]
+    every = unpacked(shown["poses"], len(shown["names"]))
+    np.testing.assert_allclose(np.diff(every, axis=0), np.diff(clip.poses[::3], axis=0), atol=1e-4)
+
+
+def test_axes_and_units_of_a_file_do_not_change_what_is_shown(tmp_path):
+    skeleton, params, frame_time_s = load_bvh(WALK)
+    save_bvh(tmp_path / "z.bvh", rotate_skeleton(skeleton, TURNED), params, frame_time_s, scale=10)
+    one, other = open_clip(WALK), open_clip(str(tmp_path / "z.bvh"))
+    assert (other.model.up, other.model.unit_mm) == ("z", 1.0)
+    np.testing.assert_allclose(one.poses, other.poses, atol=1e-5)
+    told = open_clip(WALK, Taken(unit="m", up="z"))
+    np.testing.assert_allclose(told.poses, 100 * one.poses @ UP["z"].T, atol=1e-3)
+
+
+def test_left_handed_axes_are_said_and_mirrored_on_request(tmp_path):
+    clip = open_clip(WALK)
+    names, joints = clip.names, clip.poses * (-1.0, 1.0, 1.0)
+    path = save_points(tmp_path / "x.npz", joints, names=np.array(names), fps=30.0)
+    assert any("--mirror" in sentence for sentence in open_clip(path).said)
+    shown = open_clip(path, Taken(mirror=True))
+    np.testing.assert_allclose(shown.points, clip.poses, atol=1e-5)
+    assert not any("--mirror" in sentence for sentence in shown.said)
+
+
+def test_points_of_a_known_layout_have_bones(tmp_path):
+    clip = open_clip(WALK)
+    path = save_points(tmp_path / "x.npz", 1000 * clip.poses, names=np.array(clip.names))
+    shown = open_clip(path)
+    assert shown.names == human_17().keypoint_names
+    assert shown.bones == human_17().bones
+    knee = shown.poses[:, shown.names.index("left_knee")]
+    np.testing.assert_allclose(knee, clip.poses[:, clip.names.index("LeftLeg")], atol=1e-5)
+
+
+def test_a_2d_skeleton_stands_in_a_plane_with_y_down():
+    clip = open_clip("toy_6")
+    assert clip.poses.shape == (1, 5, 3)
+    assert not clip.poses[..., 2].any()
+    assert (clip.poses[0, 1:, 1] > clip.poses[0, 0, 1]).all()  # bones leave the root upwards
+
+
+def test_a_robot_stands_upright_in_metres():
+    pytest.importorskip("mujoco")
+    from tests.conftest import robot_file
+
+    clip = open_clip(
+        str(robot_file("double_pendulum_description/urdf/double_pendulum_simple.urdf"))
+    )
+    assert (clip.model.up, clip.model.unit_mm) == ("z", 1000.0)
+    low, high = np.asarray(clip.model.skeleton.limits).T
+    assert ((low <= clip.model.params) & (clip.model.params <= high)).all()
+
+
+@pytest.mark.parametrize("limits", [True, False])
+def test_the_angles_of_a_fitted_human_come_back_from_its_bvh_file(tmp_path, limits):
+    rng = np.random.default_rng(1)
+    human = scale_skeleton(human_17(), 0.9)
+    params = rng.uniform(-0.5, 0.5, (20, 27))
+    save_bvh(tmp_path / "fit.bvh", human, params, 0.02)
+    report = {"input": "gone.c3d", "unit_mm": 1.0, "flags": {"skeleton": "human_17"}}
+    report["flags"] |= {"limits": limits}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    clip = open_clip(str(tmp_path))
+    np.testing.assert_allclose(clip.model.params, params, atol=1e-6)
+    np.testing.assert_allclose(clip.poses, poses_of(params, clip.model), atol=1e-6)
+    assert clip.model.skeleton.dof_names == human.dof_names
+    assert np.isfinite(clip.model.skeleton.limits).any() == limits
+    assert any("gone.c3d" in sentence for sentence in clip.said)
+
+
+def test_a_file_without_frames_shows_its_rest_pose(tmp_path):
+    skeleton, params, frame_time_s = load_bvh(WALK)
+    save_bvh(tmp_path / "x.bvh", skeleton, params[:0], frame_time_s)
+    clip = open_clip(str(tmp_path / "x.bvh"))
+    assert len(clip.poses) == 1
+    assert any("rest pose" in sentence for sentence in clip.said)
+
+
+@pytest.mark.parametrize("make", ["nothing", "empty directory", "text"])
+def test_what_cannot_be_opened_is_refused_in_one_line_that_says_what_can(tmp_path, make):
+    path = tmp_path / "x.txt"
+    if make == "empty directory":
+        path.mkdir()
+    elif make == "text":
+        path.write_text("hello")
+    with pytest.raises(ValueError, match=r"x\.txt.*\.bvh, \.c3d, \.trc") as error:
+        open_clip(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_limits_are_the_ends_of_sliders_in_degrees():
+    clip = open_clip("human_17")
+    sliders = {clip.model.skeleton.dof_names[s.dof]: s for s in sliders_of(clip.model)}
+    assert list(sliders) == list(clip.model.skeleton.dof_names)
+    for name, (low, high) in HUMAN_LIMITS.items():
+        ends = sliders[name].low, sliders[name].high
+        np.testing.assert_allclose(ends, np.degrees([low, high]), atol=1e-9)
+    assert (sliders["pelvis_yaw"].low, sliders["pelvis_yaw"].high) == (-180, 180)
+    assert (sliders["pelvis_tx"].low, sliders["pelvis_tx"].high) == (-1000, 1000)  # mm: a metre
+    assert sliders["left_knee_flexion"][1:3] == ("left_knee", "flexion")
+
+
+def test_ends_of_sliders_without_limits_hold_the_recording():
+    model = open_clip("human_17").model
+    dof = model.skeleton.dof_index("pelvis_yaw")
+    params = np.repeat(model.params, 3, axis=0)
+    params[:, dof] = 0.0, 2.5 * math.pi, 4 * math.pi
+    assert sliders_of(model._replace(params=params))[dof].high == 720
+
+
+def test_clips_stand_on_one_floor_beside_each_other():
+    clips = [open_clip(path) for path in (WALK, "human_17", WALK)]
+    shifts = place_side_by_side(clips)
+    lows, highs = [], []
+    for clip, shift in zip(clips, shifts, strict=True):
+        places = clip.poses[0] + shift
+        assert abs((clip.poses + shift)[..., 1].min()) < 0.03
+        lows.append(places[:, 2].min())  # who walks along x has the left towards -z
+        highs.append(places[:, 2].max())
+    for i in (0, 1):
+        assert highs[i + 1] < lows[i]
+
+
+def test_a_camera_follows_smoothly_and_never_up():
+    clip = open_clip(WALK)
+    track = track_of(clip)
+    way = (clip.poses[-1] - clip.poses[0]).mean(axis=0)
+    np.testing.assert_allclose(track[-1], way * (1, 0, 1), atol=0.1)
+    assert not track[0].any()
+    assert not track[:, 1].any()
+    still = track_of(open_clip("human_17"))
+    np.testing.assert_array_equal(still, np.zeros((1, 3)))
+
+
+def test_a_clip_stays_at_its_last_frame():
+    clip = open_clip(WALK)
+    assert [frame_at(clip, t) for t in (0.0, 0.034, 1.0, 99.0)] == [0, 1, 30, 38]
+
+
+def test_a_dragged_keypoint_goes_where_it_is_dragged_and_the_feet_stay():
+    model = open_clip("human_17").model
+    skeleton, pose = model.skeleton, model.params[0]
+    points = frames_of(pose[None], skeleton)[1][0, list(skeleton.keypoints)]
+    wrist = skeleton.keypoint_names.index("left_wrist")
+    start = pose
+    for part in np.linspace(0.2, 1.0, 5):
+        place = points[wrist] + part * np.array([150.0, 350.0, 250.0])
+        start = drag(wrist, place, points, pose, start, skeleton)
+    found = frames_of(start[None], skeleton)[1][0, list(skeleton.keypoints)]
+    assert np.linalg.norm(found[wrist] - place) < 2  # mm
+    for name in ("left_ankle", "right_ankle", "head", "right_wrist"):
+        k = skeleton.keypoint_names.index(name)
+        assert np.linalg.norm(found[k] - points[k]) < 60, name
+    low, high = np.asarray(skeleton.limits).T
+    assert ((start >= low - 1e-6) & (start <= high + 1e-6)).all()
+
+
+def test_observability_of_a_straight_arm_knows_no_twist():
+    skeleton = limit_skeleton(human_17(), HUMAN_LIMITS)
+    told = observability(np.zeros(27), np.ones(17), skeleton)
+    assert told[skeleton.dof_index("left_shoulder_rotation")] < 0.02
+    assert told[skeleton.dof_index("left_shoulder_flexion")] > 0.3
+    blind = np.ones(17)
+    blind[skeleton.keypoint_names.index("left_wrist")] = 0.0
+    told = observability(np.zeros(27), blind, skeleton)
+    assert told[skeleton.dof_index("left_elbow_flexion")] < 0.02
+
+
+def kinpose(*args):
+    command = [sys.executable, "-m", "kinpose", "view", *map(str, args)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_a_page_is_written_by_the_command_and_never_over_another(tmp_path):
+    page = tmp_path / "walk.html"
+    run = kinpose(WALK, f"--ghost={WALK}", f"--export={page}")
+    assert run.returncode == 0, run.stderr
+    assert "39 frames" in run.stdout
+    assert [clip["ghost"] for clip in scene_of(page.read_text())["clips"]] == [False, True]
+    run = kinpose(WALK, f"--export={page}")
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert "walk.html exists" in run.stderr
+
+
+def test_a_port_that_is_taken_is_refused_by_name():
+    with socket.create_server(("localhost", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"--port={port} of localhost cannot be had"):
+            view._checked_port("localhost", port)
+    assert view._checked_port("localhost", port) == port
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Chromium without a screen."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if not all(programs):
+        pytest.skip("chromium or chromedriver is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for flag in _FLAGS:
+        options.add_argument(f"--{flag}")
+    options.add_argument(f"--user-data-dir={tmp_path / 'browser'}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def errors_of(browser):
+    return [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+
+
+def wait_for(what, seconds=60.0):
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "waited for too long"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_page_plays_in_a_browser_from_the_disk(browser, tmp_path):
+    clip = open_clip(WALK)
+    _page.save_page(tmp_path / "walk.html", [clip], [clip], "walk")
+    browser.get((tmp_path / "walk.html").as_uri())
+    clock = browser.find_element("id", "clock")
+    shown = clock.text
+    wait_for(lambda: clock.text != shown)
+    browser.execute_script("document.getElementById('play').click()")
+    time.sleep(0.5)
+    shown = clock.text
+    time.sleep(1.0)
+    assert clock.text == shown
+    frame = int(shown.split()[-1])
+    browser.find_element("tag name", "body").send_keys("\ue012" if frame else "\ue014")  # arrows
+    wait_for(lambda: int(clock.text.split()[-1]) == (frame - 1 if frame else 1))
+    assert browser.execute_script(_COLOURS_DRAWN) == "blue,orange"
+    assert errors_of(browser) == []
+
+
+@pytest.fixture
+def viewer():
+    """A live one of a person who walks and a person who stands."""
+    pytest.importorskip("viser")
+    from kinpose.apps._viewer import Viewer
+
+    made = Viewer([open_clip("human_17"), open_clip(WALK)], [], "localhost", 8300)
+    made.server.scene.configure_default_lights(cast_shadow=False)  # which take a CPU long
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.slow
+def test_a_person_plays_poses_and_drags_in_a_browser(browser, viewer):
+    from selenium.webdriver import ActionChains, Keys
+
+    browser.get(f"http://localhost:{viewer.server.get_port()}/?fixedDpr=0.25")
+    wait_for(viewer.server.get_clients)
+    human = viewer.bodies[0]
+    wait_for(lambda: viewer._posed._ready)
+    assert errors_of(browser) == []
+
+    def click(text):
+        script = "arguments[0].scrollIntoView(); arguments[0].click()"
+        path = f"//*[normalize-space(text())='{text}']"
+        browser.execute_script(script, browser.find_element("xpath", path))
+
+    click("Play")
+    wait_for(lambda: viewer.playing and viewer.frame > 3)
+    click("Pause")
+    wait_for(lambda: not viewer.playing)
+    frame = viewer.frame
+    click("+1")
+    wait_for(lambda: viewer.frame == frame + 1)
+
+    ankle = human.clip.names.index("right_ankle")
+    before = human.clip.poses[0, ankle].copy()
+    dof = human.clip.model.skeleton.dof_index("right_knee_flexion")
+    click("right_knee")
+    time.sleep(1.0)
+    browser.execute_script(
+        "[...document.querySelectorAll('[role=slider]')].filter(x => x.offsetParent)"
+        ".find(x => x.ariaValueMax === '160').focus()"
+    )
+    ActionChains(browser, duration=0).send_keys(Keys.ARROW_RIGHT * 50).perform()
+    wait_for(lambda: abs(human.pose[dof] - math.radians(5)) < 1e-6)
+    assert np.linalg.norm(human.clip.poses[0, ankle] - before) > 0.03
+
+    head = human.clip.names.index("head")
+    (client,) = viewer.server.get_clients().values()
+    canvas = browser.find_element("tag name", "canvas")
+    x, y = pixel_of(human, head, client.camera, browser)
+    grip = ActionChains(browser, duration=300)
+    grip.move_to_element_with_offset(canvas, round(x), round(y)).pause(2).click_and_hold().pause(1)
+    for _ in range(5):
+        grip.move_by_offset(-8, 6).pause(0.3)
+    grip.pause(2).release().perform()
+    wait_for(lambda: human._before is None)
+    now = pixel_of(human, head, client.camera, browser)
+    np.testing.assert_allclose(now, [x - 40, y + 30], atol=3)  # pixels
+
+
+def pixel_of(body, keypoint, camera, browser):
+    """Where a keypoint is on the screen, from its middle."""
+    import viser.transforms as tf
+
+    from kinpose.apps._viewer import _WORLD
+
+    world = np.asarray(body.viewer._world.position)
+    place = _WORLD @ (body.clip.poses[body.frame, keypoint] + body.shift) + world
+    x, y, z = tf.SO3(camera.wxyz).inverse() @ (place - camera.position)
+    focal = browser.execute_script("return innerHeight") / 2 / np.tan(camera.fov / 2)
+    return np.array([x, y]) / z * focal
