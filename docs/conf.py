@@ -96,11 +96,10 @@ def _links_of_the_repository(docname: str, text: str, folder: pathlib.Path) -> s
 
 def _read_page(app, docname: str, source: list[str]) -> None:
     folder, text = (DOCS / docname).parent, source[0]
-    if app.env.doc2path(docname).suffix == ".py":  # a tutorial, whose text is comments
-        lead = lambda line: _links_of_the_repository(docname, line[0], folder)  # noqa: E731
-        source[0] = re.sub(r"(?m)^#.*$", lead, text)
-    else:
-        source[0] = _links_of_the_repository(docname, text, folder)
+    whole = r"(?m)^#.*$" if app.env.doc2path(docname).suffix == ".py" else r"(?s).+"
+    source[0] = re.sub(  # of a tutorial the comments
+        whole, lambda part: _links_of_the_repository(docname, part[0], folder), text
+    )
 
 
 def _read_included(app, path: pathlib.Path, docname: str, content: list[str]) -> None:
@@ -132,9 +131,8 @@ def _results(section: re.Match) -> str:
 
 
 def _shorten_signature(app, what, name, obj, options, signature, result):
-    """What JAX takes for an array is a union of ten."""
-    shorten = lambda text: text and _ARRAY_LIKE.sub("ArrayLike", text)  # noqa: E731
-    return shorten(signature), shorten(result)
+    """What JAX takes for an array is a union of eight types."""
+    return tuple(text and _ARRAY_LIKE.sub("ArrayLike", text) for text in (signature, result))
 
 
 def _skip_fields(app, what, name, obj, skip, options):
