@@ -293,6 +293,16 @@ def test_individuals_of_a_long_table_are_named_where_there_are_several(tmp_path)
     assert load_recording(lines("ann", "bo")).names == ("ann_wrist", "bo_wrist")
 
 
+def test_lines_of_several_individuals_are_no_frames_of_one(tmp_path):
+    def lines(*whose):
+        rows = [f"{who},{t},{t},1,2,3,4,5\n" for who in whose for t in range(3)]
+        return write(tmp_path, "track,frame,a_x,a_y,a_z,b_x,b_y,b_z\n" + "".join(rows))
+
+    assert load_recording(lines("0")).positions.shape == (3, 2, 3)
+    with pytest.raises(ValueError, match=r"lines are of 2 individuals by 'track' \(0, 1\)"):
+        load_recording(lines("0", "1"))
+
+
 def test_frames_without_any_point_are_missing_and_not_left_out(tmp_path):
     content = "frame,time,joint,x,y,z\n0,0,a,1,2,3\n1,0.1,a,1,2,4\n4,0.4,a,1,2,5\n5,0.5,a,1,2,6\n"
     points = load_recording(write(tmp_path, content))

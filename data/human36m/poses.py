@@ -1,5 +1,6 @@
 """Joints of Human3.6M from its files: CDF of the data set, or arrays."""
 
+import math
 import os
 import pathlib
 
@@ -12,6 +13,7 @@ from data.human36m.lens import Lens
 from kinpose.io.arrays import read_arrays
 
 _NUM_JOINTS = 32
+_MOST_BYTES = 2**28
 
 
 def count_poses(path: str | os.PathLike) -> int:
@@ -51,7 +53,7 @@ def read_joints(path: str | os.PathLike) -> np.ndarray:
                 f"{os.fspath(path)}: poses must have shape (T, 32, 3), but got {poses.shape}."
             )
         return poses.astype(np.float64)
-    poses = _from_cdf(path, lambda file: np.asarray(file.varget("Pose"), np.float64))
+    poses = _from_cdf(path, _poses)
     if poses.ndim < 2 or poses.shape[-1] not in (2 * _NUM_JOINTS, 3 * _NUM_JOINTS):
         raise ValueError(
             f"{os.fspath(path)}: poses must have shape (1, T, 96) or (1, T, 64), but got "
@@ -101,6 +103,15 @@ class _Reader(cdflib.CDF):
         most = max(int.from_bytes(record[at : at + 4]) for at in counts)
         if most > os.stat(self.file).st_size // 4:
             raise ValueError(f"it counts {most} things")
+
+
+def _poses(file: _Reader) -> np.ndarray:
+    """All records, which may be fewer in the file: cdflib fills those that are not there."""
+    said = file.varinq("Pose")
+    size = 8 * (said.Last_Rec + 1) * math.prod(said.Dim_Sizes)
+    if size > 3 * os.stat(file.file).st_size + _MOST_BYTES:
+        raise ValueError(f"it says that it has {size} bytes of poses")
+    return np.asarray(file.varget("Pose"), np.float64)
 
 
 def _from_cdf(path, read):

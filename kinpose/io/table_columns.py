@@ -203,6 +203,11 @@ def _header_unit(header: list[list[str]]) -> float | None:
     return units.pop() if len(units) == 1 else None
 
 
+def whose_column(titles: list[str]) -> int | None:
+    """The column that says of which individual a line is, or None."""
+    return next((i for i, title in enumerate(titles) if _plain(title) in _WHOSE), None)
+
+
 def long_columns(titles: list[str]) -> dict[str, int]:
     """The columns of a long table: point, x, y, perhaps z and more; {} of another table."""
     words = [_plain(title) for title in titles]

@@ -17,7 +17,14 @@ import numpy as np
 
 from kinpose.io.column_maps import check_map, long_by_map, wide_by_map
 from kinpose.io.points import Points, checked_points
-from kinpose.io.table_columns import AXES, Columns, first_of_data, long_columns, wide_columns
+from kinpose.io.table_columns import (
+    AXES,
+    Columns,
+    first_of_data,
+    long_columns,
+    whose_column,
+    wide_columns,
+)
 from kinpose.io.text import (
     even_rows,
     find_delimiter,
@@ -72,12 +79,25 @@ def load_table(path: str | os.PathLike, columns: Mapping[str, Any] | None = None
             )
         width = max(map(len, rows[:start] if titles else rows))
         body = even_rows(name, rows[start:], lines[start:], width, is_whole=text.endswith("\n"))
+        _refuse_several(name, titles, body)
         points = _read_wide(name, body, lines[start:], found)
     if "fps" in given:
         points = points._replace(frame_time_s=1.0 / float(given["fps"]))
     if "unit" in given:
         points = points._replace(unit_mm=UNITS_MM[given["unit"]])
     return points
+
+
+def _refuse_several(name: str, titles: list[str], body) -> None:
+    """The gate of wide tables: a line is a frame of one individual."""
+    column = whose_column(titles)
+    whose = {} if column is None else dict.fromkeys(filter(None, (row[column] for row in body)))
+    if len(whose) > 1:
+        shown = ", ".join(list(whose)[:8])
+        raise ValueError(
+            f"{name}: its lines are of {len(whose)} individuals by {titles[column]!r} ({shown}); "
+            "keep the lines of one of them."
+        )
 
 
 def _split(name: str, text: str) -> tuple[list[list[str]], list[int]]:
