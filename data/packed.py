@@ -1,6 +1,7 @@
 """A data set of people in one file that NumPy reads alone, to be taken where nothing else is.
 
-Pictures are raw, without loss: differences between neighbours in a row, which deflate well.
+Pictures are kept without loss: differences of differences of neighbours, along rows and columns,
+which deflate to two thirds. JPEG takes a third of that, but a decoder, too.
 """
 
 import os
@@ -26,7 +27,8 @@ def write_packed(path: str | os.PathLike, splits: Mapping[str, tuple[Mapping, np
     arrays = {}
     for split, (columns, images) in splits.items():
         arrays |= {f"{split}.{name}": column for name, column in columns.items()}
-        arrays[f"{split}.steps"] = np.diff(images, axis=2, prepend=np.uint8(0))
+        along_rows = np.diff(images, axis=2, prepend=np.uint8(0))
+        arrays[f"{split}.steps"] = np.diff(along_rows, axis=1, prepend=np.uint8(0))
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as temporary, open(temporary, "wb") as file:
@@ -51,7 +53,8 @@ def read_packed(path: str | os.PathLike, split: str) -> tuple[dict[str, np.ndarr
     if split not in known:
         raise ValueError(f"{path} has the splits {', '.join(known) or 'none'}, but got {split!r}.")
     own = {n.partition(".")[2]: x for n, x in arrays.items() if n.startswith(f"{split}.")}
-    images = np.cumsum(own.pop("steps"), axis=2, dtype=np.uint8)
+    along_rows = np.cumsum(own.pop("steps"), axis=1, dtype=np.uint8)
+    images = np.cumsum(along_rows, axis=2, dtype=np.uint8)
     lengths = {len(column) for column in own.values()}
     if images.ndim != 4 or lengths != {len(images)}:
         raise ValueError(f"{path}: its columns of {split} have the lengths {sorted(lengths)}.")

@@ -3,6 +3,8 @@
 Drawn from a seed by NumPy alone, so the same seed gives the same bytes.
 """
 
+import math
+
 import numpy as np
 
 _CELLS = (3, 7, 17, 41)  # of the noise grids, from clouds to grain
@@ -69,18 +71,19 @@ def draw_occluders(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.
       Colours (size, size, 3) float32 from 0 to 1, and which pixels they hide, (size, size) bool.
     """
     colors, hides = np.zeros((size, size, 3), np.float32), np.zeros((size, size), bool)
-    place = (np.arange(size) + 0.5) / size
+    place = ((np.arange(size) + 0.5) / size).astype(np.float32)
     for _ in range(rng.choice(4, p=(0.45, 0.3, 0.15, 0.1))):
-        x, y = rng.uniform(-0.1, 1.1, 2)
-        width, height = rng.uniform(0.03, 0.22, 2) * rng.choice(((1, 1), (0.3, 6), (6, 0.3)))
+        x, y = rng.uniform(-0.1, 1.1, 2).tolist()
+        sizes = rng.uniform(0.03, 0.22, 2) * rng.choice(((1, 1), (0.3, 6), (6, 0.3)))
+        width, height = sizes.tolist()
         sin, cos = _turn(rng)
         across, down = place - x, (place - y)[:, None]
-        first, second = cos * across + sin * down, cos * down - sin * across
-        first, second = first / width, second / height
+        first = (cos / width) * across + (sin / width) * down
+        second = (cos / height) * down - (sin / height) * across
         is_box = rng.uniform() < 0.5
         own = (np.maximum(first**2, second**2) if is_box else first**2 + second**2) < 1
-        shade = 1 + 0.5 * rng.uniform(-1, 1) * np.sin(first * rng.uniform(2, 12))
-        colors[own] = np.clip(_paint(rng) * shade[own][:, None], 0, 1)
+        shade = 1 + 0.5 * rng.uniform(-1, 1) * np.sin(first[own] * rng.uniform(2, 12))
+        colors[own] = np.clip(_paint(rng) * shade[:, None], 0, 1)
         hides |= own
     return colors, hides
 
@@ -96,14 +99,16 @@ def develop(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
       (H, W, 3) uint8.
     """
     gains = rng.uniform(0.6, 1.3) * rng.uniform(0.88, 1.12, 3)
-    noise = rng.normal(0, rng.uniform(0, 6), image.shape)
-    return np.round(np.clip(gains * image + noise, 0, 255)).astype(np.uint8)
+    sigma = np.float32(rng.uniform(0, 6))
+    values = sigma * rng.standard_normal(image.shape, np.float32)
+    values += np.float32(gains) * image + np.float32(0.5)  # to be rounded down
+    return np.clip(values, 0, 255, out=values).astype(np.uint8)
 
 
 def _turn(rng: np.random.Generator) -> tuple[float, float]:
     """Sine and cosine of an angle, small more often than not."""
     angle = rng.normal(0, 0.3)
-    return np.sin(angle), np.cos(angle)
+    return math.sin(angle), math.cos(angle)
 
 
 def _paint(rng: np.random.Generator) -> np.ndarray:

@@ -92,8 +92,9 @@ def draw_shot(crowd: Crowd, moments: Moments, *, seed: Sequence[int], size: int)
     light, background = draw_any_light(rngs["scene"]), draw_background(rngs["scene"], size)
     photo = take_photo(subject, posed, camera, light, background)
     front, hidden = draw_occluders(rngs["occluders"], size)
-    image = np.where(hidden[..., None], 255 * front, photo.image)
-    return Shot(photo._replace(image=develop(rngs["sensor"], image)), body, recording, hidden)
+    photo.image[hidden] = 255 * front[hidden]
+    image = develop(rngs["sensor"], photo.image)
+    return Shot(photo._replace(image=image), body, recording, hidden)
 
 
 def _mix(rng: np.random.Generator, crowd: Crowd) -> tuple[Body, Body]:

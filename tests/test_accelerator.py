@@ -10,6 +10,7 @@ import pytest
 
 from data.packed import read_packed, write_packed
 from data.pipeline import open_samples
+from experiments.benchmark import has_package
 from experiments.pack_data import columns_of
 from experiments.self_check import check_versions
 from experiments.training import reported
@@ -137,9 +138,11 @@ def test_all_parts_run_on_a_cpu_and_leave_what_they_promise(tmp_path):
     summary = (out / "summary.txt").read_text()
     assert done.returncode == 0, summary + "".join(p.read_text() for p in out.glob("*.log"))
     assert not json.loads((out / "self_check.json").read_text())["wrong"]
-    (forward, *_) = json.loads((out / "fk_4.json").read_text())["suites"]["fk"]
+    forward, peer, *_ = json.loads((out / "fk_4.json").read_text())["suites"]["fk"]
     assert forward["right"]
     assert forward["us per item"] > 0
+    missing = not has_package("torch")
+    assert peer["contender"] == "torch-compile" + " (not installed)" * missing
     (fit,) = json.loads((out / "fit_4.json").read_text())["suites"]["fit"]
     assert fit["under 1 mm"] == 1
     for run in ("human/direct_joint_0", "human/model_fit_0", "toy/3_fitted_joint_0"):
