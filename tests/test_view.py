@@ -29,7 +29,7 @@ from kinpose.frames import frames_of
 from kinpose.io.bvh import load_bvh, save_bvh
 from kinpose.recordings import UP
 from kinpose.skeletons import HUMAN_LIMITS, human_17
-from tests.conftest import ROOT
+from tests.conftest import ROOT, robot_file
 
 WALK = str(ROOT / "data" / "motions" / "walk.bvh")
 _FLAGS = (
@@ -161,10 +161,9 @@ def test_a_2d_skeleton_stands_in_a_plane_with_y_down():
     assert (clip.poses[0, 1:, 1] > clip.poses[0, 0, 1]).all()  # bones leave the root upwards
 
 
-def test_a_robot_stands_upright_in_metres():
+def test_a_robot_stands_upright_in_metres(tmp_path, monkeypatch):
     pytest.importorskip("mujoco")
-    from tests.conftest import robot_file
-
+    monkeypatch.chdir(tmp_path)  # where MuJoCo writes its log
     clip = open_clip(
         str(robot_file("double_pendulum_description/urdf/double_pendulum_simple.urdf"))
     )

@@ -115,22 +115,20 @@ class Clip(NamedTuple):
     @property
     def radius(self) -> float:
         """Of its joints as balls, in metres."""
-        ends = self.poses[:, [end for end, _ in self.bones]]
-        begins = self.poses[:, [begin for _, begin in self.bones]]
-        some = _spread(len(self.poses))
-        lengths = np.linalg.norm(ends[some] - begins[some], axis=-1)
+        some = self.poses[_spread(len(self.poses))]
+        ends, begins = np.array(self.bones, int).reshape(-1, 2).T
+        lengths = np.linalg.norm(some[:, ends] - some[:, begins], axis=-1)
         lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
         if lengths.size:
             return 0.1 * float(np.median(lengths))
         low, high = reach_of([self], [np.zeros(3)])
         return 0.012 * float((high - low).max()) or 0.02
 
-    @property
-    def seen(self) -> np.ndarray:
-        """(T, K) which keypoints the recording has, if its points are the keypoints."""
+    def seen(self, frame: int) -> np.ndarray:
+        """(K,) which keypoints a frame has, if the recorded points are the keypoints."""
         if self.point_names != self.names:
-            return np.ones(self.poses.shape[:2], bool)
-        return np.isfinite(self.points).all(axis=-1)
+            return np.ones(len(self.names), bool)
+        return np.isfinite(self.points[frame]).all(axis=-1)
 
 
 class Taken(NamedTuple):
@@ -243,14 +241,18 @@ def _of_points(name: str, points: Points, said: Sequence[str], taken: Taken) -> 
 
 def _of_fit(directory: pathlib.Path) -> Clip:
     """The output of `kinpose fit`: its model in the angles that it names, and the recording."""
-    report = json.loads((directory / "report.json").read_text(encoding="utf-8"))
+    file = directory / "report.json"
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        unit_mm, flags = report["unit_mm"] or 1000.0, report["flags"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: not the report of a fit: {error!r}.") from None
     (skeleton, params, frame_time_s), said = heard(load_bvh, directory / "fit.bvh")
-    flags = report.get("flags", {})
     if flags.get("skeleton") == "human_17":
         skeleton, params = _as_human(skeleton, params)
         if flags.get("limits"):
             skeleton = limit_skeleton(skeleton, HUMAN_LIMITS)
-    model = Model(skeleton, params, "y", report["unit_mm"] or 1000.0, np.eye(3))
+    model = Model(skeleton, params, "y", unit_mm, np.eye(3))
     settings = Settings(**{key: flags[key] for key in Settings._fields if key in flags})
     points, names = None, ()
     try:
@@ -493,6 +495,11 @@ class Slider(NamedTuple):
     low: float
     high: float
     per_unit: float
+
+    @property
+    def turns(self) -> bool:
+        """Whether it is an angle."""
+        return self.per_unit != 1.0
 
 
 def sliders_of(model: Model) -> list[Slider]:

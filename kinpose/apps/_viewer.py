@@ -47,7 +47,7 @@ _TICK_S = 1 / 40
 """Between two pictures of a clip that plays."""
 
 _SLOW_S = 0.25
-"""Between two moves of the sliders of a clip that plays."""
+"""Between two moves of the sliders, while a clip plays or somebody drags."""
 
 _SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 _EYE_DEG = (40.0, 12.0)
@@ -133,9 +133,9 @@ class Viewer:
         self.server.stop()
 
     def _work(self) -> None:
-        before = slow = time.monotonic()
+        before, slow, stale = time.monotonic(), 0.0, False
         while not self._closed:
-            self._wake.wait(_TICK_S if self.playing else None)
+            self._wake.wait(_TICK_S if self.playing else _SLOW_S if stale else None)
             self._wake.clear()
             with self._lock:
                 asked, self._asked = list(self._asked.values()), {}
@@ -150,7 +150,8 @@ class Viewer:
                 self.time_s = on if on <= self.duration_s + 1e-9 else 0.0
             before = now
             self._draw()
-            if not self.playing or now - slow > _SLOW_S:
+            stale = (self.playing or bool(asked)) and now - slow < _SLOW_S
+            if not stale:
                 slow = now
                 self._follow_sliders()
             time.sleep(max(0.0, _TICK_S - (time.monotonic() - now)))  # pictures, not more
@@ -230,9 +231,9 @@ class Viewer:
             )
         posed = [body for body in self._bodies if body.clip.model and not body.is_ghost]
         names = [body.label for body in posed]
-        if len(posed) > 1:
-            chosen = gui.add_dropdown("Pose of", names)
-            self._on(chosen, "posed", lambda: self.pose_of(posed[names.index(chosen.value)]))
+        chosen = gui.add_dropdown("Pose of", names or ["none"], visible=len(posed) > 1)
+        self._on(chosen, "posed", lambda: self.pose_of(posed[names.index(chosen.value)]))
+        self._chosen = chosen
         self._on(self._frame, "frame", lambda: self.go_to(self._frame.value * self.tick_s))
         self._on(speed, "speed", lambda: setattr(self, "speed", float(speed.value)))
         self._on(follow, "follow", lambda: setattr(self, "follow", follow.value))
@@ -313,11 +314,18 @@ class Viewer:
         self._play.label = "Pause" if playing else "Play"
         self._play.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
 
+    def show_axes(self, body: "_Body", keypoint: int) -> None:
+        """Shows the axes of a joint, or no more if they are there."""
+        self.pose_of(body)
+        self._posed.show_axes(body.clip.names[keypoint])
+
     def pose_of(self, body: "_Body") -> None:
         """Gives the sliders to a clip's model."""
+        if self._posed and self._posed.body is body:
+            return
         if self._posed:
             self._posed.remove()
-        self._posed = _Panel(self, body)
+        self._posed, self._chosen.value = _Panel(self, body), body.label
 
 
 def _set_visible(parts, box) -> None:
@@ -331,7 +339,7 @@ class _Body:
 
     def __init__(self, viewer: Viewer, index: int, clip: Clip, shift, *, is_ghost: bool = False):
         self.viewer, self.clip, self.shift, self.is_ghost = viewer, clip, shift, is_ghost
-        self.index, self.dots, self.parts = index, None, []
+        self.index, self.dots, self.parts, self.radius = index, None, [], clip.radius
         self.label = clip.name if not index else f"{clip.name} ({index + 1})"
         self._first: dict[int, np.ndarray] = {}  # poses as they were before a person changed them
         self._before: tuple | None = None  # of a drag: keypoint, its grip, points, pose
@@ -346,6 +354,11 @@ class _Body:
         """(D,) the pose that is shown."""
         return self.clip.model.params[self.frame]
 
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody drags it."""
+        return self._before is not None
+
     def set_pose(self, params: np.ndarray) -> None:
         """Changes the pose of the frame that is shown."""
         model, frame = self.clip.model, self.frame
@@ -356,7 +369,7 @@ class _Body:
     def reset(self) -> None:
         """Brings back the frame that is shown as it was."""
         if self.frame in self._first:
-            self.set_pose(self._first.pop(self.frame))
+            self.set_pose(self._first[self.frame])
 
     def add(self) -> None:
         """Puts the clip into the scene."""
@@ -381,14 +394,15 @@ class _Body:
                 **look,
             )
         if clip.names:
-            self._joints = self._add_balls(f"{name}/joints", len(sides), clip.radius, sides, look)
+            self._joints = self._add_balls(f"{name}/joints", len(sides), self.radius, sides, look)
         if clip.points.shape[1]:
             pale = np.tile(np.uint8([colors["points"]]), (clip.points.shape[1], 1))
-            small = 0.6 * clip.radius
+            small = 0.6 * self.radius
             self.dots = self._add_balls(f"{name}/points", len(pale), small, pale, look)
         self.parts = [x for x in (self._bones, self._joints, self.dots) if x is not None]
         if clip.model and not self.is_ghost:
             self._joints.on_drag(self._dragged)
+            self._joints.on_click(self._clicked)
         if len(self.viewer.bodies) > 1 and not self.is_ghost:
             self._name = scene.add_label(f"{name}/name", clip.name, anchor="top-center")
         else:
@@ -426,7 +440,11 @@ class _Body:
                 )
         if self._name is not None and np.isfinite(pose).any():
             x, _, z = np.nanmean(pose, axis=0)
-            self._name.position = (x, -2 * self.clip.radius, z)
+            self._name.position = (x, -2 * self.radius, z)
+
+    async def _clicked(self, event) -> None:
+        """Axes of the joint, or of none where it has them."""
+        self.viewer.ask("click", lambda: self.viewer.show_axes(self, event.instance_index))
 
     async def _dragged(self, event) -> None:
         """The newest place under the pointer, for the worker."""
@@ -491,10 +509,10 @@ class _Panel:
             "/world/axes",
             np.zeros((3, 2, 3), np.float32),
             np.repeat(np.uint8([[_rgb(color)] for color in AXIS_COLORS]), 2, axis=1),
-            thickness=0.25 * body.clip.radius,
+            thickness=0.4 * body.radius,
             visible=False,
         )
-        self._ready = False
+        self._ready = self._removed = False
         threading.Thread(target=self._prepare, daemon=True).start()
 
     def _prepare(self) -> None:
@@ -503,8 +521,11 @@ class _Panel:
         model = self.body.clip.model
         pose = model.params[0]
         points = model.own(poses_of(pose[None], model)[0])
+        points = np.where(np.isfinite(points), points, 0.0)
         drag(0, points[0], points, pose, pose, model.skeleton)
         observability(pose, np.ones(len(points)), model.skeleton)
+        if self._removed:
+            return
         self._ready = True
         self._status.content = "Points tell an angle: " + ", ".join(
             f'<span style="color:{color}">{word}</span>' for _, color, word in _LEVELS
@@ -513,7 +534,7 @@ class _Panel:
 
     def _add_slider(self, slider: Slider):
         gui = self.viewer.server.gui
-        step = 0.1 if slider.per_unit != 1.0 else 10.0 ** math.floor(math.log10(slider.high / 500))
+        step = 0.1 if slider.turns else 10.0 ** math.floor(math.log10(slider.high / 500))
         value = self._value_of(slider)
         low, high = round(slider.low, 3), round(slider.high, 3)
         control = gui.add_slider(slider.label, low, high, step, value, hint=self._hint(slider))
@@ -533,7 +554,11 @@ class _Panel:
 
     def _value_of(self, slider: Slider) -> float:
         value = self.body.pose[slider.dof] * slider.per_unit
-        return round(float(np.clip(value, slider.low, slider.high)), 3)
+        return round(float(np.clip(value, slider.low, slider.high)), 1 if slider.turns else 3)
+
+    def show_axes(self, joint: str) -> None:
+        """Chooses a joint, or none if it is chosen."""
+        self._axes.value = "none" if self._axes.value == joint else joint
 
     def draw(self) -> None:
         """The axes of the chosen joint."""
@@ -542,7 +567,7 @@ class _Panel:
         if joint != "none":
             model = body.clip.model
             place, axes = joint_axes(body.pose, model.skeleton.names.index(joint), model)
-            ends = np.stack([np.tile(place, (3, 1)), place + 8 * body.clip.radius * axes], axis=1)
+            ends = np.stack([np.tile(place, (3, 1)), place + 8 * body.radius * axes], axis=1)
             self._arrows.points = np.float32(ends + body.shift)
 
     def show(self) -> None:
@@ -550,16 +575,17 @@ class _Panel:
         body = self.body
         for slider, control, _ in self._controls:
             control.value = self._value_of(slider)
-        if not self._ready or self.viewer.playing or np.array_equal(body.pose, self._shown):
+        at_rest = not self.viewer.playing and not body.is_held
+        if not (self._ready and at_rest) or np.array_equal(body.pose, self._shown):
             return
         self._shown = body.pose.copy()
-        seen = body.clip.seen[body.frame]
-        told = observability(body.pose, seen, body.clip.model.skeleton)
+        told = observability(body.pose, body.clip.seen(body.frame), body.clip.model.skeleton)
         for slider, _, mark in self._controls:
             mark.content = _mark(float(told[slider.dof]))
 
     def remove(self) -> None:
         """Takes it out of the page."""
+        self._removed = True
         self._arrows.remove()
         self._folder.remove()
 
@@ -571,7 +597,7 @@ def _mark(told: float | None) -> str:
         color = next(color for most, color, _ in _LEVELS if told < most)
         part = min(max((math.log10(max(told, 1e-9)) + 3) / 3, 0.02), 1.0)
     return (
-        '<div style="height:3px;margin:-8px 12px 4px;border-radius:2px;background:#f1f3f5">'
+        '<div style="height:3px;margin:-7px 17% 5px 27%;border-radius:2px;background:#f1f3f5">'
         f'<div style="height:3px;width:{100 * part:.0f}%;border-radius:2px;background:{color}">'
         "</div></div>"
     )

@@ -9,6 +9,7 @@ Opens .bvh, .c3d, .trc, .csv, .tsv, .npy, .npz, .urdf and MuJoCo's .xml files, d
 `kinpose fit` and OpenPose, and skeletons by name. What is on the page: docs/viewing.md.
 """
 
+import pathlib
 import socket
 import threading
 
@@ -49,6 +50,7 @@ def main(argv: list[str]) -> None:
     if given.export:
         from kinpose.apps._page import save_page
 
+        pathlib.Path(given.export).parent.mkdir(parents=True, exist_ok=True)
         stride = save_page(given.export, clips, ghosts, title)
         every = "" if stride == 1 else f"; one frame in {stride}, so that browsers can hold it"
         print(f"{given.export}: {max(len(clip.poses) for clip in clips)} frames{every}")
