@@ -378,7 +378,8 @@ def _unit(places: np.ndarray, person: np.ndarray | None) -> tuple[float, str]:
     """Millimetres per unit, and why."""
     if person is not None:
         try:
-            unit = find_unit(person, human_17())
+            with in_loops():
+                unit = find_unit(person, human_17())
         except ValueError:
             unit = None
         if unit and unit.mm:

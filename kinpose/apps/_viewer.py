@@ -39,7 +39,6 @@ from kinpose.io.gltf import bone_shape, save_glb
 from kinpose.skeleton import rotate_skeleton
 
 with needs("view"):
-    import trimesh
     import viser
     from PIL import Image
 
@@ -409,11 +408,11 @@ class _Body:
             self._name = None
 
     def _add_balls(self, name: str, count: int, radius: float, colors, look):
-        ball = trimesh.creation.icosphere(subdivisions=2, radius=radius)
+        vertices, faces = _sphere()
         return self.viewer.server.scene.add_batched_meshes_simple(
             name,
-            np.float32(ball.vertices),
-            np.asarray(ball.faces),
+            np.float32(radius * vertices),
+            faces,
             *_zeros(count),
             batched_scales=np.full(count, 1e-6, np.float32),
             batched_colors=colors,
@@ -636,6 +635,20 @@ def _rgb(color: str) -> tuple[int, int, int]:
 def _light(color: str) -> tuple[int, int, int]:
     """A colour of batched meshes, which viser takes as linear in light."""
     return tuple(round(255 * (c / 255) ** 2.2) for c in _rgb(color))
+
+
+def _sphere(rows: int = 8, columns: int = 14) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and faces of a ball of radius 1; viser's own need a package that takes a second."""
+    polar, around = np.meshgrid(
+        np.linspace(0, np.pi, rows + 1), np.arange(columns) * 2 * np.pi / columns, indexing="ij"
+    )
+    flat = np.sin(polar)
+    vertices = np.stack([flat * np.cos(around), flat * np.sin(around), np.cos(polar)], axis=-1)
+    index = np.arange(vertices[..., 0].size).reshape(rows + 1, columns)
+    a, b = index[:-1], np.roll(index, -1, axis=1)[:-1]
+    c, d = index[1:], np.roll(index, -1, axis=1)[1:]
+    faces = np.concatenate([np.stack([a, c, d], axis=-1), np.stack([a, d, b], axis=-1)])
+    return vertices.reshape(-1, 3), faces.reshape(-1, 3)
 
 
 def _zeros(count: int) -> tuple[np.ndarray, np.ndarray]:
