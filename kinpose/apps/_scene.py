@@ -124,6 +124,16 @@ class Clip(NamedTuple):
         low, high = reach_of([self], [np.zeros(3)])
         return 0.012 * float((high - low).max()) or 0.02
 
+    @property
+    def has_halos(self) -> bool:
+        """Whether the recorded points are the keypoints, and so are seen around them only."""
+        return bool(self.points.shape[1]) and self.point_names == self.names
+
+    @property
+    def point_radius(self) -> float:
+        """Of recorded points, in metres."""
+        return self.radius * (1.7 if self.has_halos else 0.6)
+
     def seen(self, frame: int) -> np.ndarray:
         """(K,) which keypoints a frame has, if the recorded points are the keypoints."""
         if self.point_names != self.names:

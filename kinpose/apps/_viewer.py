@@ -55,8 +55,8 @@ _EYE_DEG = (40.0, 12.0)
 _WORLD = np.roll(np.eye(3), 1, axis=0)
 """From our axes, y up, to viser's, z up: to have viser turn its world races with its camera."""
 
-_GHOST = 0.25
-"""Opacity."""
+_GHOST, _HALO = 0.25, 0.45
+"""Opacities of ghosts, and of recorded points around the keypoints that are fitted to them."""
 
 _OPEN_FOLDERS = 14
 """Dofs, up to which the folders of joints are open at the beginning."""
@@ -396,8 +396,10 @@ class _Body:
             self._joints = self._add_balls(f"{name}/joints", len(sides), self.radius, sides, look)
         if clip.points.shape[1]:
             pale = np.tile(np.uint8([colors["points"]]), (clip.points.shape[1], 1))
-            small = 0.6 * self.radius
-            self.dots = self._add_balls(f"{name}/points", len(pale), small, pale, look)
+            if clip.has_halos:
+                look = {"opacity": _HALO, "cast_shadow": False}
+            radius = clip.point_radius
+            self.dots = self._add_balls(f"{name}/points", len(pale), radius, pale, look)
         self.parts = [x for x in (self._bones, self._joints, self.dots) if x is not None]
         if clip.model and not self.is_ghost:
             self._joints.on_drag(self._dragged)
