@@ -52,6 +52,12 @@ _SAMPLE = 200
 _FEW, _BLOCK = 64, 4096
 """Poses that NumPy has done before a program is compiled; poses that a program does at once."""
 
+_FAR = 1e4
+"""Ways of the root, in bones, from which float32 would be seen to tremble; NumPy takes longer."""
+
+_MARKED = 2000
+"""Frames that marks of missing points are looked for in, if a recording has more."""
+
 _GAP_M = 0.5
 """Between things that stand side by side."""
 
@@ -93,9 +99,9 @@ class Clip(NamedTuple):
       names: K names of the keypoints.
       bones: pairs of keypoints: a bone's end, and where it begins.
       sides: K times "left", "right" or "".
-      poses: (T, K, 3) float32, NaN where a keypoint is missing.
+      poses: (T, K, 3) float64, NaN where a keypoint is missing.
       frame_time_s: seconds between frames.
-      points: (T, P, 3) float32 recorded points, NaN where missing; P may be 0.
+      points: (T, P, 3) float64 recorded points, NaN where missing; P may be 0.
       point_names: P names, or () where they have none.
       model: what poses it, if something does.
       said: sentences on what was guessed.
@@ -224,18 +230,18 @@ def _of_points(name: str, points: Points, said: Sequence[str], taken: Taken) -> 
     if positions.shape[-1] == 2:  # of a picture, whose y points down
         positions = np.pad(positions, ((0, 0), (0, 0), (0, 1)))
         points = points._replace(up="-y")
-    positions, _ = mark_missing(positions, "auto")
+    positions = _marked(positions)
     person = _person(positions, points.names)
     some = _spread(len(positions))
     bodies = positions if person is None else person
     names = points.names if person is None else HUMAN36M_KEYPOINTS
     up, unit_mm, guessed = _axes(bodies[some], names, taken, None, points.unit_mm, points.up)
     turn = _turn(up, taken.mirror).T * unit_mm / 1000.0
-    shown = (positions @ turn).astype(np.float32)
+    shown = positions @ turn
     if not np.isfinite(shown).any():
         raise ValueError(f"{name} has no point in any frame.")
     human = human_17()
-    poses = shown[:, :0] if person is None else (person @ turn).astype(np.float32)
+    poses = shown[:, :0] if person is None else person @ turn
     return Clip(
         name=name,
         names=() if person is None else HUMAN36M_KEYPOINTS,
@@ -247,6 +253,15 @@ def _of_points(name: str, points: Points, said: Sequence[str], taken: Taken) -> 
         point_names=points.names,
         said=(*said, *guessed),
     )
+
+
+def _marked(positions: np.ndarray) -> np.ndarray:
+    """NaN where a point is missing."""
+    if len(positions) <= _MARKED:
+        return mark_missing(positions)[0]
+    some = positions[:: -(-len(positions) // _MARKED)]
+    marks = [mark for mark in mark_missing(some)[1] if mark not in ("nan", "repeated")]
+    return mark_missing(positions, ",".join(marks) or "none")[0]
 
 
 def _of_fit(directory: pathlib.Path) -> Clip:
@@ -313,7 +328,7 @@ def _of_model(
         sides=keypoint_sides(skeleton),
         poses=poses,
         frame_time_s=frame_time_s,
-        points=np.asarray(points, np.float32),
+        points=points,
         point_names=point_names,
         model=model,
         said=tuple(said),
@@ -321,15 +336,15 @@ def _of_model(
 
 
 def poses_of(params: np.ndarray, model: Model) -> np.ndarray:
-    """(T, K, 3) float32 keypoints as they are shown, for (T, D) poses of the model."""
+    """(T, K, 3) keypoints as they are shown, for (T, D) poses of the model."""
     skeleton, count = model.skeleton, len(params)
-    if count <= _FEW:
-        places = frames_of(params, skeleton)[1][:, list(skeleton.keypoints)]
-        return model.shown(places).astype(np.float32)
+    slides = params[:, ~np.array(skeleton.is_angle, bool)]
+    if count <= _FEW or np.abs(slides).max(initial=0.0) > _FAR * np.abs(skeleton.offsets).max():
+        return model.shown(frames_of(params, skeleton)[1][:, list(skeleton.keypoints)])
     padded = np.pad(params, ((0, -count % _BLOCK), (0, 0))).astype(np.float32)
     blocks = padded.reshape(-1, _BLOCK, params.shape[1])
     places = np.concatenate([np.asarray(_places(block, skeleton)) for block in blocks])
-    return model.shown(places[:count]).astype(np.float32)
+    return model.shown(places[:count].astype(np.float64))
 
 
 @jax.jit
@@ -376,7 +391,7 @@ def _axes(places, names, taken: Taken, rest, unit_mm, up) -> tuple[str, float, t
         unit_mm = UNITS_MM[taken.unit]
     elif unit_mm is None:
         unit_mm, reason = _unit(places, person)
-        said.append(f"1 unit is {unit_name(unit_mm)}: {reason}; --unit says otherwise.")
+        said.append(f"1 unit is taken as 1 {unit_name(unit_mm)}: {reason}; --unit says otherwise.")
     if person is not None and not taken.mirror:
         sides = find_sides(person @ UP[up].T, HUMAN36M_KEYPOINTS)
         if sides.are_wrong:
@@ -404,7 +419,7 @@ def _unit(places: np.ndarray, person: np.ndarray | None) -> tuple[float, str]:
     if size <= 0:
         return 1000.0, "it has no size"
     mm = min((1.0, 10.0, 1000.0), key=lambda mm: abs(math.log(size * mm / 1000.0 / _SIZE_M)))
-    return mm, f"so it measures {size * mm / 1000.0:.3g} m"
+    return mm, f"it then measures {size * mm / 1000.0:.3g} m"
 
 
 def _turn(up: str, mirror: bool) -> np.ndarray:
