@@ -58,6 +58,12 @@ _FAR = 1e4
 _MARKED = 2000
 """Frames that marks of missing points are looked for in, if a recording has more."""
 
+_THICK = 0.015
+"""Of bones, in sizes of the body."""
+
+_EYE_DEG = (40.0, 12.0)
+"""Where the eye begins: from the person's front to their left, and above."""
+
 _GAP_M = 0.5
 """Between things that stand side by side."""
 
@@ -119,26 +125,14 @@ class Clip(NamedTuple):
     said: tuple[str, ...] = ()
 
     @property
-    def radius(self) -> float:
-        """Of its joints as balls, in metres."""
-        some = self.poses[_spread(len(self.poses))]
-        ends, begins = np.array(self.bones, int).reshape(-1, 2).T
-        lengths = np.linalg.norm(some[:, ends] - some[:, begins], axis=-1)
-        lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
-        if lengths.size:
-            return 0.1 * float(np.median(lengths))
-        low, high = reach_of([self], [np.zeros(3)])
-        return 0.012 * float((high - low).max()) or 0.02
+    def is_flat(self) -> bool:
+        """Whether it lies in a plane that faces the viewer."""
+        return not np.nan_to_num(body_of(self)[0, :, 2]).any()
 
     @property
     def has_halos(self) -> bool:
         """Whether the recorded points are the keypoints, and so are seen around them only."""
         return bool(self.points.shape[1]) and self.point_names == self.names
-
-    @property
-    def point_radius(self) -> float:
-        """Of recorded points, in metres."""
-        return self.radius * (1.7 if self.has_halos else 0.6)
 
     def seen(self, frame: int) -> np.ndarray:
         """(K,) which keypoints a frame has, if the recorded points are the keypoints."""
@@ -206,6 +200,9 @@ def _of_skeleton(name: str, skeleton: Skeleton, taken: Taken) -> Clip:
         taken = taken._replace(unit="mm", up="y")
     low, high = np.asarray(skeleton.limits, float).T
     params = np.clip(np.zeros((1, skeleton.num_dofs)), low, high)
+    if flat:  # whose bones would hide each other
+        apart = np.array(skeleton.is_angle) & (np.array(skeleton.dof_names) != "orientation")
+        params = 0.4 * apart[None]
     _, places = frames_of(params, skeleton)
     up, unit_mm, said = _axes(places, (), taken, None, None, None)
     model = Model(skeleton, params, up, unit_mm, _turn(up, taken.mirror))
@@ -472,8 +469,47 @@ def reach_of(clips: Sequence[Clip], shifts: Sequence[np.ndarray]) -> tuple[np.nd
     return np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]
 
 
+class Radii(NamedTuple):
+    """How thick things are drawn, in metres.
+
+    Attributes:
+      usual: of a body of this size.
+      bones: (B,) of bones where they are thickest; short ones are thinner.
+      joints: (K,) of joints.
+      points: of recorded points.
+    """
+
+    usual: float
+    bones: np.ndarray
+    joints: np.ndarray
+    points: float
+
+
+def radii_of(clip: Clip) -> Radii:
+    """How thick to draw a clip."""
+    low, high = reach_of([clip], [np.zeros(3)])
+    usual = _THICK * float((high - low).max()) or 0.02
+    some = clip.poses[_spread(len(clip.poses))]
+    bones, joints = np.zeros(len(clip.bones)), np.zeros(len(clip.names))
+    for b, (end, begin) in enumerate(clip.bones):
+        lengths = np.linalg.norm(some[:, end] - some[:, begin], axis=-1)
+        lengths = lengths[np.isfinite(lengths)]
+        bones[b] = min(usual, 0.25 * float(np.median(lengths))) if len(lengths) else usual
+        joints[[end, begin]] = np.maximum(joints[[end, begin]], 1.12 * bones[b])
+    joints = np.where(joints > 0, joints, 1.12 * usual)
+    return Radii(usual, bones, joints, usual * (1.7 if clip.has_halos else 0.6))
+
+
+def eye_of(clip: Clip) -> tuple[float, float]:
+    """Where the eye begins, in rad: about the vertical from z to x, and above."""
+    side, above = (0.0, 0.0) if clip.is_flat else np.radians(_EYE_DEG)
+    return facing_of(clip) + float(side), float(above)
+
+
 def facing_of(clip: Clip) -> float:
     """The direction that a body faces on average, in rad from z to x; 0 where nothing tells."""
+    if clip.is_flat:
+        return 0.0
     sides = np.array(clip.sides)
     left, right = (clip.poses[:, sides == side] for side in ("left", "right"))
     if not (np.isfinite(left).any() and np.isfinite(right).any()):

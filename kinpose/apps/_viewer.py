@@ -23,11 +23,12 @@ from kinpose.apps._live import drag, observability
 from kinpose.apps._scene import (
     Clip,
     Slider,
-    facing_of,
+    eye_of,
     frame_at,
     joint_axes,
     place_side_by_side,
     poses_of,
+    radii_of,
     reach_of,
     sliders_of,
     track_of,
@@ -49,8 +50,6 @@ _SLOW_S = 0.25
 """Between two moves of the sliders, while a clip plays or somebody drags."""
 
 _SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
-_EYE_DEG = (40.0, 12.0)
-"""Where the eye begins: from the person's front to their left, and above."""
 
 _WORLD = np.roll(np.eye(3), 1, axis=0)
 """From our axes, y up, to viser's, z up: to have viser turn its world races with its camera."""
@@ -194,8 +193,7 @@ class Viewer:
         )
         self._world = scene.add_frame("/world", show_axes=False, wxyz=(0.5, 0.5, 0.5, 0.5))
         center, camera = 0.5 * (low + high), self.server.initial_camera
-        side, above = np.radians(_EYE_DEG)
-        yaw = facing_of(clips[0]) + side
+        yaw, above = eye_of(clips[0])
         way = [math.sin(yaw) * math.cos(above), math.sin(above), math.cos(yaw) * math.cos(above)]
         camera.fov = math.radians(35)
         camera.look_at = _WORLD @ center
@@ -338,7 +336,7 @@ class _Body:
 
     def __init__(self, viewer: Viewer, index: int, clip: Clip, shift, *, is_ghost: bool = False):
         self.viewer, self.clip, self.shift, self.is_ghost = viewer, clip, shift, is_ghost
-        self.index, self.dots, self.parts, self.radius = index, None, [], clip.radius
+        self.index, self.dots, self.parts, self.radii = index, None, [], radii_of(clip)
         self.label = clip.name if not index else f"{clip.name} ({index + 1})"
         self._first: dict[int, np.ndarray] = {}  # poses as they were before a person changed them
         self._before: tuple | None = None  # of a drag: keypoint, its grip, points, pose
@@ -393,13 +391,12 @@ class _Body:
                 **look,
             )
         if clip.names:
-            self._joints = self._add_balls(f"{name}/joints", len(sides), self.radius, sides, look)
+            self._joints = self._add_balls(f"{name}/joints", sides, look)
         if clip.points.shape[1]:
             pale = np.tile(np.uint8([colors["points"]]), (clip.points.shape[1], 1))
             if clip.has_halos:
                 look = {"opacity": _HALO, "cast_shadow": False}
-            radius = clip.point_radius
-            self.dots = self._add_balls(f"{name}/points", len(pale), radius, pale, look)
+            self.dots = self._add_balls(f"{name}/points", pale, look)
         self.parts = [x for x in (self._bones, self._joints, self.dots) if x is not None]
         if clip.model and not self.is_ghost:
             self._joints.on_drag(self._dragged)
@@ -409,14 +406,14 @@ class _Body:
         else:
             self._name = None
 
-    def _add_balls(self, name: str, count: int, radius: float, colors, look):
+    def _add_balls(self, name: str, colors, look):
         vertices, faces = _sphere()
         return self.viewer.server.scene.add_batched_meshes_simple(
             name,
-            np.float32(radius * vertices),
+            np.float32(vertices),
             faces,
-            *_zeros(count),
-            batched_scales=np.full(count, 1e-6, np.float32),
+            *_zeros(len(colors)),
+            batched_scales=np.full(len(colors), 1e-6, np.float32),
             batched_colors=colors,
             lod="off",
             **look,
@@ -432,16 +429,18 @@ class _Body:
             self._bones.batched_positions = _finite(begins)
             self._bones.batched_wxyzs = turns
             self._bones.batched_scales = np.maximum(lengths, 1e-6)
-        for balls, places in ((self._joints, pose), (self.dots, self.clip.points[frame])):
+        points = self.clip.points[frame] + self.shift
+        for balls, places, radii in (
+            (self._joints, pose, self.radii.joints),
+            (self.dots, points, self.radii.points),
+        ):
             if balls is not None:
-                places = places if balls is self._joints else places + self.shift
+                seen = np.isfinite(places).all(axis=-1)
                 balls.batched_positions = _finite(places)
-                balls.batched_scales = np.where(np.isfinite(places).all(axis=-1), 1.0, 1e-6).astype(
-                    np.float32
-                )
+                balls.batched_scales = np.where(seen, radii, 1e-6).astype(np.float32)
         if self._name is not None and np.isfinite(pose).any():
             x, _, z = np.nanmean(pose, axis=0)
-            self._name.position = (x, -2 * self.radius, z)
+            self._name.position = (x, -2 * self.radii.usual, z)
 
     async def _clicked(self, event) -> None:
         """Axes of the joint, or of none where it has them."""
@@ -510,7 +509,7 @@ class _Panel:
             "/world/axes",
             np.zeros((3, 2, 3), np.float32),
             np.repeat(np.uint8([[_rgb(color)] for color in AXIS_COLORS]), 2, axis=1),
-            thickness=0.4 * body.radius,
+            thickness=0.4 * body.radii.usual,
             visible=False,
         )
         self._ready = self._removed = False
@@ -568,7 +567,7 @@ class _Panel:
         if joint != "none":
             model = body.clip.model
             place, axes = joint_axes(body.pose, model.skeleton.names.index(joint), model)
-            ends = np.stack([np.tile(place, (3, 1)), place + 8 * body.radius * axes], axis=1)
+            ends = np.stack([np.tile(place, (3, 1)), place + 8 * body.radii.usual * axes], axis=1)
             self._arrows.points = np.float32(ends + body.shift)
 
     def show(self) -> None:
