@@ -107,7 +107,8 @@ def plot_poses(
     frames = np.unique(np.rint(np.linspace(0, last, 6) if frames is None else frames).astype(int))
     if not len(frames) or frames[0] < 0 or frames[-1] > last:
         raise ValueError(f"frames must be among 0 ... {last}, but got {frames.tolist()}.")
-    figure, axes = _panels(scene, len(scene.cameras), len(frames), (9.6, 2.8), above=0.75)
+    above = 0.25 + 0.2 * (frame_time_s is not None) + 0.3 * bool(title)
+    figure, axes = _panels(scene, len(scene.cameras), len(frames), (9.6, 2.8), above)
     figure.text(0.5, 1 - 0.08 / figure.get_figheight(), title, ha="center", va="top", fontsize=12)
     for column, frame in enumerate(frames):
         time = "" if frame_time_s is None else f"\n{frame * frame_time_s:.2f} s"
@@ -293,9 +294,8 @@ def _panels(scene: _Scene, rows: int, columns: int, size, above: float):
     unit *= next(factor for factor in (1, 2, 5) if scene.half <= 2.5 * factor * unit)
     for ax in axes.flat:
         _draw_grid(ax, unit)
-    sides = keypoint_sides(scene.skeleton)
-    kinds = [side for side in ("right", "left") if side in sides]
-    _draw_legend(figure, kinds + ["points"] * (scene.points.shape[1] > 0))
+    sides = [side for side in ("right", "left") if side in keypoint_sides(scene.skeleton)]
+    _draw_legend(figure, (sides or ["model"]) + ["points"] * (scene.points.shape[1] > 0))
     return figure, axes
 
 
@@ -315,7 +315,8 @@ def _draw_legend(figure: Figure, kinds: list[str]):
         x = 0.5 + (i - len(kinds) / 2) / width
         dot = {"marker": "o", "linewidth": 0} if kind == "points" else {"linewidth": 2.5}
         ends = np.array([0.05, 0.25] if kind != "points" else [0.2]) / width + x
-        figure.add_artist(Line2D(ends, [y] * len(ends), color=COLORS[kind], **dot))
+        color = COLORS["" if kind == "model" else kind]
+        figure.add_artist(Line2D(ends, [y] * len(ends), color=color, **dot))
         figure.text(x + 0.33 / width, y, kind, va="center_baseline", fontsize=10)
 
 

@@ -133,6 +133,23 @@ def test_a_sheet_has_a_labelled_panel_per_frame_and_view(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_legend_names_the_sides_that_there_are():
+    kinds = {("left_toe", "right_toe"): ["right", "left"], ("left_toe",): ["left"], ("tip",): []}
+    for names, sides in kinds.items():
+        poses = np.zeros((2, 1 + len(names), 3)) + np.arange(1.0 + len(names))[:, None]
+        figure = plot_poses(poses, skeleton_named("root", *names), points=poses)
+        shown = [text.get_text() for text in figure.texts if text.get_text()]
+        assert shown == [*(sides or ["model"]), "points"]
+
+
+def test_a_sheet_has_room_for_the_titles_that_it_has():
+    plain, timed, titled = (
+        plot_poses(walking(2), HUMAN, **options).get_figheight()
+        for options in ({}, {"frame_time_s": 0.1}, {"title": "a walk"})
+    )
+    assert plain < timed < titled
+
+
 def test_notebooks_get_a_picture_of_a_figure_that_nobody_saved():
     """Without pyplot, whose backend would tell IPython how."""
     for figure in (plot_poses(walking(2), HUMAN), plot_skeleton(toy(3))):
