@@ -1,6 +1,6 @@
 """What is played: keypoints over time in metres, y up, and where things stand on one floor.
 
-Shapes: T frames, K keypoints, P points, D dofs.
+Shapes: T frames, K keypoints, B bones, P points, D dofs.
 """
 
 import math
@@ -13,6 +13,12 @@ from kinpose.skeleton import Skeleton
 
 _SAMPLE = 200
 """Frames that tell what all would."""
+
+_THICK = 0.015
+"""Of bones, in sizes of the body."""
+
+_EYE_DEG = (40.0, 12.0)
+"""Where the eye begins: from the person's front to their left, and above."""
 
 _GAP_M = 0.5
 """Between things that stand side by side."""
@@ -55,9 +61,9 @@ class Clip(NamedTuple):
       names: K names of the keypoints.
       bones: pairs of keypoints: a bone's end, and where it begins.
       sides: K times "left", "right" or "".
-      poses: (T, K, 3) float32, NaN where a keypoint is missing.
+      poses: (T, K, 3) float64, NaN where a keypoint is missing.
       frame_time_s: seconds between frames.
-      points: (T, P, 3) float32 recorded points, NaN where missing; P may be 0.
+      points: (T, P, 3) float64 recorded points, NaN where missing; P may be 0.
       point_names: P names, or () where they have none.
       model: what poses it, if something does.
       said: sentences on what was guessed.
@@ -75,24 +81,20 @@ class Clip(NamedTuple):
     said: tuple[str, ...] = ()
 
     @property
-    def radius(self) -> float:
-        """Of its joints as balls, in metres."""
-        ends = self.poses[:, [end for end, _ in self.bones]]
-        begins = self.poses[:, [begin for _, begin in self.bones]]
-        some = spread(len(self.poses))
-        lengths = np.linalg.norm(ends[some] - begins[some], axis=-1)
-        lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
-        if lengths.size:
-            return 0.1 * float(np.median(lengths))
-        low, high = reach_of([self], [np.zeros(3)])
-        return 0.012 * float((high - low).max()) or 0.02
+    def is_flat(self) -> bool:
+        """Whether it lies in a plane that faces the viewer."""
+        return not np.nan_to_num(body_of(self)[0, :, 2]).any()
 
     @property
-    def seen(self) -> np.ndarray:
-        """(T, K) which keypoints the recording has, if its points are the keypoints."""
+    def has_halos(self) -> bool:
+        """Whether the recorded points are the keypoints, and so are seen around them only."""
+        return bool(self.points.shape[1]) and self.point_names == self.names
+
+    def seen(self, frame: int) -> np.ndarray:
+        """(K,) which keypoints a frame has, if the recorded points are the keypoints."""
         if self.point_names != self.names:
-            return np.ones(self.poses.shape[:2], bool)
-        return np.isfinite(self.points).all(axis=-1)
+            return np.ones(len(self.names), bool)
+        return np.isfinite(self.points[frame]).all(axis=-1)
 
 
 def spread(count: int) -> np.ndarray:
@@ -137,8 +139,47 @@ def reach_of(clips: Sequence[Clip], shifts: Sequence[np.ndarray]) -> tuple[np.nd
     return np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]
 
 
+class Radii(NamedTuple):
+    """How thick things are drawn, in metres.
+
+    Attributes:
+      usual: of a body of this size.
+      bones: (B,) of bones where they are thickest; short ones are thinner.
+      joints: (K,) of joints.
+      points: of recorded points.
+    """
+
+    usual: float
+    bones: np.ndarray
+    joints: np.ndarray
+    points: float
+
+
+def radii_of(clip: Clip) -> Radii:
+    """How thick to draw a clip."""
+    low, high = reach_of([clip], [np.zeros(3)])
+    usual = _THICK * float((high - low).max()) or 0.02
+    some = clip.poses[spread(len(clip.poses))]
+    bones, joints = np.zeros(len(clip.bones)), np.zeros(len(clip.names))
+    for b, (end, begin) in enumerate(clip.bones):
+        lengths = np.linalg.norm(some[:, end] - some[:, begin], axis=-1)
+        lengths = lengths[np.isfinite(lengths)]
+        bones[b] = min(usual, 0.25 * float(np.median(lengths))) if len(lengths) else usual
+        joints[[end, begin]] = np.maximum(joints[[end, begin]], 1.12 * bones[b])
+    joints = np.where(joints > 0, joints, 1.12 * usual)
+    return Radii(usual, bones, joints, usual * (1.7 if clip.has_halos else 0.6))
+
+
+def eye_of(clip: Clip) -> tuple[float, float]:
+    """Where the eye begins, in rad: about the vertical from z to x, and above."""
+    side, above = (0.0, 0.0) if clip.is_flat else np.radians(_EYE_DEG)
+    return facing_of(clip) + float(side), float(above)
+
+
 def facing_of(clip: Clip) -> float:
     """The direction that a body faces on average, in rad from z to x; 0 where nothing tells."""
+    if clip.is_flat:
+        return 0.0
     sides = np.array(clip.sides)
     left, right = (clip.poses[:, sides == side] for side in ("left", "right"))
     if not (np.isfinite(left).any() and np.isfinite(right).any()):

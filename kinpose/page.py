@@ -12,16 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from kinpose._html import COLORS
-from kinpose.clips import Clip, facing_of, place_side_by_side, reach_of, track_of
+from kinpose.clips import Clip, eye_of, place_side_by_side, radii_of, reach_of, track_of
 from kinpose.io.files import write_atomically
 
 _TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 
 _MOST_BYTES = 6_000_000
 """Of numbers in a page; what is more goes every second frame, or every third, ..."""
-
-_OBLIQUE_DEG = 40.0
-"""Where the eye begins: from the person's front to their left."""
 
 _HEIGHT_PX = 420
 """Of a notebook's frame."""
@@ -80,13 +77,16 @@ def page_of(clips: Sequence[Clip], ghosts: Sequence[Clip], title: str) -> tuple[
     stride = max(1, math.ceil(size / _MOST_BYTES))
     low, high = reach_of(clips, shifts[: len(clips)])
     center, extent = 0.5 * (low + high), float((high - low).max())
+    yaw, pitch = eye_of(clips[0])
     scene = {
         "title": title,
         "about": _about(clips, stride),
         "key": _key(clips, ghosts),
+        "several": len(clips) > 1,
         "colors": COLORS,
         "cell": 10.0 ** math.floor(math.log10(max(extent, 1e-6)) - 0.2),
-        "yaw": facing_of(clips[0]) + math.radians(_OBLIQUE_DEG),
+        "yaw": yaw,
+        "pitch": pitch,
         "focal": _FOCAL,
         "distance": 1.3 * _FOCAL * extent,
         "target": center.tolist(),
@@ -121,6 +121,7 @@ def _key(clips: Sequence[Clip], ghosts: Sequence[Clip]) -> list[tuple[str, str]]
 
 def _packed_clip(clip: Clip, shift: np.ndarray, stride: int, *, is_ghost: bool) -> dict:
     poses, points, track = (x[::stride] for x in (clip.poses, clip.points, track_of(clip)))
+    radii = radii_of(clip)
     return {
         "name": clip.name,
         "names": clip.names,
@@ -129,7 +130,9 @@ def _packed_clip(clip: Clip, shift: np.ndarray, stride: int, *, is_ghost: bool) 
         "frames": len(poses),
         "frame_time_s": clip.frame_time_s * stride,
         "ghost": is_ghost,
-        "radius": clip.radius,
+        "radii": {"bones": radii.bones.tolist(), "joints": radii.joints.tolist()},
+        "point_radius": radii.points,
+        "halos": clip.has_halos,
         "point_count": points.shape[1],
         "point_names": clip.point_names,
         "poses": pack(poses + shift),

@@ -229,9 +229,9 @@ def play_poses(
         names=skeleton.keypoint_names,
         bones=skeleton.bones,
         sides=keypoint_sides(skeleton),
-        poses=(scale * fitted).astype(np.float32),
+        poses=scale * fitted,
         frame_time_s=float(frame_time_s),
-        points=(scale * points).astype(np.float32),
+        points=scale * points,
     )
     page = Page(page_of([clip], (), title)[0])
     if path is not None:

@@ -73,7 +73,7 @@ def test_the_library_needs_only_jax_and_numpy_but_for_some_modules(path):
     if name == "kinpose.apps.video":
         allowed |= {"av", "mediapipe"}
     if name == "kinpose.apps._viewer":
-        allowed |= {"PIL", "trimesh", "viser"}
+        allowed |= {"PIL", "viser"}
     assert {name.split(".")[0] for name in MODULES[name]} <= allowed
 
 

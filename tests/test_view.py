@@ -1,17 +1,21 @@
 """Laws of `kinpose view`: what is opened, what the page holds, what the live viewer does."""
 
 import base64
+import functools
 import json
 import math
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
+from absl import flags
 
 from kinpose import limit_skeleton, rotate_skeleton, scale_skeleton
 from kinpose import page as _page
@@ -23,7 +27,7 @@ from kinpose.frames import frames_of
 from kinpose.io.bvh import load_bvh, save_bvh
 from kinpose.recordings import UP
 from kinpose.skeletons import HUMAN_LIMITS, human_17
-from tests.conftest import ROOT
+from tests.conftest import ROOT, robot_file
 
 WALK = str(ROOT / "data" / "motions" / "walk.bvh")
 _FLAGS = (
@@ -155,10 +159,9 @@ def test_a_2d_skeleton_stands_in_a_plane_with_y_down():
     assert (clip.poses[0, 1:, 1] > clip.poses[0, 0, 1]).all()  # bones leave the root upwards
 
 
-def test_a_robot_stands_upright_in_metres():
+def test_a_robot_stands_upright_in_metres(tmp_path, monkeypatch):
     pytest.importorskip("mujoco")
-    from tests.conftest import robot_file
-
+    monkeypatch.chdir(tmp_path)  # where MuJoCo writes its log
     clip = open_clip(
         str(robot_file("double_pendulum_description/urdf/double_pendulum_simple.urdf"))
     )
@@ -282,20 +285,42 @@ def test_observability_of_a_straight_arm_knows_no_twist():
     assert told[skeleton.dof_index("left_elbow_flexion")] < 0.02
 
 
-def kinpose(*args):
-    command = [sys.executable, "-m", "kinpose", "view", *map(str, args)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+def run_view(monkeypatch, *args):
+    """The verb in this process."""
+    values = flags.FlagValues()
+    with monkeypatch.context() as patch:
+        patch.setattr(view.flags, "FLAGS", values)
+        for kind in ("bool", "enum", "float", "integer", "multi_string", "string"):
+            define = getattr(flags, f"DEFINE_{kind}")
+            patch.setattr(flags, f"DEFINE_{kind}", functools.partial(define, flag_values=values))
+        view.define_flags()
+        view.main(values(["view", *map(str, args)]))
 
 
-def test_a_page_is_written_by_the_command_and_never_over_another(tmp_path):
-    page = tmp_path / "walk.html"
-    run = kinpose(WALK, f"--ghost={WALK}", f"--export={page}")
-    assert run.returncode == 0, run.stderr
-    assert "39 frames" in run.stdout
+def test_a_page_is_written_by_the_command_and_never_over_another(tmp_path, monkeypatch, capsys):
+    page = tmp_path / "new" / "walk.html"
+    run_view(monkeypatch, WALK, f"--ghost={WALK}", f"--export={page}")
+    assert "39 frames" in capsys.readouterr().out
     assert [clip["ghost"] for clip in scene_of(page.read_text())["clips"]] == [False, True]
-    run = kinpose(WALK, f"--export={page}")
-    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
-    assert "walk.html exists" in run.stderr
+    with pytest.raises(ValueError, match=r"walk\.html exists; give --overwrite"):
+        run_view(monkeypatch, WALK, f"--export={page}")
+    run_view(monkeypatch, "toy_3", f"--export={page}", "--overwrite")
+    assert scene_of(page.read_text())["title"] == "toy_3"
+    with pytest.raises(ValueError, match=r"--export=walk\.txt must end in \.html"):
+        run_view(monkeypatch, WALK, "--export=walk.txt")
+
+
+def test_ctrl_c_ends_a_live_viewer_in_one_line():
+    pytest.importorskip("viser")
+    command = [sys.executable, "-m", "kinpose", "view", "toy_3"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        for line in process.stdout:
+            if line.startswith("http://localhost:"):
+                break
+        process.send_signal(signal.SIGINT)
+        rest, said = process.communicate(timeout=60)
+    assert (process.returncode, rest, said) == (130, "", "ended by SIGINT\n")
 
 
 def test_a_port_that_is_taken_is_refused_by_name():
@@ -304,6 +329,37 @@ def test_a_port_that_is_taken_is_refused_by_name():
         with pytest.raises(ValueError, match=f"--port={port} of localhost cannot be had"):
             view._checked_port("localhost", port)
     assert view._checked_port("localhost", port) == port
+
+
+class Client:
+    """A browser that keeps what it is sent."""
+
+    def send_file_download(self, name, content, save_immediately):
+        self.name, self.content = name, content
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_files_hold_the_pose_or_the_clip_as_it_was_changed(tmp_path, whole):
+    pytest.importorskip("viser")
+    from kinpose.apps._viewer import _Body, _send_clip
+
+    viewer = types.SimpleNamespace(time_s=0.1)  # frame 3
+    body, client = _Body(viewer, 0, open_clip(WALK), np.zeros(3)), Client()
+    pose = body.pose + 0.1
+    body.set_pose(pose)
+    _send_clip(client, body, "bvh", 0.1, whole)
+    path = tmp_path / client.name
+    path.write_bytes(client.content)
+    _, params, frame_time_s = load_bvh(path)
+    assert client.name == ("walk.bvh" if whole else "walk_3.bvh")
+    assert len(params) == (39 if whole else 1)
+    assert frame_time_s == body.clip.frame_time_s
+    found = params[3 if whole else 0]
+    np.testing.assert_allclose(np.cos(found[3:]), np.cos(pose[3:]), atol=1e-6)
+    _send_clip(client, body, "glb", 0.1, whole)
+    assert client.content.startswith(b"glTF")
+    body.reset()
+    np.testing.assert_array_equal(body.pose, open_clip(WALK).model.params[3])
 
 
 @pytest.fixture

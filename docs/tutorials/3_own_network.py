@@ -18,7 +18,7 @@
 # model and method do not suit each other; and the same method inside a loop of your own, with an
 # `nnx` model and a term of your own in the loss.
 #
-# **Cost.** About 2 minutes on 2 CPU cores.
+# **Cost.** About 1 minute on 2 CPU cores.
 #
 # **Needs.** `pip install 'kinpose[plot,train]'`.
 

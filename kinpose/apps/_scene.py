@@ -50,6 +50,12 @@ _SIZE_M = 1.7
 _FEW, _BLOCK = 64, 4096
 """Poses that NumPy has done before a program is compiled; poses that a program does at once."""
 
+_FAR = 1e4
+"""Ways of the root, in bones, from which float32 would be seen to tremble; NumPy takes longer."""
+
+_MARKED = 2000
+"""Frames that marks of missing points are looked for in, if a recording has more."""
+
 
 class Taken(NamedTuple):
     """How a file is to be taken, where it does not say; see the flags of `kinpose view`."""
@@ -110,6 +116,9 @@ def _of_skeleton(name: str, skeleton: Skeleton, taken: Taken) -> Clip:
         taken = taken._replace(unit="mm", up="y")
     low, high = np.asarray(skeleton.limits, float).T
     params = np.clip(np.zeros((1, skeleton.num_dofs)), low, high)
+    if flat:  # whose bones would hide each other
+        apart = np.array(skeleton.is_angle) & (np.array(skeleton.dof_names) != "orientation")
+        params = 0.4 * apart[None]
     _, places = frames_of(params, skeleton)
     up, unit_mm, said = _axes(places, (), taken, None, None, None)
     model = Model(skeleton, params, up, unit_mm, _turn(up, taken.mirror))
@@ -134,18 +143,18 @@ def _of_points(name: str, points: Points, said: Sequence[str], taken: Taken) -> 
     if positions.shape[-1] == 2:  # of a picture, whose y points down
         positions = np.pad(positions, ((0, 0), (0, 0), (0, 1)))
         points = points._replace(up="-y")
-    positions, _ = mark_missing(positions, "auto")
+    positions = _marked(positions)
     person = _person(positions, points.names)
     some = spread(len(positions))
     bodies = positions if person is None else person
     names = points.names if person is None else HUMAN36M_KEYPOINTS
     up, unit_mm, guessed = _axes(bodies[some], names, taken, None, points.unit_mm, points.up)
     turn = _turn(up, taken.mirror).T * unit_mm / 1000.0
-    shown = (positions @ turn).astype(np.float32)
+    shown = positions @ turn
     if not np.isfinite(shown).any():
         raise ValueError(f"{name} has no point in any frame.")
     human = human_17()
-    poses = shown[:, :0] if person is None else (person @ turn).astype(np.float32)
+    poses = shown[:, :0] if person is None else person @ turn
     return Clip(
         name=name,
         names=() if person is None else HUMAN36M_KEYPOINTS,
@@ -159,16 +168,29 @@ def _of_points(name: str, points: Points, said: Sequence[str], taken: Taken) -> 
     )
 
 
+def _marked(positions: np.ndarray) -> np.ndarray:
+    """NaN where a point is missing."""
+    if len(positions) <= _MARKED:
+        return mark_missing(positions)[0]
+    some = positions[:: -(-len(positions) // _MARKED)]
+    marks = [mark for mark in mark_missing(some)[1] if mark not in ("nan", "repeated")]
+    return mark_missing(positions, ",".join(marks) or "none")[0]
+
+
 def _of_fit(directory: pathlib.Path) -> Clip:
     """The output of `kinpose fit`: its model in the angles that it names, and the recording."""
-    report = json.loads((directory / "report.json").read_text(encoding="utf-8"))
+    file = directory / "report.json"
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        unit_mm, flags = report["unit_mm"] or 1000.0, report["flags"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: not the report of a fit: {error!r}.") from None
     (skeleton, params, frame_time_s), said = heard(load_bvh, directory / "fit.bvh")
-    flags = report.get("flags", {})
     if flags.get("skeleton") == "human_17":
         skeleton, params = _as_human(skeleton, params)
         if flags.get("limits"):
             skeleton = limit_skeleton(skeleton, HUMAN_LIMITS)
-    model = Model(skeleton, params, "y", report["unit_mm"] or 1000.0, np.eye(3))
+    model = Model(skeleton, params, "y", unit_mm, np.eye(3))
     settings = Settings(**{key: flags[key] for key in Settings._fields if key in flags})
     points, names = None, ()
     try:
@@ -219,7 +241,7 @@ def _of_model(
         sides=keypoint_sides(skeleton),
         poses=poses,
         frame_time_s=frame_time_s,
-        points=np.asarray(points, np.float32),
+        points=points,
         point_names=point_names,
         model=model,
         said=tuple(said),
@@ -227,15 +249,15 @@ def _of_model(
 
 
 def poses_of(params: np.ndarray, model: Model) -> np.ndarray:
-    """(T, K, 3) float32 keypoints as they are shown, for (T, D) poses of the model."""
+    """(T, K, 3) keypoints as they are shown, for (T, D) poses of the model."""
     skeleton, count = model.skeleton, len(params)
-    if count <= _FEW:
-        places = frames_of(params, skeleton)[1][:, list(skeleton.keypoints)]
-        return model.shown(places).astype(np.float32)
+    slides = params[:, ~np.array(skeleton.is_angle, bool)]
+    if count <= _FEW or np.abs(slides).max(initial=0.0) > _FAR * np.abs(skeleton.offsets).max():
+        return model.shown(frames_of(params, skeleton)[1][:, list(skeleton.keypoints)])
     padded = np.pad(params, ((0, -count % _BLOCK), (0, 0))).astype(np.float32)
     blocks = padded.reshape(-1, _BLOCK, params.shape[1])
     places = np.concatenate([np.asarray(_places(block, skeleton)) for block in blocks])
-    return model.shown(places[:count]).astype(np.float32)
+    return model.shown(places[:count].astype(np.float64))
 
 
 @jax.jit
@@ -282,7 +304,7 @@ def _axes(places, names, taken: Taken, rest, unit_mm, up) -> tuple[str, float, t
         unit_mm = UNITS_MM[taken.unit]
     elif unit_mm is None:
         unit_mm, reason = _unit(places, person)
-        said.append(f"1 unit is {unit_name(unit_mm)}: {reason}; --unit says otherwise.")
+        said.append(f"1 unit is taken as 1 {unit_name(unit_mm)}: {reason}; --unit says otherwise.")
     if person is not None and not taken.mirror:
         sides = find_sides(person @ UP[up].T, HUMAN36M_KEYPOINTS)
         if sides.are_wrong:
@@ -294,7 +316,8 @@ def _unit(places: np.ndarray, person: np.ndarray | None) -> tuple[float, str]:
     """Millimetres per unit, and why."""
     if person is not None:
         try:
-            unit = find_unit(person, human_17())
+            with in_loops():
+                unit = find_unit(person, human_17())
         except ValueError:
             unit = None
         if unit and unit.mm:
@@ -309,7 +332,7 @@ def _unit(places: np.ndarray, person: np.ndarray | None) -> tuple[float, str]:
     if size <= 0:
         return 1000.0, "it has no size"
     mm = min((1.0, 10.0, 1000.0), key=lambda mm: abs(math.log(size * mm / 1000.0 / _SIZE_M)))
-    return mm, f"so it measures {size * mm / 1000.0:.3g} m"
+    return mm, f"it then measures {size * mm / 1000.0:.3g} m"
 
 
 def _turn(up: str, mirror: bool) -> np.ndarray:
@@ -343,6 +366,11 @@ class Slider(NamedTuple):
     low: float
     high: float
     per_unit: float
+
+    @property
+    def turns(self) -> bool:
+        """Whether it is an angle."""
+        return self.per_unit != 1.0
 
 
 def sliders_of(model: Model) -> list[Slider]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from kinpose.apps._live import drag, observability
 from kinpose.apps._scene import Slider, frame_at, joint_axes, poses_of, sliders_of
-from kinpose.clips import Clip, facing_of, place_side_by_side, reach_of, track_of
+from kinpose.clips import Clip, eye_of, place_side_by_side, radii_of, reach_of, track_of
 from kinpose.drawing import AXIS_COLORS, COLORS
 from kinpose.extras import needs
 from kinpose.io.bvh import save_bvh
@@ -30,7 +30,6 @@ from kinpose.io.gltf import save_glb
 from kinpose.skeleton import rotate_skeleton
 
 with needs("view"):
-    import trimesh
     import viser
     from PIL import Image
 
@@ -38,17 +37,15 @@ _TICK_S = 1 / 40
 """Between two pictures of a clip that plays."""
 
 _SLOW_S = 0.25
-"""Between two moves of the sliders of a clip that plays."""
+"""Between two moves of the sliders, while a clip plays or somebody drags."""
 
 _SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
-_EYE_DEG = (40.0, 12.0)
-"""Where the eye begins: from the person's front to their left, and above."""
 
 _WORLD = np.roll(np.eye(3), 1, axis=0)
 """From our axes, y up, to viser's, z up: to have viser turn its world races with its camera."""
 
-_GHOST = 0.25
-"""Opacity."""
+_GHOST, _HALO = 0.25, 0.45
+"""Opacities of ghosts, and of recorded points around the keypoints that are fitted to them."""
 
 _OPEN_FOLDERS = 14
 """Dofs, up to which the folders of joints are open at the beginning."""
@@ -124,9 +121,9 @@ class Viewer:
         self.server.stop()
 
     def _work(self) -> None:
-        before = slow = time.monotonic()
+        before, slow, stale = time.monotonic(), 0.0, False
         while not self._closed:
-            self._wake.wait(_TICK_S if self.playing else None)
+            self._wake.wait(_TICK_S if self.playing else _SLOW_S if stale else None)
             self._wake.clear()
             with self._lock:
                 asked, self._asked = list(self._asked.values()), {}
@@ -141,7 +138,8 @@ class Viewer:
                 self.time_s = on if on <= self.duration_s + 1e-9 else 0.0
             before = now
             self._draw()
-            if not self.playing or now - slow > _SLOW_S:
+            stale = (self.playing or bool(asked)) and now - slow < _SLOW_S
+            if not stale:
                 slow = now
                 self._follow_sliders()
             time.sleep(max(0.0, _TICK_S - (time.monotonic() - now)))  # pictures, not more
@@ -185,8 +183,7 @@ class Viewer:
         )
         self._world = scene.add_frame("/world", show_axes=False, wxyz=(0.5, 0.5, 0.5, 0.5))
         center, camera = 0.5 * (low + high), self.server.initial_camera
-        side, above = np.radians(_EYE_DEG)
-        yaw = facing_of(clips[0]) + side
+        yaw, above = eye_of(clips[0])
         way = [math.sin(yaw) * math.cos(above), math.sin(above), math.cos(yaw) * math.cos(above)]
         camera.fov = math.radians(35)
         camera.look_at = _WORLD @ center
@@ -221,9 +218,9 @@ class Viewer:
             )
         posed = [body for body in self._bodies if body.clip.model and not body.is_ghost]
         names = [body.label for body in posed]
-        if len(posed) > 1:
-            chosen = gui.add_dropdown("Pose of", names)
-            self._on(chosen, "posed", lambda: self.pose_of(posed[names.index(chosen.value)]))
+        chosen = gui.add_dropdown("Pose of", names or ["none"], visible=len(posed) > 1)
+        self._on(chosen, "posed", lambda: self.pose_of(posed[names.index(chosen.value)]))
+        self._chosen = chosen
         self._on(self._frame, "frame", lambda: self.go_to(self._frame.value * self.tick_s))
         self._on(speed, "speed", lambda: setattr(self, "speed", float(speed.value)))
         self._on(follow, "follow", lambda: setattr(self, "follow", follow.value))
@@ -304,11 +301,18 @@ class Viewer:
         self._play.label = "Pause" if playing else "Play"
         self._play.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
 
+    def show_axes(self, body: "_Body", keypoint: int) -> None:
+        """Shows the axes of a joint, or no more if they are there."""
+        self.pose_of(body)
+        self._posed.show_axes(body.clip.names[keypoint])
+
     def pose_of(self, body: "_Body") -> None:
         """Gives the sliders to a clip's model."""
+        if self._posed and self._posed.body is body:
+            return
         if self._posed:
             self._posed.remove()
-        self._posed = _Panel(self, body)
+        self._posed, self._chosen.value = _Panel(self, body), body.label
 
 
 def _set_visible(parts, box) -> None:
@@ -322,7 +326,7 @@ class _Body:
 
     def __init__(self, viewer: Viewer, index: int, clip: Clip, shift, *, is_ghost: bool = False):
         self.viewer, self.clip, self.shift, self.is_ghost = viewer, clip, shift, is_ghost
-        self.index, self.dots, self.parts = index, None, []
+        self.index, self.dots, self.parts, self.radii = index, None, [], radii_of(clip)
         self.label = clip.name if not index else f"{clip.name} ({index + 1})"
         self._first: dict[int, np.ndarray] = {}  # poses as they were before a person changed them
         self._before: tuple | None = None  # of a drag: keypoint, its grip, points, pose
@@ -337,6 +341,11 @@ class _Body:
         """(D,) the pose that is shown."""
         return self.clip.model.params[self.frame]
 
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody drags it."""
+        return self._before is not None
+
     def set_pose(self, params: np.ndarray) -> None:
         """Changes the pose of the frame that is shown."""
         model, frame = self.clip.model, self.frame
@@ -347,7 +356,7 @@ class _Body:
     def reset(self) -> None:
         """Brings back the frame that is shown as it was."""
         if self.frame in self._first:
-            self.set_pose(self._first.pop(self.frame))
+            self.set_pose(self._first[self.frame])
 
     def add(self) -> None:
         """Puts the clip into the scene."""
@@ -372,27 +381,29 @@ class _Body:
                 **look,
             )
         if clip.names:
-            self._joints = self._add_balls(f"{name}/joints", len(sides), clip.radius, sides, look)
+            self._joints = self._add_balls(f"{name}/joints", sides, look)
         if clip.points.shape[1]:
             pale = np.tile(np.uint8([colors["points"]]), (clip.points.shape[1], 1))
-            small = 0.6 * clip.radius
-            self.dots = self._add_balls(f"{name}/points", len(pale), small, pale, look)
+            if clip.has_halos:
+                look = {"opacity": _HALO, "cast_shadow": False}
+            self.dots = self._add_balls(f"{name}/points", pale, look)
         self.parts = [x for x in (self._bones, self._joints, self.dots) if x is not None]
         if clip.model and not self.is_ghost:
             self._joints.on_drag(self._dragged)
+            self._joints.on_click(self._clicked)
         if len(self.viewer.bodies) > 1 and not self.is_ghost:
             self._name = scene.add_label(f"{name}/name", clip.name, anchor="top-center")
         else:
             self._name = None
 
-    def _add_balls(self, name: str, count: int, radius: float, colors, look):
-        ball = trimesh.creation.icosphere(subdivisions=2, radius=radius)
+    def _add_balls(self, name: str, colors, look):
+        vertices, faces = _sphere()
         return self.viewer.server.scene.add_batched_meshes_simple(
             name,
-            np.float32(ball.vertices),
-            np.asarray(ball.faces),
-            *_zeros(count),
-            batched_scales=np.full(count, 1e-6, np.float32),
+            np.float32(vertices),
+            faces,
+            *_zeros(len(colors)),
+            batched_scales=np.full(len(colors), 1e-6, np.float32),
             batched_colors=colors,
             lod="off",
             **look,
@@ -408,16 +419,22 @@ class _Body:
             self._bones.batched_positions = _finite(begins)
             self._bones.batched_wxyzs = turns
             self._bones.batched_scales = np.maximum(lengths, 1e-6)
-        for balls, places in ((self._joints, pose), (self.dots, self.clip.points[frame])):
+        points = self.clip.points[frame] + self.shift
+        for balls, places, radii in (
+            (self._joints, pose, self.radii.joints),
+            (self.dots, points, self.radii.points),
+        ):
             if balls is not None:
-                places = places if balls is self._joints else places + self.shift
+                seen = np.isfinite(places).all(axis=-1)
                 balls.batched_positions = _finite(places)
-                balls.batched_scales = np.where(np.isfinite(places).all(axis=-1), 1.0, 1e-6).astype(
-                    np.float32
-                )
+                balls.batched_scales = np.where(seen, radii, 1e-6).astype(np.float32)
         if self._name is not None and np.isfinite(pose).any():
             x, _, z = np.nanmean(pose, axis=0)
-            self._name.position = (x, -2 * self.clip.radius, z)
+            self._name.position = (x, -2 * self.radii.usual, z)
+
+    async def _clicked(self, event) -> None:
+        """Axes of the joint, or of none where it has them."""
+        self.viewer.ask("click", lambda: self.viewer.show_axes(self, event.instance_index))
 
     async def _dragged(self, event) -> None:
         """The newest place under the pointer, for the worker."""
@@ -482,10 +499,10 @@ class _Panel:
             "/world/axes",
             np.zeros((3, 2, 3), np.float32),
             np.repeat(np.uint8([[_rgb(color)] for color in AXIS_COLORS]), 2, axis=1),
-            thickness=0.25 * body.clip.radius,
+            thickness=0.4 * body.radii.usual,
             visible=False,
         )
-        self._ready = False
+        self._ready = self._removed = False
         threading.Thread(target=self._prepare, daemon=True).start()
 
     def _prepare(self) -> None:
@@ -494,8 +511,11 @@ class _Panel:
         model = self.body.clip.model
         pose = model.params[0]
         points = model.own(poses_of(pose[None], model)[0])
+        points = np.where(np.isfinite(points), points, 0.0)
         drag(0, points[0], points, pose, pose, model.skeleton)
         observability(pose, np.ones(len(points)), model.skeleton)
+        if self._removed:
+            return
         self._ready = True
         self._status.content = "Points tell an angle: " + ", ".join(
             f'<span style="color:{color}">{word}</span>' for _, color, word in _LEVELS
@@ -504,7 +524,7 @@ class _Panel:
 
     def _add_slider(self, slider: Slider):
         gui = self.viewer.server.gui
-        step = 0.1 if slider.per_unit != 1.0 else 10.0 ** math.floor(math.log10(slider.high / 500))
+        step = 0.1 if slider.turns else 10.0 ** math.floor(math.log10(slider.high / 500))
         value = self._value_of(slider)
         low, high = round(slider.low, 3), round(slider.high, 3)
         control = gui.add_slider(slider.label, low, high, step, value, hint=self._hint(slider))
@@ -524,7 +544,11 @@ class _Panel:
 
     def _value_of(self, slider: Slider) -> float:
         value = self.body.pose[slider.dof] * slider.per_unit
-        return round(float(np.clip(value, slider.low, slider.high)), 3)
+        return round(float(np.clip(value, slider.low, slider.high)), 1 if slider.turns else 3)
+
+    def show_axes(self, joint: str) -> None:
+        """Chooses a joint, or none if it is chosen."""
+        self._axes.value = "none" if self._axes.value == joint else joint
 
     def draw(self) -> None:
         """The axes of the chosen joint."""
@@ -533,7 +557,7 @@ class _Panel:
         if joint != "none":
             model = body.clip.model
             place, axes = joint_axes(body.pose, model.skeleton.names.index(joint), model)
-            ends = np.stack([np.tile(place, (3, 1)), place + 8 * body.clip.radius * axes], axis=1)
+            ends = np.stack([np.tile(place, (3, 1)), place + 8 * body.radii.usual * axes], axis=1)
             self._arrows.points = np.float32(ends + body.shift)
 
     def show(self) -> None:
@@ -541,16 +565,17 @@ class _Panel:
         body = self.body
         for slider, control, _ in self._controls:
             control.value = self._value_of(slider)
-        if not self._ready or self.viewer.playing or np.array_equal(body.pose, self._shown):
+        at_rest = not self.viewer.playing and not body.is_held
+        if not (self._ready and at_rest) or np.array_equal(body.pose, self._shown):
             return
         self._shown = body.pose.copy()
-        seen = body.clip.seen[body.frame]
-        told = observability(body.pose, seen, body.clip.model.skeleton)
+        told = observability(body.pose, body.clip.seen(body.frame), body.clip.model.skeleton)
         for slider, _, mark in self._controls:
             mark.content = _mark(float(told[slider.dof]))
 
     def remove(self) -> None:
         """Takes it out of the page."""
+        self._removed = True
         self._arrows.remove()
         self._folder.remove()
 
@@ -562,7 +587,7 @@ def _mark(told: float | None) -> str:
         color = next(color for most, color, _ in _LEVELS if told < most)
         part = min(max((math.log10(max(told, 1e-9)) + 3) / 3, 0.02), 1.0)
     return (
-        '<div style="height:3px;margin:-8px 12px 4px;border-radius:2px;background:#f1f3f5">'
+        '<div style="height:3px;margin:-7px 17% 5px 27%;border-radius:2px;background:#f1f3f5">'
         f'<div style="height:3px;width:{100 * part:.0f}%;border-radius:2px;background:{color}">'
         "</div></div>"
     )
@@ -601,6 +626,20 @@ def _rgb(color: str) -> tuple[int, int, int]:
 def _light(color: str) -> tuple[int, int, int]:
     """A colour of batched meshes, which viser takes as linear in light."""
     return tuple(round(255 * (c / 255) ** 2.2) for c in _rgb(color))
+
+
+def _sphere(rows: int = 8, columns: int = 14) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and faces of a ball of radius 1; viser's own need a package that takes a second."""
+    polar, around = np.meshgrid(
+        np.linspace(0, np.pi, rows + 1), np.arange(columns) * 2 * np.pi / columns, indexing="ij"
+    )
+    flat = np.sin(polar)
+    vertices = np.stack([flat * np.cos(around), flat * np.sin(around), np.cos(polar)], axis=-1)
+    index = np.arange(vertices[..., 0].size).reshape(rows + 1, columns)
+    a, b = index[:-1], np.roll(index, -1, axis=1)[:-1]
+    c, d = index[1:], np.roll(index, -1, axis=1)[1:]
+    faces = np.concatenate([np.stack([a, c, d], axis=-1), np.stack([a, d, b], axis=-1)])
+    return vertices.reshape(-1, 3), faces.reshape(-1, 3)
 
 
 def _zeros(count: int) -> tuple[np.ndarray, np.ndarray]:

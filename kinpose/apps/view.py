@@ -9,6 +9,7 @@ Opens .bvh, .c3d, .trc, .csv, .tsv, .npy, .npz, .urdf and MuJoCo's .xml files, d
 `kinpose fit` and OpenPose, and skeletons by name. What is on the page: docs/viewing.md.
 """
 
+import pathlib
 import socket
 import threading
 
@@ -27,7 +28,9 @@ def define_flags() -> None:
     flags.DEFINE_multi_string("ghost", [], "What to show pale over the first; may be repeated.")
     flags.DEFINE_string("export", None, "Write one .html page with the motion, and end.")
     flags.DEFINE_bool("overwrite", False, "Replace the page, if it is there.")
-    flags.DEFINE_integer("port", None, f"Of the server; by default the first free from {_PORT} on.")
+    flags.DEFINE_integer(
+        "port", None, f"Of the server; by default the first free one from {_PORT} on.", 1, 65535
+    )
     flags.DEFINE_string("host", "localhost", "Address that the server listens at.")
     flags.DEFINE_enum("unit", "auto", ["auto", *UNITS_MM], "Unit of length of what is opened.")
     flags.DEFINE_enum("up", "auto", ["auto", *UP], "Axis up of what is opened.")
@@ -50,9 +53,11 @@ def main(argv: list[str]) -> None:
     if given.export:
         from kinpose.page import save_page
 
+        pathlib.Path(given.export).parent.mkdir(parents=True, exist_ok=True)
         stride = save_page(given.export, clips, ghosts, title)
         every = "" if stride == 1 else f"; one frame in {stride}, so that browsers can hold it"
-        print(f"{given.export}: {max(len(clip.poses) for clip in clips)} frames{every}")
+        frames = max(len(clip.poses) for clip in clips)
+        print(f"{given.export}: {frames} frame{'s' if frames > 1 else ''}{every}")
         return
     from kinpose.apps._viewer import Viewer  # takes a second to import
 
@@ -76,5 +81,7 @@ def _checked_port(host: str, port: int | None) -> int:
     try:
         with socket.create_server((host, port)):
             return port
-    except (OSError, OverflowError) as error:
-        raise ValueError(f"--port={port} of {host} cannot be had: {error}.") from None
+    except OSError as error:
+        raise ValueError(
+            f"--port={port} of {host} cannot be had: {error.strerror or error}."
+        ) from None
