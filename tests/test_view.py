@@ -4,6 +4,7 @@ import base64
 import functools
 import json
 import math
+import os
 import re
 import shutil
 import signal
@@ -335,6 +336,37 @@ def test_a_port_that_is_taken_is_refused_by_name():
         with pytest.raises(ValueError, match=f"--port={port} of localhost cannot be had"):
             view._checked_port("localhost", port)
     assert view._checked_port("localhost", port) == port
+
+
+@pytest.mark.slow
+def test_speed_of_opening_72000_frames_and_of_dragging(tmp_path):
+    """In seconds of the processor, as other programs may take the rest."""
+    pytest.importorskip("viser")
+    skeleton, params, _ = load_bvh(WALK)
+    long = np.resize(params, (72_000, params.shape[1]))
+    save_bvh(tmp_path / "long.bvh", skeleton, long, 1 / 120)
+    command = [sys.executable, "-m", "kinpose", "view", str(tmp_path / "long.bvh")]
+    plain = {key: x for key, x in os.environ.items() if key != "XLA_FLAGS"}
+    process = subprocess.Popen(command, cwd=ROOT, env=plain, stdout=subprocess.PIPE, text=True)
+    with process.stdout:
+        assert any(line.startswith("http://") for line in process.stdout)
+        process.kill()
+    _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = 0  # as nobody else can wait for it
+    opened = usage.ru_utime + usage.ru_stime
+
+    model = open_clip("human_17").model
+    pose = model.params[0]
+    points = frames_of(pose[None], model.skeleton)[1][0, list(model.skeleton.keypoints)]
+    found = drag(13, points[13], points, pose, pose, model.skeleton)
+    began = time.process_time()
+    for part in np.linspace(0.0, 1.0, 200):
+        place = points[13] + part * np.array([150.0, 350.0, 250.0])
+        found = drag(13, place, points, pose, found, model.skeleton)
+    rate = 200 / (time.process_time() - began)
+    print(f"\n72,000 frames: {opened:.1f} s; dragging: {rate:.0f} solves a second")
+    assert opened < 5
+    assert rate > 20
 
 
 class Client:
