@@ -202,6 +202,36 @@ def test_a_file_without_frames_shows_its_rest_pose(tmp_path):
     assert any("rest pose" in sentence for sentence in clip.said)
 
 
+@pytest.mark.parametrize("moves", [0, 5])
+def test_position_channels_are_sliders_only_where_they_move(tmp_path, moves):
+    channels = "{} Xposition Yposition Zposition Zrotation Xrotation Yrotation"
+    lines = f"""HIERARCHY
+ROOT Hips
+{{
+OFFSET 0 0 0
+CHANNELS {channels.format(6)}
+JOINT Knee
+{{
+OFFSET 0 -40 0
+CHANNELS {channels.format(6)}
+End Site
+{{
+OFFSET 0 -40 0
+}}
+}}
+}}
+MOTION
+Frames: 2
+Frame Time: 0.1
+0 90 0 0 0 0 0 -40 0 0 20 0
+1 90 0 0 5 0 {moves} -40 0 0 30 0
+"""
+    (tmp_path / "x.bvh").write_text(lines)
+    clip = open_clip(str(tmp_path / "x.bvh"))
+    assert clip.model.skeleton.num_dofs == (12 if moves else 9)
+    np.testing.assert_allclose(clip.poses[1, 1, 0], 0.01 * (1 + moves), atol=1e-6)
+
+
 @pytest.mark.parametrize("make", ["nothing", "empty directory", "text"])
 def test_what_cannot_be_opened_is_refused_in_one_line_that_says_what_can(tmp_path, make):
     path = tmp_path / "x.txt"
