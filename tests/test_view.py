@@ -4,6 +4,7 @@ import base64
 import functools
 import json
 import math
+import os
 import re
 import shutil
 import signal
@@ -195,6 +196,36 @@ def test_a_file_without_frames_shows_its_rest_pose(tmp_path):
     assert any("rest pose" in sentence for sentence in clip.said)
 
 
+@pytest.mark.parametrize("moves", [0, 5])
+def test_position_channels_are_sliders_only_where_they_move(tmp_path, moves):
+    channels = "{} Xposition Yposition Zposition Zrotation Xrotation Yrotation"
+    lines = f"""HIERARCHY
+ROOT Hips
+{{
+OFFSET 0 0 0
+CHANNELS {channels.format(6)}
+JOINT Knee
+{{
+OFFSET 0 -40 0
+CHANNELS {channels.format(6)}
+End Site
+{{
+OFFSET 0 -40 0
+}}
+}}
+}}
+MOTION
+Frames: 2
+Frame Time: 0.1
+0 90 0 0 0 0 0 -40 0 0 20 0
+1 90 0 0 5 0 {moves} -40 0 0 30 0
+"""
+    (tmp_path / "x.bvh").write_text(lines)
+    clip = open_clip(str(tmp_path / "x.bvh"))
+    assert clip.model.skeleton.num_dofs == (12 if moves else 9)
+    np.testing.assert_allclose(clip.poses[1, 1, 0], 0.01 * (1 + moves), atol=1e-6)
+
+
 @pytest.mark.parametrize("make", ["nothing", "empty directory", "text"])
 def test_what_cannot_be_opened_is_refused_in_one_line_that_says_what_can(tmp_path, make):
     path = tmp_path / "x.txt"
@@ -329,6 +360,37 @@ def test_a_port_that_is_taken_is_refused_by_name():
         with pytest.raises(ValueError, match=f"--port={port} of localhost cannot be had"):
             view._checked_port("localhost", port)
     assert view._checked_port("localhost", port) == port
+
+
+@pytest.mark.slow
+def test_speed_of_opening_72000_frames_and_of_dragging(tmp_path):
+    """In seconds of the processor, as other programs may take the rest."""
+    pytest.importorskip("viser")
+    skeleton, params, _ = load_bvh(WALK)
+    long = np.resize(params, (72_000, params.shape[1]))
+    save_bvh(tmp_path / "long.bvh", skeleton, long, 1 / 120)
+    command = [sys.executable, "-m", "kinpose", "view", str(tmp_path / "long.bvh")]
+    plain = {key: x for key, x in os.environ.items() if key != "XLA_FLAGS"}
+    process = subprocess.Popen(command, cwd=ROOT, env=plain, stdout=subprocess.PIPE, text=True)
+    with process.stdout:
+        assert any(line.startswith("http://") for line in process.stdout)
+        process.kill()
+    _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = 0  # as nobody else can wait for it
+    opened = usage.ru_utime + usage.ru_stime
+
+    model = open_clip("human_17").model
+    pose = model.params[0]
+    points = frames_of(pose[None], model.skeleton)[1][0, list(model.skeleton.keypoints)]
+    found = drag(13, points[13], points, pose, pose, model.skeleton)
+    began = time.process_time()
+    for part in np.linspace(0.0, 1.0, 200):
+        place = points[13] + part * np.array([150.0, 350.0, 250.0])
+        found = drag(13, place, points, pose, found, model.skeleton)
+    rate = 200 / (time.process_time() - began)
+    print(f"\n72,000 frames: {opened:.1f} s; dragging: {rate:.0f} solves a second")
+    assert opened < 5
+    assert rate > 20
 
 
 class Client:

@@ -22,7 +22,7 @@ from kinpose.clips import Clip, Model, spread
 from kinpose.drawing import keypoint_sides
 from kinpose.frames import frames_of
 from kinpose.io import load_recording
-from kinpose.io.bvh import load_bvh
+from kinpose.io.bvh import hold_positions, load_bvh
 from kinpose.io.points import Points, mark_missing
 from kinpose.io.robots import load_mjcf, load_urdf
 from kinpose.io.written import unit_name
@@ -66,7 +66,10 @@ class Taken(NamedTuple):
     mirror: bool = False
 
 
-def open_clip(path: str, taken: Taken = Taken()) -> Clip:  # noqa: B008 (frozen)
+_AS_IT_IS = Taken()
+
+
+def open_clip(path: str, taken: Taken = _AS_IT_IS) -> Clip:
     """Opens anything that can be shown.
 
     Args:
@@ -112,7 +115,7 @@ def _of_skeleton(name: str, skeleton: Skeleton, taken: Taken) -> Clip:
         offsets = np.pad(np.asarray(skeleton.offsets), ((0, 0), (0, 1)))
         skeleton = dataclasses.replace(skeleton, offsets=offsets)
         taken = taken._replace(up="-y" if taken.up == "auto" else taken.up)
-    if name in ("human_17",):
+    if name == "human_17":
         taken = taken._replace(unit="mm", up="y")
     low, high = np.asarray(skeleton.limits, float).T
     params = np.clip(np.zeros((1, skeleton.num_dofs)), low, high)
@@ -130,12 +133,24 @@ def _of_bvh(path: str, taken: Taken) -> Clip:
     if not len(params):
         params = np.zeros((1, skeleton.num_dofs))
         said = (*said, "it has no frames: the rest pose is shown.")
+    skeleton, params = _without_idle_slides(skeleton, params)
     _, rest = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
     _, some = frames_of(params[spread(len(params))], skeleton)
     up, unit_mm, guessed = _axes(some, skeleton.names, taken, rest[0], None, None)
     model = Model(skeleton, params, up, unit_mm, _turn(up, taken.mirror))
     frame_time_s = 1 / taken.fps if taken.fps else frame_time_s
     return _of_model(pathlib.Path(path).name, model, frame_time_s, said=(*said, *guessed))
+
+
+def _without_idle_slides(skeleton: Skeleton, params: np.ndarray) -> tuple[Skeleton, np.ndarray]:
+    """Without position channels that nothing moves, so that no drag stretches bones."""
+    held = hold_positions(skeleton, params)
+    columns = params[:, [skeleton.dof_index(name) for name in held.dof_names]]
+    some = _spread(len(params))
+    apart = frames_of(params[some], skeleton)[1] - frames_of(columns[some], held)[1]
+    if np.abs(apart).max() > 1e-3 * np.abs(skeleton.offsets).max():
+        return skeleton, params
+    return held, columns
 
 
 def _of_points(name: str, points: Points, said: Sequence[str], taken: Taken) -> Clip:
@@ -292,9 +307,7 @@ def _axes(places, names, taken: Taken, rest, unit_mm, up) -> tuple[str, float, t
         up = taken.up
     elif up is None:
         try:
-            stands = None if rest is None else rest
-            found = find_up(places, names, stands) if rest is not None else None
-            found = found or find_up(bodies, keypoints)
+            found = find_up(*((bodies, keypoints) if rest is None else (places, names, rest)))
             up = found.axis
             said.append(f"{up} is up: {found.reason}.")
         except ValueError:
@@ -322,13 +335,9 @@ def _unit(places: np.ndarray, person: np.ndarray | None) -> tuple[float, str]:
             unit = None
         if unit and unit.mm:
             return unit.mm, unit.reason
-    with np.errstate(all="ignore"):
-        spans = [
-            np.ptp(frame[np.isfinite(frame).all(axis=-1)], axis=0)
-            for frame in places
-            if np.isfinite(frame).all(axis=-1).any()
-        ]
-    size = float(np.median(np.max(spans, axis=1))) if spans else 0.0
+    seen = [frame[np.isfinite(frame).all(axis=-1)] for frame in places]
+    spans = [float(np.ptp(frame, axis=0).max()) for frame in seen if len(frame)]
+    size = float(np.median(spans)) if spans else 0.0
     if size <= 0:
         return 1000.0, "it has no size"
     mm = min((1.0, 10.0, 1000.0), key=lambda mm: abs(math.log(size * mm / 1000.0 / _SIZE_M)))

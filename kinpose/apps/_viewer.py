@@ -498,7 +498,7 @@ class _Panel:
         self._arrows = viewer.server.scene.add_line_segments(
             "/world/axes",
             np.zeros((3, 2, 3), np.float32),
-            np.repeat(np.uint8([[_rgb(color)] for color in AXIS_COLORS]), 2, axis=1),
+            np.repeat(np.uint8([[_light(color)] for color in AXIS_COLORS]), 2, axis=1),
             thickness=0.4 * body.radii.usual,
             visible=False,
         )
@@ -624,7 +624,7 @@ def _rgb(color: str) -> tuple[int, int, int]:
 
 
 def _light(color: str) -> tuple[int, int, int]:
-    """A colour of batched meshes, which viser takes as linear in light."""
+    """A colour of meshes and lines, which viser takes as linear in light."""
     return tuple(round(255 * (c / 255) ** 2.2) for c in _rgb(color))
 
 
