@@ -18,7 +18,6 @@ version = release = kinpose.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["*.py"]  # this folder's scripts; those of tutorials/ are pages
-suppress_warnings = ["toc.not_readable"]  # a page in no toctree is a warning, too
 
 # Pages
 

@@ -129,11 +129,13 @@ def place_side_by_side(clips: Sequence[Clip]) -> list[np.ndarray]:
 
 
 def reach_of(clips: Sequence[Clip], shifts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (3,) of the box around clips at most times, as they go along with their tracks."""
+    """Corners (3,) of the box around clips at most times, as if they stayed where they begin."""
     boxes = []
     for clip, shift in zip(clips, shifts, strict=True):
-        some = spread(len(clip.poses))
-        body = body_of(clip)[some] - track_of(clip)[some, None] + shift
+        body = body_of(clip)[spread(len(clip.poses))]
+        body = body[np.isfinite(body).all(axis=-1).any(axis=1)]
+        middles = np.nanmean(body, axis=1, keepdims=True) * (1.0, 0.0, 1.0)
+        body = body - middles + middles[0] + shift
         seen = body[np.isfinite(body).all(axis=-1)]
         boxes.append(np.percentile(seen, (1, 99), axis=0))
     return np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]

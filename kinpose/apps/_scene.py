@@ -146,7 +146,7 @@ def _without_idle_slides(skeleton: Skeleton, params: np.ndarray) -> tuple[Skelet
     """Without position channels that nothing moves, so that no drag stretches bones."""
     held = hold_positions(skeleton, params)
     columns = params[:, [skeleton.dof_index(name) for name in held.dof_names]]
-    some = _spread(len(params))
+    some = spread(len(params))
     apart = frames_of(params[some], skeleton)[1] - frames_of(columns[some], held)[1]
     if np.abs(apart).max() > 1e-3 * np.abs(skeleton.offsets).max():
         return skeleton, params
