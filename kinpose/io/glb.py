@@ -17,6 +17,7 @@ LARGEST = 1e30
 """Numbers of a file are below it, as float32 ends at 3e38."""
 
 BONE_COLOR = (0.75, 0.7, 0.6, 1.0)
+"""Red, green, blue and opacity of bones."""
 
 _FLOAT, _SHORT = 5126, 5123
 
