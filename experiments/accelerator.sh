@@ -73,7 +73,7 @@ for part in $PARTS; do
     kernels)
       begin "$KERNELS_S"
       within $((100 * SLOWER)) self_check "$PYTHON" -m experiments.self_check --num_poses="$POSES" \
-        --output="$out/self_check.json"
+        --report="$out/self_check.json"
       for batch in $BATCHES; do
         [ -e "$out/fk_$batch.json" ] || within $((60 * SLOWER)) fk "$PYTHON" -m experiments.benchmark --suite=fk \
           --contenders=kinpose,torch-compile --rounds=3 --batch="$batch" \

@@ -1,6 +1,6 @@
 """Whether a machine computes what it should: the device beside double precision on the CPU.
 
-  python -m experiments.self_check --output=check.json
+  python -m experiments.self_check --report=check.json
 
 Prints versions and devices, refuses versions that are too old, and compares kinematics, their
 gradient and Jacobian, a fit and a training step. For machines without pytest; the exit status is
@@ -28,7 +28,7 @@ from kinpose.skeletons import human_17
 from kinpose.train import init_state, make_train_step
 
 _NUM_POSES = flags.DEFINE_integer("num_poses", 4096, "Poses that are compared.", 1)
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+_REPORT = flags.DEFINE_string("report", None, "JSON file to write.")
 
 _LEAST = {
     **{"jax": (0, 10), "flax": (0, 12), "optax": (0, 2, 8), "orbax-checkpoint": (0, 12)},
@@ -57,9 +57,9 @@ def main(argv):
         state = "right" if rows[name] <= _TOLERANCES[name] else "WRONG"
         print(f"{name}: {rows[name]:.2g}, at most {_TOLERANCES[name]:g}: {state}", flush=True)
     wrong = [name for name, value in rows.items() if not value <= _TOLERANCES[name]]
-    if _OUTPUT.value:
+    if _REPORT.value:
         report = {"machine": machine, "differences": rows, "wrong": wrong}
-        pathlib.Path(_OUTPUT.value).write_text(json.dumps(report, indent=1) + "\n")
+        pathlib.Path(_REPORT.value).write_text(json.dumps(report, indent=1) + "\n")
     if wrong:
         raise ValueError(f"this machine is wrong about {', '.join(wrong)}.")
 
