@@ -19,7 +19,7 @@ from kinpose.skeleton import (
 )
 from kinpose.tracking import fit_sequence
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Fit",
