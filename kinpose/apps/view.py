@@ -15,8 +15,9 @@ import threading
 
 from absl import app, flags
 
+from kinpose.apps._opening import Taken, open_clip, title_of
 from kinpose.apps._outputs import refuse_existing
-from kinpose.apps._scene import Clip, Taken, open_clip, title_of
+from kinpose.apps._scene import Clip
 from kinpose.recordings import UNITS_MM, UP
 
 _PORT = 8080
