@@ -4,6 +4,7 @@ import base64
 import functools
 import json
 import math
+import os
 import re
 import shutil
 import signal
@@ -21,8 +22,14 @@ from kinpose import limit_skeleton, rotate_skeleton, scale_skeleton
 from kinpose import page as _page
 from kinpose.apps import view
 from kinpose.apps._live import drag, observability
-from kinpose.apps._scene import Taken, frame_at, open_clip, poses_of, sliders_of
-from kinpose.clips import place_side_by_side, track_of
+from kinpose.apps._opening import Taken, open_clip
+from kinpose.clips import (
+    frame_at,
+    place_side_by_side,
+    poses_of,
+    sliders_of,
+    track_of,
+)
 from kinpose.frames import frames_of
 from kinpose.io.bvh import load_bvh, save_bvh
 from kinpose.recordings import UP
@@ -195,6 +202,36 @@ def test_a_file_without_frames_shows_its_rest_pose(tmp_path):
     assert any("rest pose" in sentence for sentence in clip.said)
 
 
+@pytest.mark.parametrize("moves", [0, 5])
+def test_position_channels_are_sliders_only_where_they_move(tmp_path, moves):
+    channels = "{} Xposition Yposition Zposition Zrotation Xrotation Yrotation"
+    lines = f"""HIERARCHY
+ROOT Hips
+{{
+OFFSET 0 0 0
+CHANNELS {channels.format(6)}
+JOINT Knee
+{{
+OFFSET 0 -40 0
+CHANNELS {channels.format(6)}
+End Site
+{{
+OFFSET 0 -40 0
+}}
+}}
+}}
+MOTION
+Frames: 2
+Frame Time: 0.1
+0 90 0 0 0 0 0 -40 0 0 20 0
+1 90 0 0 5 0 {moves} -40 0 0 30 0
+"""
+    (tmp_path / "x.bvh").write_text(lines)
+    clip = open_clip(str(tmp_path / "x.bvh"))
+    assert clip.model.skeleton.num_dofs == (12 if moves else 9)
+    np.testing.assert_allclose(clip.poses[1, 1, 0], 0.01 * (1 + moves), atol=1e-6)
+
+
 @pytest.mark.parametrize("make", ["nothing", "empty directory", "text"])
 def test_what_cannot_be_opened_is_refused_in_one_line_that_says_what_can(tmp_path, make):
     path = tmp_path / "x.txt"
@@ -331,6 +368,37 @@ def test_a_port_that_is_taken_is_refused_by_name():
     assert view._checked_port("localhost", port) == port
 
 
+@pytest.mark.slow
+def test_speed_of_opening_72000_frames_and_of_dragging(tmp_path):
+    """In seconds of the processor, as other programs may take the rest."""
+    pytest.importorskip("viser")
+    skeleton, params, _ = load_bvh(WALK)
+    long = np.resize(params, (72_000, params.shape[1]))
+    save_bvh(tmp_path / "long.bvh", skeleton, long, 1 / 120)
+    command = [sys.executable, "-m", "kinpose", "view", str(tmp_path / "long.bvh")]
+    plain = {key: x for key, x in os.environ.items() if key != "XLA_FLAGS"}
+    process = subprocess.Popen(command, cwd=ROOT, env=plain, stdout=subprocess.PIPE, text=True)
+    with process.stdout:
+        assert any(line.startswith("http://") for line in process.stdout)
+        process.kill()
+    _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = 0  # as nobody else can wait for it
+    opened = usage.ru_utime + usage.ru_stime
+
+    model = open_clip("human_17").model
+    pose = model.params[0]
+    points = frames_of(pose[None], model.skeleton)[1][0, list(model.skeleton.keypoints)]
+    found = drag(13, points[13], points, pose, pose, model.skeleton)
+    began = time.process_time()
+    for part in np.linspace(0.0, 1.0, 200):
+        place = points[13] + part * np.array([150.0, 350.0, 250.0])
+        found = drag(13, place, points, pose, found, model.skeleton)
+    rate = 200 / (time.process_time() - began)
+    print(f"\n72,000 frames: {opened:.1f} s; dragging: {rate:.0f} solves a second")
+    assert opened < 5
+    assert rate > 20
+
+
 class Client:
     """A browser that keeps what it is sent."""
 
@@ -341,10 +409,11 @@ class Client:
 @pytest.mark.parametrize("whole", [True, False])
 def test_files_hold_the_pose_or_the_clip_as_it_was_changed(tmp_path, whole):
     pytest.importorskip("viser")
-    from kinpose.apps._viewer import _Body, _send_clip
+    from kinpose.apps._body import Body
+    from kinpose.apps._viewer import _send_clip
 
     viewer = types.SimpleNamespace(time_s=0.1)  # frame 3
-    body, client = _Body(viewer, 0, open_clip(WALK), np.zeros(3)), Client()
+    body, client = Body(viewer, 0, open_clip(WALK), np.zeros(3)), Client()
     pose = body.pose + 0.1
     body.set_pose(pose)
     _send_clip(client, body, "bvh", 0.1, whole)
@@ -434,7 +503,7 @@ def test_a_person_plays_poses_and_drags_in_a_browser(browser, viewer):
     browser.get(f"http://localhost:{viewer.server.get_port()}/?fixedDpr=0.25")
     wait_for(viewer.server.get_clients)
     human = viewer.bodies[0]
-    wait_for(lambda: viewer._posed._ready)
+    wait_for(lambda: viewer.posed.is_ready)
     assert errors_of(browser) == []
 
     def click(text):
@@ -472,7 +541,7 @@ def test_a_person_plays_poses_and_drags_in_a_browser(browser, viewer):
     for _ in range(5):
         grip.move_by_offset(-8, 6).pause(0.3)
     grip.pause(2).release().perform()
-    wait_for(lambda: human._before is None)
+    wait_for(lambda: not human.is_held)
     now = pixel_of(human, head, client.camera, browser)
     np.testing.assert_allclose(now, [x - 40, y + 30], atol=3)  # pixels
 

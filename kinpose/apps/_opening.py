@@ -1,6 +1,6 @@
-"""What `kinpose view` shows, before anything is drawn: clips in metres, y up.
+"""Anything that `kinpose view` can show, opened as a clip: axes, units and sides are found here.
 
-Shapes: T frames, K keypoints, B bones, P points, D dofs.
+Shapes: T frames, N points, K keypoints, D dofs.
 """
 
 import dataclasses
@@ -11,18 +11,16 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from kinpose import Skeleton, forward_kinematics, limit_skeleton
+from kinpose import Skeleton, limit_skeleton
 from kinpose.apps._reading import Settings, heard, read_input
 from kinpose.apps._understand import understand
-from kinpose.clips import Clip, Model, spread
+from kinpose.clips import Clip, Model, poses_of, spread
 from kinpose.drawing import keypoint_sides
 from kinpose.frames import frames_of
 from kinpose.io import load_recording
-from kinpose.io.bvh import load_bvh
+from kinpose.io.bvh import hold_positions, load_bvh
 from kinpose.io.points import Points, mark_missing
 from kinpose.io.robots import load_mjcf, load_urdf
 from kinpose.io.written import unit_name
@@ -47,12 +45,6 @@ OPENED = (
 _SIZE_M = 1.7
 """A thing of unknown unit is shown as near to this size as mm, cm or m bring it."""
 
-_FEW, _BLOCK = 64, 4096
-"""Poses that NumPy has done before a program is compiled; poses that a program does at once."""
-
-_FAR = 1e4
-"""Ways of the root, in bones, from which float32 would be seen to tremble; NumPy takes longer."""
-
 _MARKED = 2000
 """Frames that marks of missing points are looked for in, if a recording has more."""
 
@@ -66,7 +58,10 @@ class Taken(NamedTuple):
     mirror: bool = False
 
 
-def open_clip(path: str, taken: Taken = Taken()) -> Clip:  # noqa: B008 (frozen)
+_AS_IT_IS = Taken()
+
+
+def open_clip(path: str, taken: Taken = _AS_IT_IS) -> Clip:
     """Opens anything that can be shown.
 
     Args:
@@ -112,7 +107,7 @@ def _of_skeleton(name: str, skeleton: Skeleton, taken: Taken) -> Clip:
         offsets = np.pad(np.asarray(skeleton.offsets), ((0, 0), (0, 1)))
         skeleton = dataclasses.replace(skeleton, offsets=offsets)
         taken = taken._replace(up="-y" if taken.up == "auto" else taken.up)
-    if name in ("human_17",):
+    if name == "human_17":
         taken = taken._replace(unit="mm", up="y")
     low, high = np.asarray(skeleton.limits, float).T
     params = np.clip(np.zeros((1, skeleton.num_dofs)), low, high)
@@ -130,12 +125,24 @@ def _of_bvh(path: str, taken: Taken) -> Clip:
     if not len(params):
         params = np.zeros((1, skeleton.num_dofs))
         said = (*said, "it has no frames: the rest pose is shown.")
+    skeleton, params = _without_idle_slides(skeleton, params)
     _, rest = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
     _, some = frames_of(params[spread(len(params))], skeleton)
     up, unit_mm, guessed = _axes(some, skeleton.names, taken, rest[0], None, None)
     model = Model(skeleton, params, up, unit_mm, _turn(up, taken.mirror))
     frame_time_s = 1 / taken.fps if taken.fps else frame_time_s
     return _of_model(pathlib.Path(path).name, model, frame_time_s, said=(*said, *guessed))
+
+
+def _without_idle_slides(skeleton: Skeleton, params: np.ndarray) -> tuple[Skeleton, np.ndarray]:
+    """Without position channels that nothing moves, so that no drag stretches bones."""
+    held = hold_positions(skeleton, params)
+    columns = params[:, [skeleton.dof_index(name) for name in held.dof_names]]
+    some = spread(len(params))
+    apart = frames_of(params[some], skeleton)[1] - frames_of(columns[some], held)[1]
+    if np.abs(apart).max() > 1e-3 * np.abs(skeleton.offsets).max():
+        return skeleton, params
+    return held, columns
 
 
 def _of_points(name: str, points: Points, said: Sequence[str], taken: Taken) -> Clip:
@@ -248,30 +255,6 @@ def _of_model(
     )
 
 
-def poses_of(params: np.ndarray, model: Model) -> np.ndarray:
-    """(T, K, 3) keypoints as they are shown, for (T, D) poses of the model."""
-    skeleton, count = model.skeleton, len(params)
-    slides = params[:, ~np.array(skeleton.is_angle, bool)]
-    if count <= _FEW or np.abs(slides).max(initial=0.0) > _FAR * np.abs(skeleton.offsets).max():
-        return model.shown(frames_of(params, skeleton)[1][:, list(skeleton.keypoints)])
-    padded = np.pad(params, ((0, -count % _BLOCK), (0, 0))).astype(np.float32)
-    blocks = padded.reshape(-1, _BLOCK, params.shape[1])
-    places = np.concatenate([np.asarray(_places(block, skeleton)) for block in blocks])
-    return model.shown(places[:count].astype(np.float64))
-
-
-@jax.jit
-def _places(params: jax.Array, skeleton: Skeleton) -> jax.Array:
-    with in_loops():  # compiled in a second, and never twice for one skeleton
-        return forward_kinematics(jnp.asarray(params), skeleton)
-
-
-def joint_axes(params: np.ndarray, joint: int, model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Where a joint is (3,), and its axes (3, 3) in rows of length 1, as they are shown."""
-    rotations, places = frames_of(params[None], model.skeleton)
-    return model.shown(places[0, joint]), rotations[0, joint].T @ model.turn.T
-
-
 def _person(positions: np.ndarray, names: Sequence[str]) -> np.ndarray | None:
     """(T, 17, 3) keypoints of the human, where names or number of the points tell them."""
     if set(HUMAN36M_KEYPOINTS) <= set(names):
@@ -292,9 +275,7 @@ def _axes(places, names, taken: Taken, rest, unit_mm, up) -> tuple[str, float, t
         up = taken.up
     elif up is None:
         try:
-            stands = None if rest is None else rest
-            found = find_up(places, names, stands) if rest is not None else None
-            found = found or find_up(bodies, keypoints)
+            found = find_up(*((bodies, keypoints) if rest is None else (places, names, rest)))
             up = found.axis
             said.append(f"{up} is up: {found.reason}.")
         except ValueError:
@@ -322,13 +303,9 @@ def _unit(places: np.ndarray, person: np.ndarray | None) -> tuple[float, str]:
             unit = None
         if unit and unit.mm:
             return unit.mm, unit.reason
-    with np.errstate(all="ignore"):
-        spans = [
-            np.ptp(frame[np.isfinite(frame).all(axis=-1)], axis=0)
-            for frame in places
-            if np.isfinite(frame).all(axis=-1).any()
-        ]
-    size = float(np.median(np.max(spans, axis=1))) if spans else 0.0
+    seen = [frame[np.isfinite(frame).all(axis=-1)] for frame in places]
+    spans = [float(np.ptp(frame, axis=0).max()) for frame in seen if len(frame)]
+    size = float(np.median(spans)) if spans else 0.0
     if size <= 0:
         return 1000.0, "it has no size"
     mm = min((1.0, 10.0, 1000.0), key=lambda mm: abs(math.log(size * mm / 1000.0 / _SIZE_M)))
@@ -341,60 +318,6 @@ def _turn(up: str, mirror: bool) -> np.ndarray:
     if mirror:
         flip[(1, 1) if up in ("x", "-x") else (0, 0)] = -1.0
     return UP[up] @ flip
-
-
-def frame_at(clip: Clip, time_s: float) -> int:
-    """The frame that is shown at a time; the last one from its end on."""
-    return min(int(time_s / clip.frame_time_s + 1e-6), len(clip.poses) - 1)
-
-
-class Slider(NamedTuple):
-    """What a slider shows of a dof.
-
-    Attributes:
-      dof: its index.
-      joint: the first joint that it moves.
-      label: without the joint's name.
-      low: of its ends, in degrees or the skeleton's unit.
-      high: of its ends.
-      per_unit: how many of these are one rad, or one unit of length.
-    """
-
-    dof: int
-    joint: str
-    label: str
-    low: float
-    high: float
-    per_unit: float
-
-    @property
-    def turns(self) -> bool:
-        """Whether it is an angle."""
-        return self.per_unit != 1.0
-
-
-def sliders_of(model: Model) -> list[Slider]:
-    """A slider for each dof: its limits are the ends or, without, half a turn and a metre.
-
-    Where the recording goes farther without limits, so do the ends.
-    """
-    skeleton, sliders = model.skeleton, []
-    for dof, name in enumerate(skeleton.dof_names):
-        turns = skeleton.is_angle[dof]
-        per_unit = math.degrees(1.0) if turns else 1.0
-        usual = 180.0 if turns else 1000.0 / model.unit_mm
-        low, high = (float(x) * per_unit for x in np.asarray(skeleton.limits)[dof])
-        values = model.params[:, dof] * per_unit
-        low = low if math.isfinite(low) else min(-usual, math.floor(values.min()))
-        high = high if math.isfinite(high) else max(usual, math.ceil(values.max()))
-        joint = next(
-            j
-            for j, motions in zip(skeleton.names, skeleton.motions, strict=True)
-            if any(motion.dof == name for motion in motions)
-        )
-        label = name.removeprefix(joint).lstrip("_ ") or name
-        sliders.append(Slider(dof, joint, label, low, high, per_unit))
-    return sliders
 
 
 def title_of(path: str) -> str:
