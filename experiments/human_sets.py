@@ -98,8 +98,9 @@ def learn_people(path: pathlib.Path, sets, skeleton: Skeleton):
     """What is to be known of people, and the targets of direct parameter.
 
     The targets are ModelFit's parameters for the true joints at the subject's scale, within
-    `HUMAN_LIMITS`. Each pose is written in one way, see `one_way`; full turns are those nearest
-    to the mean.
+    `HUMAN_LIMITS`, which leave one triple of angles for hips and neck. Of the ways to write
+    the others, pelvis and shoulders, the one nearest the mean is taken, see `nearest_params`: a
+    middle angle within a quarter turn would leave one triple, too, but is harder to learn.
 
     Args:
       path: a .npz for the result; where it is there, nothing is computed.
@@ -119,12 +120,13 @@ def learn_people(path: pathlib.Path, sets, skeleton: Skeleton):
             fit_poses(samples.joints, samples.scale, limited, label)
             for samples, label in zip(sets, labels, strict=True)
         ]
-        fits = [one_way(params, skeleton) for params in fits]
-        mean = circular_mean(fits[0])
+        mean = np.zeros(skeleton.num_dofs, np.float32)
+        for _ in range(3):  # the mean depends on how poses are written, and the other way round
+            mean = circular_mean(nearest_params(fits[0], mean, skeleton))
         train, unit = sets[0], units_mm(sets[0])
         arrays = {
-            "train": np.float32(mean + circular_difference(fits[0], mean)),
-            "test": np.float32(mean + circular_difference(fits[1], mean)),
+            "train": nearest_params(fits[0], mean, skeleton),
+            "test": nearest_params(fits[1], mean, skeleton),
             "offsets": skeleton.offsets,
             "mean_joints": np.float32(
                 to_crop_units(train.joints, train.joints[:, 0], unit).mean(0)
@@ -188,30 +190,29 @@ def pose_joints(params, scale, skeleton: Skeleton) -> np.ndarray:
     return np.asarray(joints) * np.asarray(scale, np.float32)[:, None, None]
 
 
-def one_way(params, skeleton: Skeleton) -> np.ndarray:
-    """The same poses, of whose triples of angles each orientation has one.
+def nearest_params(params, center, skeleton: Skeleton) -> np.ndarray:
+    """The same poses, written with the angles that are nearest to a center.
 
-    Of three angles about axes at right angles, a, b, c in this order, a + pi, pi - b, c + pi
-    are the same rotation; here b is within a quarter turn of zero, as `HUMAN_LIMITS` has it for
-    hips and neck. So a target jumps where it must, where b is a quarter turn and only a + c or
-    a - c is determined, or by a full turn.
+    An angle has its full turns. And of three angles about axes at right angles, a, b, c in this
+    order, a + pi, pi - b, c + pi are the same rotation.
 
     Args:
       params: (N, D) of a skeleton whose dofs are all angles (rad).
+      center: (D,) angles.
       skeleton: says which angles are three of one joint.
 
     Returns:
-      (N, D) angles, those of triples within a half turn of zero.
+      (N, D) angles, within a half turn of the center.
     """
-    params = np.array(params, np.float64)
+    params, half = np.asarray(params, np.float64), np.pi
+    near = center + circular_difference(params, center)
     for ball, _ in ball_joints(skeleton):
-        first, middle, last = circular_difference(params[:, list(ball)], 0.0).T
-        beyond = np.abs(middle) > np.pi / 2
-        turned = np.where(
-            beyond, [first + np.pi, np.pi - middle, last + np.pi], [first, middle, last]
-        )
-        params[:, list(ball)] = circular_difference(turned, 0.0).T
-    return np.float32(params)
+        dofs = list(ball)
+        other = params[:, dofs] * [1, -1, 1] + half
+        other = center[dofs] + circular_difference(other, center[dofs])
+        squares = [((x - center[dofs]) ** 2).sum(axis=1) for x in (near[:, dofs], other)]
+        near[:, dofs] = np.where((squares[1] < squares[0])[:, None], other, near[:, dofs])
+    return np.float32(near)
 
 
 def circular_difference(first, second) -> np.ndarray:

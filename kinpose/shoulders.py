@@ -28,10 +28,11 @@ def shoulder_direction(joints: jax.typing.ArrayLike, keypoints: Sequence[str]) -
     Example:
       >>> from kinpose import forward_kinematics
       >>> from kinpose.skeletons import HUMAN36M_KEYPOINTS, human_17
-      >>> body = human_17(directions={"neck-shoulder": (0.8, -0.6, 0.0)})
+      >>> body = human_17(directions={"neck-shoulder": (0.9, -0.4, -0.1)})
       >>> joints = forward_kinematics(np.full((5, 27), 0.3, np.float32), body)
-      >>> shoulder_direction(joints, HUMAN36M_KEYPOINTS).round(3).tolist()
-      [0.8, -0.6, 0.0]
+      >>> direction = shoulder_direction(joints, HUMAN36M_KEYPOINTS)
+      >>> (direction / direction[0]).round(3).tolist()
+      [1.0, -0.444, -0.111]
     """
     keypoints = list(keypoints)
     if not set(_KEYPOINTS) <= set(keypoints):

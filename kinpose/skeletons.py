@@ -33,7 +33,9 @@ HUMAN36M_DIRECTIONS = {
 x to the left, y up along the trunk, z forward; their lengths do not count. Of Human3.6M, rounded
 from means over 394 poses of its test subject S9: in the frame of the trunk the left shoulder is
 (174, -47, -14) mm from the neck, the right one (-172, -54, -14), the nose (-18, 99, 58), the head
-(9, 105, -33) from the nose. The pelvis is the middle of the hips.
+(9, 105, -33) from the nose; so 50 mm below the neck and 14 behind it at the mean length. With
+shoulders level with the neck and a head straight above the nose, ModelFit misses the true joints of
+these poses by 30.7 mm, with these directions by 21.3 (mean lengths, scale 1, roots aligned).
 """
 
 HUMAN36M_KEYPOINTS = (

@@ -9,7 +9,7 @@ from kinpose.face import FACE, FACE_MM, head_keypoints
 from kinpose.layouts import LAYOUTS, pick_keypoints
 from kinpose.skeletons import HUMAN36M_KEYPOINTS, human_17
 
-HUMAN = human_17()
+HUMAN = human_17(directions={"neck-shoulder": (1, 0, 0)})  # detectors: the neck is between them
 EXACT = 1e-9
 
 # Another person's face than the mean one, as the ears, eyes and nose of a slim woman may be, mm.
@@ -43,11 +43,14 @@ def angles(turn):
 
 
 def head_angles(nose, head, neck):
-    """Of the frame that the model's nose and head span: z and y of the rest pose."""
-    up = (head - nose) / np.linalg.norm(head - nose)
-    ahead = (nose - neck) - up * np.dot(nose - neck, up)
-    ahead /= np.linalg.norm(ahead)
-    return angles(np.stack([np.cross(up, ahead), up, ahead], axis=1))
+    """Of the frame that the model's nose and head span, against that of the rest pose."""
+    offsets = dict(zip(HUMAN.names, np.asarray(HUMAN.offsets, float), strict=True))
+    frames = []
+    for first, second in ((nose - neck, head - nose), (offsets["nose"], offsets["head"])):
+        across = np.cross(second, first)
+        axes = np.stack([across, second, np.cross(across, second)], axis=1)
+        frames.append(axes / np.linalg.norm(axes, axis=0))
+    return angles(frames[0] @ frames[1].T)
 
 
 @pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)

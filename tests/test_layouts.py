@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from kinpose import forward_kinematics
+from kinpose import calibrate_skeleton, fit_params, forward_kinematics, limit_skeleton
 from kinpose.io.bvh import load_bvh
 from kinpose.io.points import load_points
 from kinpose.layouts import (
@@ -20,7 +20,8 @@ from kinpose.layouts import (
     pick_confidence,
     pick_keypoints,
 )
-from kinpose.skeletons import HUMAN36M_KEYPOINTS, human_17
+from kinpose.shoulders import shoulder_direction
+from kinpose.skeletons import HUMAN36M_KEYPOINTS, HUMAN_LIMITS, human_17
 from tests.conftest import ROOT
 
 POINTS = np.arange(24.0).reshape(2, 4, 3)
@@ -396,6 +397,23 @@ def test_an_upright_person_is_upright_in_every_layout(name):
     check_upright(name, PEOPLE[name])
 
 
+@pytest.mark.slow
+def test_a_fit_to_an_upright_person_has_upright_angles():
+    """With the shoulders where they are, that is: beside the neck or below it."""
+    people = PEOPLE | {"humanoid3d": rest_points(ROOT / "data" / "motions" / "walk.bvh")}
+    for name, table in people.items():
+        points = np.array(list(table.values()), float)[None]
+        joints = pick_keypoints(points, list(table), LAYOUTS[name], HUMAN36M_KEYPOINTS)
+        direction = shoulder_direction(joints, HUMAN36M_KEYPOINTS)
+        human = limit_skeleton(human_17(directions={"neck-shoulder": direction}), HUMAN_LIMITS)
+        points = np.repeat(np.float32(joints), 2, axis=0)
+        human = calibrate_skeleton(points, human, lengths="symmetric")
+        found = np.degrees(np.asarray(fit_params(points, human).params)[0])
+        for dof in ("pelvis_pitch", "spine_roll", "neck_pitch"):
+            allowed = 5.5 if name in ALLOWED_DEG and "pose2sim" in name else 3.0
+            assert abs(found[human.dof_index(dof)]) < allowed, (name, dof)
+
+
 @pytest.mark.parametrize("clip", ["02_01", "eval8_test_washwindow_1"])
 def test_rest_poses_of_recordings_are_upright(cmu_dir, clip):
     table = rest_points(cmu_dir / f"{clip}.bvh")
@@ -411,7 +429,11 @@ def test_own_recordings_rest_upright():
 )
 def test_joints_of_the_model_are_taken_as_they_are(name):
     """Where nothing is known of a data set's people, they stand as human_17 does."""
-    layout, rest = LAYOUTS[name], dict(zip(HUMAN36M_KEYPOINTS, upright_joints(), strict=True))
+    layout, joints = LAYOUTS[name], upright_joints()
+    if len(layout.sources["neck"]) == 2:
+        between = human_17(directions={"neck-shoulder": (1, 0, 0)})
+        joints = np.asarray(forward_kinematics(np.zeros(27, np.float32), between))
+    rest = dict(zip(HUMAN36M_KEYPOINTS, joints, strict=True))
     table = dict.fromkeys(layout.marks, rest["torso"])
     table |= {p: rest[key] for key, points in layout.sources.items() for p in points}
     for side in ("left", "right"):  # hips and shoulders whose middle is pelvis or neck
@@ -421,9 +443,9 @@ def test_joints_of_the_model_are_taken_as_they_are(name):
             for p in layout.sources[f"{side}_{j}"]
         }
     points = np.array(list(table.values()), float)[None]
-    joints = pick_keypoints(points, list(table), layout, HUMAN36M_KEYPOINTS)[0]
-    seen = np.isfinite(joints).all(axis=-1)
-    np.testing.assert_allclose(joints[seen], upright_joints()[seen], atol=1e-3)
+    picked = pick_keypoints(points, list(table), layout, HUMAN36M_KEYPOINTS)[0]
+    seen = np.isfinite(picked).all(axis=-1)
+    np.testing.assert_allclose(picked[seen], joints[seen], atol=1e-3)
 
 
 @pytest.mark.parametrize("lean_deg", [(-3.0, -6.0, 40.0), (0.0, 0.0, 0.0)])

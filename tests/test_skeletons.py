@@ -61,6 +61,44 @@ def test_human_bones_have_the_mean_lengths_of_human36m(x64):
     np.testing.assert_allclose(sum(expected), 4198.0, atol=0.11)  # of the rounded lengths
 
 
+def test_shoulders_and_head_of_the_human_sit_as_in_human36m(x64):
+    """Means over S9's test poses, by hand: mm from the neck, the head from the nose."""
+    rest = pose()
+    for child, parent, seen in (
+        ("left_shoulder", "neck", (174, -47, -14)),
+        ("right_shoulder", "neck", (-172, -54, -14)),
+        ("nose", "neck", (0, 99, 58)),
+        ("head", "nose", (0, 105, -33)),
+    ):
+        bone, seen = place(child, rest) - place(parent, rest), np.array(seen, float)
+        cosine = bone @ seen / np.linalg.norm(bone) / np.linalg.norm(seen)
+        assert np.degrees(np.arccos(cosine)) < 4.0, child
+
+
+def test_directions_of_fixed_bones_are_taken_at_any_length(x64):
+    given = {"neck-shoulder": (2, -1, 2), "pelvis-hip": (0, -3, 4)}
+    human = human_17(directions=given)
+    offsets = dict(zip(human.names, human.offsets, strict=True))
+    np.testing.assert_allclose(offsets["left_shoulder"], np.multiply(157.5 / 3, (2, -1, 2)))
+    np.testing.assert_allclose(offsets["right_shoulder"], np.multiply(157.5 / 3, (-2, -1, 2)))
+    np.testing.assert_allclose(offsets["right_hip"], np.multiply(134.2 / 5, (0, -3, 4)))
+    default = dict(zip(HUMAN.names, HUMAN.offsets, strict=True))
+    np.testing.assert_array_equal(offsets["head"], default["head"])
+
+
+@pytest.mark.parametrize(
+    ("directions", "message"),
+    [
+        ({"hip-knee": (0, 1, 0)}, r"some of pelvis-hip, .* but got \['hip-knee'\]"),
+        ({"neck-nose": (0, 0, 0)}, r"neck-nose must be three numbers .* got \(0, 0, 0\)"),
+        ({"neck-nose": (0, 1)}, r"neck-nose must be three numbers"),
+    ],
+)
+def test_wrong_directions_are_refused(directions, message):
+    with pytest.raises(ValueError, match=message):
+        human_17(directions=directions)
+
+
 def test_the_torso_is_the_midpoint_of_pelvis_and_neck(x64):
     params = random_pose()
     middle = (place("pelvis", params) + place("neck", params)) / 2
