@@ -58,5 +58,8 @@ METHODS: dict[str, Callable[[People], Method]] = {
     ),
     "direct_joint_l1": functools.partial(_direct_joint, distance=absolute_joint_loss),
     "fitted_joint_l1": functools.partial(_fitted_joint, distance=absolute_joint_loss),
+    "fitted_joint_scale_l1": functools.partial(
+        _fitted_joint, own_scale=True, distance=absolute_joint_loss
+    ),
 }
 """The paper's and ours; then variants, one change each or two."""

@@ -1,4 +1,4 @@
-"""What is played: keypoints over time in metres, y up, and where things stand on one floor.
+"""What is played, before anything is drawn: clips, keypoints over time in metres, y up.
 
 Shapes: T frames, K keypoints, B bones, P points, D dofs.
 """
@@ -7,12 +7,22 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from kinpose.frames import frames_of
+from kinpose.kinematics import forward_kinematics, in_loops
 from kinpose.skeleton import Skeleton
 
 _SAMPLE = 200
 """Frames that tell what all would."""
+
+_FEW, _BLOCK = 64, 4096
+"""Poses that NumPy has done before a program is compiled; poses that a program does at once."""
+
+_FAR = 1e4
+"""Ways of the root, in bones, from which float32 would be seen to tremble; NumPy takes longer."""
 
 _THICK = 0.015
 """Of bones, in sizes of the body."""
@@ -97,8 +107,32 @@ class Clip(NamedTuple):
         return np.isfinite(self.points[frame]).all(axis=-1)
 
 
+def poses_of(params: np.ndarray, model: Model) -> np.ndarray:
+    """(T, K, 3) keypoints as they are shown, for (T, D) poses of the model."""
+    skeleton, count = model.skeleton, len(params)
+    slides = params[:, ~np.array(skeleton.is_angle, bool)]
+    if count <= _FEW or np.abs(slides).max(initial=0.0) > _FAR * np.abs(skeleton.offsets).max():
+        return model.shown(frames_of(params, skeleton)[1][:, list(skeleton.keypoints)])
+    padded = np.pad(params, ((0, -count % _BLOCK), (0, 0))).astype(np.float32)
+    blocks = padded.reshape(-1, _BLOCK, params.shape[1])
+    places = np.concatenate([np.asarray(_places(block, skeleton)) for block in blocks])
+    return model.shown(places[:count].astype(np.float64))
+
+
+@jax.jit
+def _places(params: jax.Array, skeleton: Skeleton) -> jax.Array:
+    with in_loops():  # compiled in a second, and never twice for one skeleton
+        return forward_kinematics(jnp.asarray(params), skeleton)
+
+
+def joint_axes(params: np.ndarray, joint: int, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Where a joint is (3,), and its axes (3, 3) in rows of length 1, as they are shown."""
+    rotations, places = frames_of(params[None], model.skeleton)
+    return model.shown(places[0, joint]), rotations[0, joint].T @ model.turn.T
+
+
 def spread(count: int) -> np.ndarray:
-    """Some frames, evenly spread, that tell what all would."""
+    """Some frames, evenly spread."""
     return np.linspace(0, count - 1, min(count, _SAMPLE)).round().astype(int)
 
 
@@ -204,3 +238,57 @@ def track_of(clip: Clip) -> np.ndarray:
     smooth = (sums[width:] - sums[:-width]) / width
     smooth -= smooth[0]
     return smooth * (1.0, 0.0, 1.0)
+
+
+def frame_at(clip: Clip, time_s: float) -> int:
+    """The frame that is shown at a time; the last one from its end on."""
+    return min(int(time_s / clip.frame_time_s + 1e-6), len(clip.poses) - 1)
+
+
+class Slider(NamedTuple):
+    """What a slider shows of a dof.
+
+    Attributes:
+      dof: its index.
+      joint: the first joint that it moves.
+      label: without the joint's name.
+      low: of its ends, in degrees or the skeleton's unit.
+      high: of its ends.
+      per_unit: how many of these are one rad, or one unit of length.
+    """
+
+    dof: int
+    joint: str
+    label: str
+    low: float
+    high: float
+    per_unit: float
+
+    @property
+    def turns(self) -> bool:
+        """Whether it is an angle."""
+        return self.per_unit != 1.0
+
+
+def sliders_of(model: Model) -> list[Slider]:
+    """A slider for each dof: its limits are the ends or, without, half a turn and a metre.
+
+    Where the recording goes farther without limits, so do the ends.
+    """
+    skeleton, sliders = model.skeleton, []
+    for dof, name in enumerate(skeleton.dof_names):
+        turns = skeleton.is_angle[dof]
+        per_unit = math.degrees(1.0) if turns else 1.0
+        usual = 180.0 if turns else 1000.0 / model.unit_mm
+        low, high = (float(x) * per_unit for x in np.asarray(skeleton.limits)[dof])
+        values = model.params[:, dof] * per_unit
+        low = low if math.isfinite(low) else min(-usual, math.floor(values.min()))
+        high = high if math.isfinite(high) else max(usual, math.ceil(values.max()))
+        joint = next(
+            j
+            for j, motions in zip(skeleton.names, skeleton.motions, strict=True)
+            if any(motion.dof == name for motion in motions)
+        )
+        label = name.removeprefix(joint).lstrip("_ ") or name
+        sliders.append(Slider(dof, joint, label, low, high, per_unit))
+    return sliders

@@ -21,6 +21,7 @@ import numpy as np
 from kinpose.fitting import fit_params
 from kinpose.kinematics import forward_kinematics
 from kinpose.losses import joint_loss, parameter_loss
+from kinpose.metrics import bone_lengths
 from kinpose.representations import read_outputs
 from kinpose.skeleton import Skeleton
 
@@ -166,6 +167,7 @@ def fitted_joint(
     start: Callable[[jax.Array], jax.Array] | None = None,
     max_iterations: int = 2,
     share: float = 0.5,
+    own_scale: bool = False,
     distance: Callable = joint_loss,
 ) -> Method:
     """The network gives joints, the skeleton is fitted to them, the loss sits behind the fit.
@@ -182,6 +184,9 @@ def fitted_joint(
         that `fit_params` finds.
       max_iterations: steps of the fit.
       share: of the loss that sits behind the fit, from 0 to 1.
+      own_scale: whether the scale is one more unknown of the fit, in place of what is told of it:
+        the factor by which the fitted pose comes nearest to the network's joints. Bones are exact
+        in proportion then.
       distance: see `direct_joint`.
 
     Returns:
@@ -191,9 +196,14 @@ def fitted_joint(
 
     def predict(outputs, scale=None):
         joints = direct.predict(outputs).joints
+        if own_scale:
+            scale = _size(joints, skeleton)
         points = joints if scale is None else joints / scale[:, None, None]
         init = None if start is None else jax.lax.stop_gradient(jax.vmap(start)(points))
         fit = fit_params(points, skeleton, init=init, max_iterations=max_iterations)
+        if own_scale:
+            unscaled = _joints(fit.params, skeleton)
+            scale = jnp.sum(joints * unscaled, axis=(1, 2)) / jnp.sum(unscaled**2, axis=(1, 2))
         return Prediction(_joints(fit.params, skeleton, scale), fit.params)
 
     def loss(outputs, targets):
@@ -207,6 +217,12 @@ def fitted_joint(
 def _wrap(angles) -> jax.Array:
     """The same angles within half a turn of zero (rad)."""
     return (angles + jnp.pi) % (2 * jnp.pi) - jnp.pi
+
+
+def _size(joints, skeleton: Skeleton) -> jax.Array:
+    """(B,) the sum of the bones of joints (B, K, n) over the skeleton's."""
+    rest = forward_kinematics(jnp.zeros(skeleton.num_dofs, joints.dtype), skeleton)
+    return jnp.sum(bone_lengths(joints, skeleton), axis=1) / jnp.sum(bone_lengths(rest, skeleton))
 
 
 def _joints(params, skeleton: Skeleton, scale=None) -> jax.Array:

@@ -12,7 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from kinpose._html import COLORS
-from kinpose.clips import Clip, eye_of, place_side_by_side, radii_of, reach_of, track_of
+from kinpose.clips import (
+    Clip,
+    eye_of,
+    place_side_by_side,
+    radii_of,
+    reach_of,
+    track_of,
+)
 from kinpose.io.files import write_atomically
 
 _TEMPLATE = pathlib.Path(__file__).with_name("page.html")

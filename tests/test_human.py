@@ -361,7 +361,12 @@ def test_a_circular_mean_is_no_mean_of_numbers():
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.slow if n == "fitted_joint_l1" else ()) for n in METHODS],
+    [
+        pytest.param(
+            n, marks=pytest.mark.slow if n in ("fitted_joint_l1", "fitted_joint_scale_l1") else ()
+        )
+        for n in METHODS
+    ],
 )
 def test_every_method_begins_at_the_mean_pose_and_can_learn(name, people):
     method, scale = make_method(name, people), np.full(2, 1 / 1900, np.float32)

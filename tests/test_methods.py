@@ -47,6 +47,7 @@ def make(name, truth):
         ),
         "parameter": lambda: direct_parameter(skeleton, mean_params, units),
         "fitted": lambda: fitted_joint(skeleton, mean_joints, UNIT, start=start),
+        "own_scale": lambda: fitted_joint(skeleton, mean_joints, UNIT, start=start, own_scale=True),
     }
     return makers[name]()
 
@@ -114,7 +115,13 @@ def test_losses_are_finite_and_differentiable_where_training_begins(name, truth)
     assert jnp.abs(gradient).max() > 0
 
 
-@pytest.mark.parametrize("name", ["kinematic", "supervised", "mixed", "fitted"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("kinematic", "supervised", "mixed", "fitted"),
+        pytest.param("own_scale", marks=pytest.mark.slow),
+    ],
+)
 def test_gradients_of_the_loss_are_its_slope(name, truth, x64):
     truth = jax.tree.map(lambda x: np.asarray(x, float), truth)
     method = make(name, truth)
@@ -149,6 +156,24 @@ def test_the_scale_turns_the_skeletons_unit_into_the_targets(name, truth):
     np.testing.assert_allclose(found.joints, scaled, atol=2 * TOLERANCE_PX)
     assert float(method.loss(outputs, Targets(scaled, truth.params, scale)).max()) < 1e-6
     assert float(method.loss(outputs, Targets(scaled, truth.params)).max()) > 0.01
+
+
+def test_a_scale_of_its_own_is_found_from_the_joints_whatever_is_told(truth):
+    skeleton, scale = TOY.skeleton, jnp.linspace(0.5, 2, 32)
+    joints = scale[:, None, None] * truth.joints
+    start = functools.partial(read_params, skeleton=skeleton)
+    method = fitted_joint(skeleton, joints.mean(0), UNIT, start=start, own_scale=True)
+    outputs = jnp.reshape(joints - joints.mean(0)[None], (32, -1)) / UNIT
+    told = Targets(joints, truth.params, jnp.full(32, 7.0))
+    found, loss = method.predict(outputs, told.scale), method.loss(outputs, told)
+    np.testing.assert_allclose(found.joints, joints, atol=4 * TOLERANCE_PX)
+    assert float(angle_error(found.params[:, 2:], truth.params[:, 2:]).max()) < 4 * TOLERANCE_RAD
+    assert float(loss.max()) < 1e-5
+    noisy = outputs + 0.05 * jax.random.normal(jax.random.key(5), outputs.shape)
+    lengths = bone_lengths(method.predict(noisy).joints, skeleton)
+    np.testing.assert_allclose(
+        lengths, lengths.mean(axis=1, keepdims=True) * jnp.ones((1, 6)), rtol=1e-4
+    )
 
 
 def test_direct_joint_needs_no_scale(truth):

@@ -22,8 +22,14 @@ from kinpose import limit_skeleton, rotate_skeleton, scale_skeleton
 from kinpose import page as _page
 from kinpose.apps import view
 from kinpose.apps._live import drag, observability
-from kinpose.apps._scene import Taken, frame_at, open_clip, poses_of, sliders_of
-from kinpose.clips import place_side_by_side, track_of
+from kinpose.apps._opening import Taken, open_clip
+from kinpose.clips import (
+    frame_at,
+    place_side_by_side,
+    poses_of,
+    sliders_of,
+    track_of,
+)
 from kinpose.frames import frames_of
 from kinpose.io.bvh import load_bvh, save_bvh
 from kinpose.recordings import UP
@@ -403,10 +409,11 @@ class Client:
 @pytest.mark.parametrize("whole", [True, False])
 def test_files_hold_the_pose_or_the_clip_as_it_was_changed(tmp_path, whole):
     pytest.importorskip("viser")
-    from kinpose.apps._viewer import _Body, _send_clip
+    from kinpose.apps._body import Body
+    from kinpose.apps._viewer import _send_clip
 
     viewer = types.SimpleNamespace(time_s=0.1)  # frame 3
-    body, client = _Body(viewer, 0, open_clip(WALK), np.zeros(3)), Client()
+    body, client = Body(viewer, 0, open_clip(WALK), np.zeros(3)), Client()
     pose = body.pose + 0.1
     body.set_pose(pose)
     _send_clip(client, body, "bvh", 0.1, whole)
@@ -496,7 +503,7 @@ def test_a_person_plays_poses_and_drags_in_a_browser(browser, viewer):
     browser.get(f"http://localhost:{viewer.server.get_port()}/?fixedDpr=0.25")
     wait_for(viewer.server.get_clients)
     human = viewer.bodies[0]
-    wait_for(lambda: viewer._posed._ready)
+    wait_for(lambda: viewer.posed.is_ready)
     assert errors_of(browser) == []
 
     def click(text):
@@ -534,7 +541,7 @@ def test_a_person_plays_poses_and_drags_in_a_browser(browser, viewer):
     for _ in range(5):
         grip.move_by_offset(-8, 6).pause(0.3)
     grip.pause(2).release().perform()
-    wait_for(lambda: human._before is None)
+    wait_for(lambda: not human.is_held)
     now = pixel_of(human, head, client.camera, browser)
     np.testing.assert_allclose(now, [x - 40, y + 30], atol=3)  # pixels
 

@@ -141,7 +141,7 @@ plot_poses(poses, arm, points=dots, frames=range(6), views=["oblique"], up="z", 
 
 # %%
 turn = np.linspace(0, 2 * np.pi, 50, dtype=np.float32)[:, None]
-circle = np.float32([0.4, 0.0, 0.15]) + 0.15 * np.hstack([np.cos(turn), np.sin(turn), 0 * turn])
+circle = np.float32([0.38, 0.0, 0.15]) + 0.15 * np.hstack([np.cos(turn), np.sin(turn), 0 * turn])
 behind = circle + np.float32([0.0, 0.0, 0.08])
 path_of_arm = inverse_kinematics({"hand": circle, "palm": behind}, arm, rest=ready)
 print(f"off by {1000 * path_of_arm.residuals.max():.2f} mm at most")

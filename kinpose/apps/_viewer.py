@@ -19,13 +19,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kinpose.apps._live import drag, observability
-from kinpose.apps._scene import Slider, frame_at, joint_axes, poses_of, sliders_of
-from kinpose.clips import Clip, eye_of, place_side_by_side, radii_of, reach_of, track_of
-from kinpose.drawing import AXIS_COLORS, COLORS
+from kinpose.apps._body import Body
+from kinpose.apps._panel import Panel
+from kinpose.clips import (
+    Clip,
+    eye_of,
+    frame_at,
+    place_side_by_side,
+    reach_of,
+    track_of,
+)
 from kinpose.extras import needs
 from kinpose.io.bvh import save_bvh
-from kinpose.io.glb import bone_mesh
 from kinpose.io.gltf import save_glb
 from kinpose.skeleton import rotate_skeleton
 
@@ -43,16 +48,6 @@ _SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 
 _WORLD = np.roll(np.eye(3), 1, axis=0)
 """From our axes, y up, to viser's, z up: to have viser turn its world races with its camera."""
-
-_GHOST, _HALO = 0.25, 0.45
-"""Opacities of ghosts, and of recorded points around the keypoints that are fitted to them."""
-
-_OPEN_FOLDERS = 14
-"""Dofs, up to which the folders of joints are open at the beginning."""
-
-_LEVELS = ((0.02, "#c92a2a", "hardly"), (0.08, "#f08c00", "weakly"), (math.inf, "#2b8a3e", "well"))
-"""Observability, in the skeleton's sizes per rad, below which points tell an angle so: 0.08 is
-20 mm per rad of a person, where 1 mm of noise makes 3 degrees."""
 
 
 class Viewer:
@@ -73,15 +68,15 @@ class Viewer:
         self.tick_s = min(clip.frame_time_s for clip in clips)
         self.duration_s = max((len(c.poses) - 1) * c.frame_time_s for c in clips)
         shifts = place_side_by_side(clips)
-        self._bodies = [_Body(self, i, clip, shifts[i]) for i, clip in enumerate(clips)]
+        self._bodies = [Body(self, i, clip, shifts[i]) for i, clip in enumerate(clips)]
         self._bodies += [
-            _Body(self, len(clips) + i, ghost, shifts[0], is_ghost=True)
+            Body(self, len(clips) + i, ghost, shifts[0], is_ghost=True)
             for i, ghost in enumerate(ghosts)
         ]
         self._track = track_of(clips[0])
         self._asked: dict[object, Callable[[], None]] = {}
         self._lock, self._wake, self._closed = threading.Lock(), threading.Event(), False
-        self._posed: _Panel | None = None
+        self.posed: Panel | None = None
         self._add_scene(clips, shifts)
         self._add_controls()
         self._worker = threading.Thread(target=self._work, daemon=True)
@@ -99,7 +94,7 @@ class Viewer:
         return int(self.time_s / self.tick_s + 1e-6)
 
     @property
-    def bodies(self) -> list["_Body"]:
+    def bodies(self) -> list[Body]:
         """Of the clips, and then of the ghosts."""
         return self._bodies
 
@@ -150,14 +145,14 @@ class Viewer:
             self._world.position = _WORLD @ moved
             for body in self._bodies:
                 body.draw(self.time_s)
-            if self._posed:
-                self._posed.draw()
+            if self.posed:
+                self.posed.draw()
 
     def _follow_sliders(self) -> None:
         self._frame.value = self.frame
         self._clock.content = f"{self.time_s:.2f} s of {self.duration_s:.2f} s"
-        if self._posed:
-            self._posed.show()
+        if self.posed:
+            self.posed.show()
 
     def _say(self, sentence: str) -> None:
         for client in self.server.get_clients().values():
@@ -219,16 +214,16 @@ class Viewer:
         posed = [body for body in self._bodies if body.clip.model and not body.is_ghost]
         names = [body.label for body in posed]
         chosen = gui.add_dropdown("Pose of", names or ["none"], visible=len(posed) > 1)
-        self._on(chosen, "posed", lambda: self.pose_of(posed[names.index(chosen.value)]))
+        self.on(chosen, "posed", lambda: self.pose_of(posed[names.index(chosen.value)]))
         self._chosen = chosen
-        self._on(self._frame, "frame", lambda: self.go_to(self._frame.value * self.tick_s))
-        self._on(speed, "speed", lambda: setattr(self, "speed", float(speed.value)))
-        self._on(follow, "follow", lambda: setattr(self, "follow", follow.value))
+        self.on(self._frame, "frame", lambda: self.go_to(self._frame.value * self.tick_s))
+        self.on(speed, "speed", lambda: setattr(self, "speed", float(speed.value)))
+        self.on(follow, "follow", lambda: setattr(self, "follow", follow.value))
         for box, chosen_ones in (
             (points, [b.dots for b in self._bodies]),
             (ghosts, [part for b in self._bodies if b.is_ghost for part in b.parts]),
         ):
-            self._on(box, box, functools.partial(_set_visible, chosen_ones, box))
+            self.on(box, box, functools.partial(_set_visible, chosen_ones, box))
         self._play.on_click(lambda _: self.ask("play", self.toggle))
         step.on_click(lambda event: self.step(int(event.target.value)))
         for label, key, what in (
@@ -242,7 +237,7 @@ class Viewer:
             self.pose_of(posed[0])
         self._add_writers()
 
-    def _on(self, control, key: object, what: Callable[[], None]) -> None:
+    def on(self, control, key: object, what: Callable[[], None]) -> None:
         """Has something done when a person, and not this program, moves a control."""
 
         async def moved(event) -> None:  # in order, as threads of viser's pool would not be
@@ -261,10 +256,10 @@ class Viewer:
             client = event.client
             if event.target.value == "PNG":
                 self._send_picture(client)
-            elif self._posed is None:
+            elif self.posed is None:
                 self._say("nothing here has angles to write: no skeleton poses these points.")
             else:
-                body, suffix = self._posed.body, event.target.value.lower()
+                body, suffix = self.posed.body, event.target.value.lower()
                 whole = what.value == "clip"
                 self.ask("write", lambda: _send_clip(client, body, suffix, self.time_s, whole))
 
@@ -283,12 +278,16 @@ class Viewer:
 
     def go_to(self, time_s: float) -> None:
         """Shows a time, and stays there."""
-        self._set_playing(False)
+        self.pause()
         self.time_s = min(max(time_s, 0.0), self.duration_s)
 
     def step(self, frames: int) -> None:
         """Goes some frames on, or back."""
         self.ask(object(), lambda: self.go_to((self.frame + frames) * self.tick_s))
+
+    def pause(self) -> None:
+        """Stays at the frame that is shown."""
+        self._set_playing(False)
 
     def toggle(self) -> None:
         """Plays, or pauses."""
@@ -301,18 +300,18 @@ class Viewer:
         self._play.label = "Pause" if playing else "Play"
         self._play.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
 
-    def show_axes(self, body: "_Body", keypoint: int) -> None:
+    def show_axes(self, body: Body, keypoint: int) -> None:
         """Shows the axes of a joint, or no more if they are there."""
         self.pose_of(body)
-        self._posed.show_axes(body.clip.names[keypoint])
+        self.posed.show_axes(body.clip.names[keypoint])
 
-    def pose_of(self, body: "_Body") -> None:
+    def pose_of(self, body: Body) -> None:
         """Gives the sliders to a clip's model."""
-        if self._posed and self._posed.body is body:
+        if self.posed and self.posed.body is body:
             return
-        if self._posed:
-            self._posed.remove()
-        self._posed, self._chosen.value = _Panel(self, body), body.label
+        if self.posed:
+            self.posed.remove()
+        self.posed, self._chosen.value = Panel(self, body), body.label
 
 
 def _set_visible(parts, box) -> None:
@@ -321,279 +320,7 @@ def _set_visible(parts, box) -> None:
             part.visible = box.value
 
 
-class _Body:
-    """A clip in the scene: bones, joints and recorded points, each drawn as one thing."""
-
-    def __init__(self, viewer: Viewer, index: int, clip: Clip, shift, *, is_ghost: bool = False):
-        self.viewer, self.clip, self.shift, self.is_ghost = viewer, clip, shift, is_ghost
-        self.index, self.dots, self.parts, self.radii = index, None, [], radii_of(clip)
-        self.label = clip.name if not index else f"{clip.name} ({index + 1})"
-        self._first: dict[int, np.ndarray] = {}  # poses as they were before a person changed them
-        self._before: tuple | None = None  # of a drag: keypoint, its grip, points, pose
-
-    @property
-    def frame(self) -> int:
-        """Of the clip, at the viewer's time."""
-        return frame_at(self.clip, self.viewer.time_s)
-
-    @property
-    def pose(self) -> np.ndarray:
-        """(D,) the pose that is shown."""
-        return self.clip.model.params[self.frame]
-
-    @property
-    def is_held(self) -> bool:
-        """Whether somebody drags it."""
-        return self._before is not None
-
-    def set_pose(self, params: np.ndarray) -> None:
-        """Changes the pose of the frame that is shown."""
-        model, frame = self.clip.model, self.frame
-        self._first.setdefault(frame, model.params[frame].copy())
-        model.params[frame] = params
-        self.clip.poses[frame] = poses_of(params[None], model)[0]
-
-    def reset(self) -> None:
-        """Brings back the frame that is shown as it was."""
-        if self.frame in self._first:
-            self.set_pose(self._first[self.frame])
-
-    def add(self) -> None:
-        """Puts the clip into the scene."""
-        clip, scene = self.clip, self.viewer.server.scene
-        name = f"/world/body_{self.index}"
-        colors = {key: _light(color) for key, color in COLORS.items()}
-        sides = np.array([colors[side] for side in clip.sides], np.uint8).reshape(-1, 3)
-        look = {"opacity": _GHOST if self.is_ghost else None, "cast_shadow": not self.is_ghost}
-        self._ends = np.array(clip.bones, int).reshape(-1, 2).T
-        self._bones = self._joints = None
-        if len(clip.bones):
-            points, _ = bone_mesh(np.zeros(3), np.eye(3)[2])
-            self._bones = scene.add_batched_meshes_simple(
-                f"{name}/bones",
-                np.float32(points),
-                np.arange(len(points)).reshape(-1, 3),
-                *_zeros(len(clip.bones)),
-                batched_scales=np.full(len(clip.bones), 1e-6, np.float32),
-                batched_colors=sides[self._ends[0]],
-                flat_shading=True,
-                lod="off",
-                **look,
-            )
-        if clip.names:
-            self._joints = self._add_balls(f"{name}/joints", sides, look)
-        if clip.points.shape[1]:
-            pale = np.tile(np.uint8([colors["points"]]), (clip.points.shape[1], 1))
-            if clip.has_halos:
-                look = {"opacity": _HALO, "cast_shadow": False}
-            self.dots = self._add_balls(f"{name}/points", pale, look)
-        self.parts = [x for x in (self._bones, self._joints, self.dots) if x is not None]
-        if clip.model and not self.is_ghost:
-            self._joints.on_drag(self._dragged)
-            self._joints.on_click(self._clicked)
-        if len(self.viewer.bodies) > 1 and not self.is_ghost:
-            self._name = scene.add_label(f"{name}/name", clip.name, anchor="top-center")
-        else:
-            self._name = None
-
-    def _add_balls(self, name: str, colors, look):
-        vertices, faces = _sphere()
-        return self.viewer.server.scene.add_batched_meshes_simple(
-            name,
-            np.float32(vertices),
-            faces,
-            *_zeros(len(colors)),
-            batched_scales=np.full(len(colors), 1e-6, np.float32),
-            batched_colors=colors,
-            lod="off",
-            **look,
-        )
-
-    def draw(self, time_s: float) -> None:
-        """Shows the clip at a time."""
-        frame = frame_at(self.clip, time_s)
-        pose = self.clip.poses[frame] + self.shift
-        if self._bones is not None:
-            ends, begins = pose[self._ends[0]], pose[self._ends[1]]
-            lengths, turns = _along(ends - begins)
-            self._bones.batched_positions = _finite(begins)
-            self._bones.batched_wxyzs = turns
-            self._bones.batched_scales = np.maximum(lengths, 1e-6)
-        points = self.clip.points[frame] + self.shift
-        for balls, places, radii in (
-            (self._joints, pose, self.radii.joints),
-            (self.dots, points, self.radii.points),
-        ):
-            if balls is not None:
-                seen = np.isfinite(places).all(axis=-1)
-                balls.batched_positions = _finite(places)
-                balls.batched_scales = np.where(seen, radii, 1e-6).astype(np.float32)
-        if self._name is not None and np.isfinite(pose).any():
-            x, _, z = np.nanmean(pose, axis=0)
-            self._name.position = (x, -2 * self.radii.usual, z)
-
-    async def _clicked(self, event) -> None:
-        """Axes of the joint, or of none where it has them."""
-        self.viewer.ask("click", lambda: self.viewer.show_axes(self, event.instance_index))
-
-    async def _dragged(self, event) -> None:
-        """The newest place under the pointer, for the worker."""
-        if event.instance_index is None:
-            return
-        viewer, body = self.viewer, self
-        place, phase = np.array(event.end_position), event.phase
-        grip, keypoint = np.array(event.start_position), event.instance_index
-
-        def follow() -> None:
-            if phase == "start" or body._before is None:
-                body._take_hold(keypoint, grip)
-            body._drag_to(place)
-
-        if phase == "start":
-            viewer.ask(("drag", "start"), follow)
-        else:
-            viewer.ask(("drag", "on"), follow)
-        if phase == "end":
-            viewer.ask(("drag", "end"), self._let_go)
-
-    def _take_hold(self, keypoint: int, grip: np.ndarray) -> None:
-        self.viewer._set_playing(False)
-        clip = self.clip
-        pose = clip.poses[self.frame].astype(np.float64)
-        if not np.isfinite(pose).all():
-            raise ValueError("this frame has no pose to drag.")
-        offset = pose[keypoint] - self.viewer.from_viser(grip)
-        self._before = keypoint, offset, clip.model.own(pose), self.pose.copy()
-
-    def _drag_to(self, place: np.ndarray) -> None:
-        keypoint, offset, points, before = self._before
-        model = self.clip.model
-        goal = model.own(self.viewer.from_viser(place) + offset)
-        self.set_pose(drag(keypoint, goal, points, before, self.pose, model.skeleton))
-
-    def _let_go(self) -> None:
-        self._before = None
-
-
-class _Panel:
-    """Sliders of a model's dofs, by joint, and what else belongs to one model."""
-
-    def __init__(self, viewer: Viewer, body: _Body):
-        self.viewer, self.body, self._shown = viewer, body, None
-        gui, model = viewer.server.gui, body.clip.model
-        sliders = sliders_of(model)
-        self._folder = gui.add_folder(f"Pose of {body.label}", order=1e11)
-        self._controls: list[tuple[Slider, object, object]] = []
-        with self._folder:
-            gui.add_markdown("Drag a joint, or move a slider (degrees).")
-            self._status = gui.add_markdown("")
-            self._axes = gui.add_dropdown("Axes of", ("none", *model.skeleton.names))
-            self._reset = gui.add_button("Reset this frame")
-            for joint in dict.fromkeys(slider.joint for slider in sliders):
-                own = [slider for slider in sliders if slider.joint == joint]
-                with gui.add_folder(joint, expand_by_default=len(sliders) <= _OPEN_FOLDERS):
-                    self._controls += [self._add_slider(slider) for slider in own]
-        viewer._on(self._axes, "axes", lambda: None)
-        self._reset.on_click(lambda _: viewer.ask("reset", body.reset))
-        self._arrows = viewer.server.scene.add_line_segments(
-            "/world/axes",
-            np.zeros((3, 2, 3), np.float32),
-            np.repeat(np.uint8([[_light(color)] for color in AXIS_COLORS]), 2, axis=1),
-            thickness=0.4 * body.radii.usual,
-            visible=False,
-        )
-        self._ready = self._removed = False
-        threading.Thread(target=self._prepare, daemon=True).start()
-
-    def _prepare(self) -> None:
-        """Compiles what the first drag would wait for."""
-        self._status.content = "*Preparing to drag ...*"
-        model = self.body.clip.model
-        pose = model.params[0]
-        points = model.own(poses_of(pose[None], model)[0])
-        points = np.where(np.isfinite(points), points, 0.0)
-        drag(0, points[0], points, pose, pose, model.skeleton)
-        observability(pose, np.ones(len(points)), model.skeleton)
-        if self._removed:
-            return
-        self._ready = True
-        self._status.content = "Points tell an angle: " + ", ".join(
-            f'<span style="color:{color}">{word}</span>' for _, color, word in _LEVELS
-        )
-        self.viewer.ask("ready", lambda: None)
-
-    def _add_slider(self, slider: Slider):
-        gui = self.viewer.server.gui
-        step = 0.1 if slider.turns else 10.0 ** math.floor(math.log10(slider.high / 500))
-        value = self._value_of(slider)
-        low, high = round(slider.low, 3), round(slider.high, 3)
-        control = gui.add_slider(slider.label, low, high, step, value, hint=self._hint(slider))
-        mark = gui.add_html(_mark(None))
-
-        def move() -> None:
-            pose = self.body.pose.copy()
-            pose[slider.dof] = control.value / slider.per_unit
-            self.viewer._set_playing(False)
-            self.body.set_pose(pose)
-
-        self.viewer._on(control, ("dof", slider.dof), move)
-        return slider, control, mark
-
-    def _hint(self, slider: Slider) -> str:
-        return self.body.clip.model.skeleton.dof_names[slider.dof]
-
-    def _value_of(self, slider: Slider) -> float:
-        value = self.body.pose[slider.dof] * slider.per_unit
-        return round(float(np.clip(value, slider.low, slider.high)), 1 if slider.turns else 3)
-
-    def show_axes(self, joint: str) -> None:
-        """Chooses a joint, or none if it is chosen."""
-        self._axes.value = "none" if self._axes.value == joint else joint
-
-    def draw(self) -> None:
-        """The axes of the chosen joint."""
-        joint, body = self._axes.value, self.body
-        self._arrows.visible = joint != "none"
-        if joint != "none":
-            model = body.clip.model
-            place, axes = joint_axes(body.pose, model.skeleton.names.index(joint), model)
-            ends = np.stack([np.tile(place, (3, 1)), place + 8 * body.radii.usual * axes], axis=1)
-            self._arrows.points = np.float32(ends + body.shift)
-
-    def show(self) -> None:
-        """Moves the sliders to the pose, and their marks to what its points tell."""
-        body = self.body
-        for slider, control, _ in self._controls:
-            control.value = self._value_of(slider)
-        at_rest = not self.viewer.playing and not body.is_held
-        if not (self._ready and at_rest) or np.array_equal(body.pose, self._shown):
-            return
-        self._shown = body.pose.copy()
-        told = observability(body.pose, body.clip.seen(body.frame), body.clip.model.skeleton)
-        for slider, _, mark in self._controls:
-            mark.content = _mark(float(told[slider.dof]))
-
-    def remove(self) -> None:
-        """Takes it out of the page."""
-        self._removed = True
-        self._arrows.remove()
-        self._folder.remove()
-
-
-def _mark(told: float | None) -> str:
-    """A bar below a slider: its colour and length are the observability."""
-    color, part = "#dee2e6", 0.0
-    if told is not None:
-        color = next(color for most, color, _ in _LEVELS if told < most)
-        part = min(max((math.log10(max(told, 1e-9)) + 3) / 3, 0.02), 1.0)
-    return (
-        '<div style="height:3px;margin:-7px 17% 5px 27%;border-radius:2px;background:#f1f3f5">'
-        f'<div style="height:3px;width:{100 * part:.0f}%;border-radius:2px;background:{color}">'
-        "</div></div>"
-    )
-
-
-def _send_clip(client, body: _Body, suffix: str, time_s: float, whole: bool) -> None:
+def _send_clip(client, body: Body, suffix: str, time_s: float, whole: bool) -> None:
     """Writes a pose or clip as a file, and has the browser save it."""
     clip, model = body.clip, body.clip.model
     frame = frame_at(clip, time_s)
@@ -617,47 +344,3 @@ def _proper(turn: np.ndarray) -> np.ndarray:
 
 def _stem(clip: Clip) -> str:
     return pathlib.Path(clip.name).stem
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    return tuple(bytes.fromhex(color[1:]))
-
-
-def _light(color: str) -> tuple[int, int, int]:
-    """A colour of meshes and lines, which viser takes as linear in light."""
-    return tuple(round(255 * (c / 255) ** 2.2) for c in _rgb(color))
-
-
-def _sphere(rows: int = 8, columns: int = 14) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices and faces of a ball of radius 1; viser's own need a package that takes a second."""
-    polar, around = np.meshgrid(
-        np.linspace(0, np.pi, rows + 1), np.arange(columns) * 2 * np.pi / columns, indexing="ij"
-    )
-    flat = np.sin(polar)
-    vertices = np.stack([flat * np.cos(around), flat * np.sin(around), np.cos(polar)], axis=-1)
-    index = np.arange(vertices[..., 0].size).reshape(rows + 1, columns)
-    a, b = index[:-1], np.roll(index, -1, axis=1)[:-1]
-    c, d = index[1:], np.roll(index, -1, axis=1)[1:]
-    faces = np.concatenate([np.stack([a, c, d], axis=-1), np.stack([a, d, b], axis=-1)])
-    return vertices.reshape(-1, 3), faces.reshape(-1, 3)
-
-
-def _zeros(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Turns (count, 4) and places (count, 3) of things that are not yet shown."""
-    turns = np.zeros((count, 4), np.float32)
-    turns[:, 0] = 1.0
-    return turns, np.zeros((count, 3), np.float32)
-
-
-def _finite(places: np.ndarray) -> np.ndarray:
-    return np.nan_to_num(places).astype(np.float32)
-
-
-def _along(ways: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths (B,) of ways (B, 3), and quaternions (B, 4) that turn z along them."""
-    ways = np.nan_to_num(ways).astype(np.float32)
-    lengths = np.linalg.norm(ways, axis=-1)
-    x, y, z = (ways / np.maximum(lengths, 1e-12)[:, None]).T
-    turns = np.stack([1.0 + z, -y, x, np.zeros_like(x)], axis=-1)
-    turns[z < -1.0 + 1e-6] = (0.0, 1.0, 0.0, 0.0)
-    return lengths, turns / np.linalg.norm(turns, axis=-1, keepdims=True)

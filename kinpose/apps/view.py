@@ -15,8 +15,8 @@ import threading
 
 from absl import app, flags
 
+from kinpose.apps._opening import Taken, open_clip, title_of
 from kinpose.apps._outputs import refuse_existing
-from kinpose.apps._scene import Taken, open_clip, title_of
 from kinpose.clips import Clip
 from kinpose.recordings import UNITS_MM, UP
 
