@@ -47,7 +47,7 @@ _SLOW_S = 0.25
 _SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 
 _WORLD = np.roll(np.eye(3), 1, axis=0)
-"""From our axes, y up, to viser's, z up: to have viser turn its world races with its camera."""
+"""From our axes, y up, to viser's, z up."""
 
 
 class Viewer:
@@ -201,7 +201,7 @@ class Viewer:
             self._frame = gui.add_slider("Frame", 0, last, 1, 0)
             self._clock = gui.add_markdown("")
             self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY, hint="space")
-            step = gui.add_button_group("Step", ("-10", "-1", "+1", "+10"), hint="arrow keys")
+            step = gui.add_button_group("Step", ("-10", "-1", "+1", "+10"), hint="b and n")
             speed = gui.add_dropdown("Speed", _SPEEDS, initial_value="1")
         with gui.add_folder("Show"):
             follow = gui.add_checkbox("Follow", True, hint="The body stays in the middle.")
@@ -228,8 +228,8 @@ class Viewer:
         step.on_click(lambda event: self.step(int(event.target.value)))
         for label, key, what in (
             ("Play or pause", "space", lambda: self.ask("play", self.toggle)),
-            ("A frame back", "arrowleft", lambda: self.step(-1)),
-            ("A frame on", "arrowright", lambda: self.step(1)),
+            ("A frame back", "B", lambda: self.step(-1)),
+            ("A frame on", "N", lambda: self.step(1)),
         ):
             command = gui.add_command(label, hotkey=key)
             command.on_trigger(lambda _, what=what: what())
