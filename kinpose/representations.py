@@ -24,6 +24,9 @@ from kinpose.angles import (
 )
 from kinpose.skeleton import Skeleton
 
+_SHORT = 1e-12
+"""Square of a length below which a column says no direction."""
+
 
 def quaternion_to_params(quaternions: ArrayLike, skeleton: Skeleton, joint: str) -> jax.Array:
     """The angles by which a joint turns as a quaternion says.
@@ -141,7 +144,8 @@ def read_outputs(
         "bounded", an output per dof, through a sigmoid where the dof has limits.
 
     Returns:
-      The number of outputs, and the function from outputs (B, .) to parameters (B, D).
+      The number of outputs, and the function from outputs (B, .) to parameters (B, D), which are
+      float32 where outputs have half precision.
 
     Raises:
       ValueError: for shapes that do not suit the skeleton, for a mean at a limit or beyond in
@@ -163,7 +167,8 @@ def read_outputs(
         moves = jnp.matmul(outputs, matrix.T.astype(outputs.dtype), precision="highest")
         return mean_params[None].astype(outputs.dtype) + moves
 
-    return _FORMS[angles](plain, skeleton, mean_params)
+    num_outputs, read = _FORMS[angles](plain, skeleton, mean_params)
+    return num_outputs, lambda outputs: read(at_least_float32(jnp.asarray(outputs), "outputs"))
 
 
 def _plain(plain, skeleton: Skeleton, mean_params):
@@ -225,15 +230,25 @@ def _rotation_6d(plain, skeleton: Skeleton, mean_params):
 
 
 def _orthonormal(columns) -> jax.Array:
-    """(..., 3, 3) rotations whose first two columns are nearest to (..., 2, 3), the first first."""
+    """(..., 3, 3) rotations whose first two columns are nearest to (..., 2, 3), the first first.
+
+    Columns that vanish, or lie along each other, leave some freedom; any rotation will do then.
+    """
     first, second = columns[..., 0, :], columns[..., 1, :]
-    first = _unit(first)
-    second = _unit(second - jnp.sum(first * second, axis=-1, keepdims=True) * first)
+    axes = jnp.eye(3, dtype=columns.dtype)
+    first = _unit(first, axes[0])
+    aside = jnp.cross(first, axes[jnp.argmin(jnp.abs(first), axis=-1)])
+    aside = aside * jax.lax.rsqrt(jnp.sum(aside**2, axis=-1, keepdims=True))
+    second = _unit(second - jnp.sum(first * second, axis=-1, keepdims=True) * first, aside)
     return jnp.stack([first, second, jnp.cross(first, second)], axis=-1)
 
 
-def _unit(vectors) -> jax.Array:
-    return vectors * jax.lax.rsqrt(jnp.sum(vectors**2, axis=-1, keepdims=True) + 1e-12)
+def _unit(vectors, otherwise) -> jax.Array:
+    """Vectors of length 1; another one for those that nearly vanish."""
+    square = jnp.sum(vectors**2, axis=-1, keepdims=True)
+    short = square < _SHORT
+    scaled = vectors * jax.lax.rsqrt(jnp.where(short, 1.0, square))
+    return jnp.where(short, jax.lax.stop_gradient(otherwise), scaled)
 
 
 _FORMS = {"plain": _plain, "cos_sin": _cos_sin, "rotation_6d": _rotation_6d, "bounded": _bounded}

@@ -32,6 +32,24 @@ def test_zero_outputs_are_the_mean(angles):
     np.testing.assert_allclose(read(jnp.zeros((3, num))), np.tile(MEAN, (3, 1)), atol=1e-6)
 
 
+@pytest.mark.parametrize("angles", ["plain", "cos_sin", "rotation_6d", "bounded"])
+def test_outputs_of_half_precision_are_read_in_float32(angles):
+    num, read = read_outputs(HUMAN, MEAN, UNITS, angles)
+    outputs = jax.random.normal(jax.random.key(0), (20, num), jnp.bfloat16)
+    squares = lambda outputs: jnp.sum(read(outputs) ** 2)  # noqa: E731
+    np.testing.assert_array_equal(read(outputs), read(outputs.astype(jnp.float32)))
+    assert np.isfinite(np.asarray(jax.grad(squares)(outputs), np.float32)).all()
+
+
+@pytest.mark.parametrize("first", [[1.0, 0, 0, 0, 1, 0], [0.0, 0, 1, 0, 1, 0], [0.0] * 6])
+def test_singular_and_vanishing_rotations_have_derivatives(first):
+    num, read = read_outputs(HUMAN, np.zeros(27, np.float32), UNITS, "rotation_6d")
+    outputs = np.zeros((1, num), np.float32)
+    outputs[:, -6:] = np.float32(first) - [1, 0, 0, 0, 1, 0]
+    slope = jax.grad(lambda x: jnp.sum(place(read(x)) ** 2))(jnp.asarray(outputs))
+    assert np.isfinite(slope).all()
+
+
 def test_a_matrix_says_any_rotation():
     num, read = read_outputs(HUMAN, np.zeros(27, np.float32), UNITS, "rotation_6d")
     params = np.random.default_rng(0).uniform(-3, 3, (50, 27)).astype(np.float32)
