@@ -18,7 +18,7 @@ from test_kinematics import (
     OBJECTS,
     close,
     every_object,
-    every_object_the_human_slowly,
+    every_object_most_slowly,
     random_params,
     with_offsets,
 )
@@ -61,7 +61,7 @@ def test_values(x64, skeleton, function):
     close_trees(at_once(of_pose, params), one_by_one(of_pose, params), FLOAT64)
 
 
-@every_object_the_human_slowly
+@every_object_most_slowly
 @pytest.mark.parametrize("quantity", ["positions", "frames", "hinges"])
 def test_the_loop_gives_what_is_written_out(x64, skeleton, quantity):
     structure = structure_of(skeleton)
@@ -79,7 +79,7 @@ def test_the_loop_gives_what_is_written_out(x64, skeleton, quantity):
     close_trees(found, expected, FLOAT64)
 
 
-@every_object_the_human_slowly
+@every_object_most_slowly
 def test_derivatives_in_both_modes(x64, skeleton):
     random = np.random.default_rng(1)
     weights = random.normal(size=(BATCH, skeleton.num_keypoints, skeleton.ndim))

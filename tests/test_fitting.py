@@ -310,6 +310,7 @@ def test_poses_within_limits_are_recovered_from_nothing(count, share):
     assert within(np.asarray(fit.params), LIMITED)
 
 
+@pytest.mark.slow
 @many_poses
 def test_poses_anywhere_within_limits_are_recovered_from_nothing(count, share):
     truth, (low, high) = turned_anywhere(draw_poses(count)), LIMITED.limits.T

@@ -362,9 +362,7 @@ def test_a_circular_mean_is_no_mean_of_numbers():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(
-            n, marks=pytest.mark.slow if n in ("fitted_joint_l1", "fitted_joint_scale_l1") else ()
-        )
+        pytest.param(n, marks=pytest.mark.slow if n.startswith("fitted_joint") else ())
         for n in METHODS
     ],
 )

@@ -79,6 +79,7 @@ def squat():
     return {name: jnp.asarray(place, jnp.float32) for name, place in targets.items()}
 
 
+@pytest.mark.slow
 def test_a_humanoid_squats_with_its_hands_forwards_and_its_head_still():
     targets = squat()
     fit = inverse_kinematics(targets, HUMAN, rest=np.zeros(27, np.float32))

@@ -32,9 +32,14 @@ OBJECTS = {
     "random_3d_b": reference.random_skeleton(np.random.default_rng(1), 3, 7),
 }
 every_object = pytest.mark.parametrize("skeleton", OBJECTS.values(), ids=OBJECTS)
-every_object_the_human_slowly = pytest.mark.parametrize(
+every_object_most_slowly = pytest.mark.parametrize(
     "skeleton",
-    [pytest.param(HUMAN, marks=pytest.mark.slow), *list(OBJECTS.values())[1:]],
+    [
+        pytest.param(
+            skeleton, marks=() if name in ("random_2d", "random_3d_a") else pytest.mark.slow
+        )
+        for name, skeleton in OBJECTS.items()
+    ],
     ids=OBJECTS,
 )
 a_few_objects = pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_compiled_programs_are_kept_in_the_users_cache_folder(tmp_path):
     assert files_of(tmp_path)
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a program"])
+@pytest.mark.parametrize("damage", [pytest.param(b"", marks=pytest.mark.slow), b"not a program"])
 def test_damaged_entries_do_no_harm(tmp_path, damage):
     first, _ = run(f"--compilation_cache={tmp_path}")
     assert files_of(tmp_path)
@@ -120,7 +120,10 @@ def test_ctrl_c_ends_the_command_in_one_line_from_its_first_import_on(tmp_path, 
 
 
 def test_a_program_that_imports_kinpose_keeps_its_own_ctrl_c():
-    code = "import signal, sys, kinpose; print(signal.getsignal(signal.SIGINT).__name__)"
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import kinpose; "
+        "print(signal.getsignal(signal.SIGINT).__name__)"
+    )
     with start("-c", code) as process:
         assert process.communicate()[0] == "default_int_handler\n"
 

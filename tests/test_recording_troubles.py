@@ -258,6 +258,7 @@ def test_isb_angles_stand_beside_ours(tmp_path):
         assert row["isb_right_shoulder_elevation_deg"] != ""
 
 
+@pytest.mark.slow
 def test_one_scale_for_all_bones_is_told_what_it_costs(tmp_path):
     truth = walking(np.random.default_rng(0))
     points = place(truth)

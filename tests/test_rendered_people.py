@@ -125,6 +125,7 @@ def test_the_motion_parameters_are_the_recordings_own(data_dir, clips):
         np.testing.assert_array_equal(row["params"], own)
 
 
+@pytest.mark.slow
 def test_a_second_build_by_two_processes_is_equal_byte_by_byte(data_dir, clips, tmp_path):
     prepare(builder_of(tmp_path, clips, processes=2))
     assert contents(tmp_path) == contents(data_dir)

@@ -13,7 +13,7 @@ import pytest
 from test_kinematics import (
     OBJECTS,
     close,
-    every_object_the_human_slowly,
+    every_object_most_slowly,
     random_params,
 )
 
@@ -39,7 +39,7 @@ def draw(skeleton, seed=0):
     return params, np.array(points), weights, right, free
 
 
-@every_object_the_human_slowly
+@every_object_most_slowly
 def test_a_step(x64, skeleton):
     params, points, weights, _, _ = draw(skeleton)
     low, high = params[0] - 0.1, params[0] + 0.1
@@ -62,7 +62,7 @@ def test_a_step(x64, skeleton):
                 close(a, b, SOLVED)
 
 
-@every_object_the_human_slowly
+@every_object_most_slowly
 def test_a_solution_for_free_dofs_and_its_transpose(x64, skeleton):
     params, _, weights, right, free = draw(skeleton)
 

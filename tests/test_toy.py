@@ -45,7 +45,7 @@ def run(workdir, *flags):
 def finished(tmp_path_factory):
     """A workdir with results, and what the program said."""
     workdir = tmp_path_factory.mktemp("toy")
-    done = run(workdir, "--methods=direct_joint,fitted_joint", "--num_params=3")
+    done = run(workdir, "--methods=direct_joint,kinematic_joint", "--num_params=3")
     assert done.returncode == 0, done.stderr
     return workdir, done
 
@@ -54,7 +54,7 @@ def test_a_run_leaves_all_that_it_promises(finished):
     workdir, done = finished
     results = json.loads((workdir / "results.json").read_text())
     methods = [row["method"] for row in results["scores"]]
-    assert methods == ["direct_joint", "fitted_joint", "model_fit"]
+    assert methods == ["direct_joint", "kinematic_joint", "model_fit"]
     assert results["flags"]["num_train"] == 96
     assert (workdir / "results.md").read_text().strip() in done.stdout
     assert "paper, 3 parameters" in done.stdout

@@ -80,6 +80,7 @@ def alone(tmp_path_factory):
     return leaves(directory / "out.npz")
 
 
+@pytest.mark.slow
 def test_eight_devices_find_what_one_finds(alone, tmp_path):
     finish(start(tmp_path / "out.npz", 8, f"--workdir={tmp_path}"))
     assert_close(leaves(tmp_path / "out.npz"), alone)
@@ -97,6 +98,7 @@ def test_two_processes_find_what_one_finds(alone, tmp_path):
     assert_close(leaves(tmp_path / "0.npz"), alone)
 
 
+@pytest.mark.slow
 def test_a_terminated_run_goes_on_bit_for_bit(alone, tmp_path):
     command = (tmp_path / "out.npz", 1, f"--workdir={tmp_path}", "--slow_s=0.2")
     process = start(*command)

@@ -49,7 +49,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=pytest.mark.slow) if x == "gradient" else x for x in CASES]
+)
 def test_exports_with_a_batch_left_open(name):
     pytest.importorskip("flatbuffers", reason="export needs flatbuffers: kinpose[export]")
     function, given = CASES[name]

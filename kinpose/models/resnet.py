@@ -54,8 +54,8 @@ class ResNet(nn.Module):
     Example:
       >>> net = ResNet(18, num_outputs=51)
       >>> images = jnp.zeros((2, 64, 64, 3), jnp.uint8)
-      >>> variables = jax.jit(net.init)(jax.random.key(0), images)
-      >>> jax.jit(net.apply)(variables, images).shape
+      >>> outputs, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), images)
+      >>> outputs.shape
       (2, 51)
     """
 

@@ -29,7 +29,8 @@ class ToyNet(nn.Module):
     Example:
       >>> net = ToyNet(num_outputs=27)
       >>> images = jnp.zeros((2, 128, 128))
-      >>> net.apply(net.init(jax.random.key(0), images), images).shape
+      >>> outputs, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), images)
+      >>> outputs.shape
       (2, 27)
     """
 
