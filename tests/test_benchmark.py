@@ -90,6 +90,7 @@ def verdict_on(name, work):
     return benchmark_fk.judge(work, {name: benchmark_fk.keep(result)})[name]
 
 
+@pytest.mark.slow
 def test_the_fk_suite_takes_several_batches(tmp_path):
     chosen = ("--suite=fk", "--contenders=kinpose", "--workloads=toy_10 value and gradient")
     result = run(*chosen, "--batch=1,5", f"--output={tmp_path / 'fk.json'}")

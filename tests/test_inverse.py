@@ -145,6 +145,7 @@ def test_a_robot_with_straight_legs_squats_alike_on_both_sides():
     assert abs(angles["root_ry"]) < 60
 
 
+@pytest.mark.slow
 def test_derivatives_move_the_hand_as_its_target(places):
     def hand(place):
         fit = inverse_kinematics({"hand": place}, PANDA, rest=READY)

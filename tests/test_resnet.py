@@ -121,6 +121,7 @@ def test_pixels_are_normalised_as_those_of_imagenet():
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
+@pytest.mark.slow
 def test_training_normalises_by_the_whole_batch_on_any_number_of_devices():
     variables, images = random_variables(NET), draw_images()
     shardings = replicated(make_mesh()), split(make_mesh())

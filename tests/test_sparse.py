@@ -83,6 +83,7 @@ def test_large_skeletons_have_no_written_out_form():
     assert not _sparse.is_small(build_skeleton([Joint("alone", None, (0.0, 0.0))]))
 
 
+@pytest.mark.slow
 def test_far_from_the_origin_a_step_keeps_its_digits():
     skeleton = dataclasses.replace(OBJECTS["human_17"], limits=None)
     params, points, weights, *_ = draw(skeleton)

@@ -63,6 +63,7 @@ def test_exports_with_a_batch_left_open(name):
         close(read.call(given[:count]), function(given[:count]), 1e-4)
 
 
+@pytest.mark.slow
 def test_shards_whose_differences_are_checked():
     """In a process of its own, with eight devices."""
     flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
