@@ -8,6 +8,8 @@ import textwrap
 from sphinx.util import logging
 
 import kinpose
+from kinpose.apps._opening import open_clip
+from kinpose.page import save_page
 
 DOCS = pathlib.Path(__file__).resolve().parent
 REPOSITORY = "https://github.com/kinpose/kinpose"
@@ -31,12 +33,11 @@ nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 
 ANIMATION = "_static/walk.html"
-"""A page of its own, written by `kinpose view --export`."""
+"""A page of its own, as `kinpose view --export` writes it."""
 
-if (DOCS / ANIMATION).exists():
-    front = f'<iframe class="animation" src="{ANIMATION}" title="A walk, animated"></iframe>'
-else:
-    front = "![A jump: recorded points and the fitted human](model_fit.png)"
+walk = open_clip(str(DOCS.parent / "data" / "motions" / "walk.bvh"))
+save_page(DOCS / ANIMATION, [walk], title="walk")
+front = f'<iframe class="animation" src="{ANIMATION}" title="A walk, animated"></iframe>'
 myst_substitutions = {"front": front}
 
 # The reference

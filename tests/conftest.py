@@ -66,3 +66,9 @@ def robot_file(path):
     if not path.exists():
         pytest.skip("example-robot-data is not installed")
     return path
+
+
+def contents(directory):
+    """The bytes of all files below a directory, by their paths in it."""
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}

@@ -29,7 +29,7 @@ from kinpose import forward_kinematics
 from kinpose.io.bvh import load_bvh
 from kinpose.metrics import bone_lengths
 from kinpose.skeletons import human_17
-from tests.conftest import ROOT
+from tests.conftest import ROOT, contents
 
 NAME = "rendered_people/tiny_64_clips"
 CHILD, PARENT = np.array(human_17().bones).T
@@ -59,11 +59,6 @@ def data_dir(tmp_path_factory, clips):
 @pytest.fixture(scope="module")
 def splits(data_dir):
     return {split: open_samples(NAME, split, data_dir=data_dir) for split in ("train", "test")}
-
-
-def contents(directory):
-    files = (path for path in sorted(directory.rglob("*")) if path.is_file())
-    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
 def numbered(directory, *names):

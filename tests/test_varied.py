@@ -26,6 +26,7 @@ from data.rendered_people.builder import RenderedPeople, people_builder, prepare
 from data.rendered_people.splits import divide_recordings
 from data.varied import draw_shot, load_crowd
 from kinpose.skeletons import human_17
+from tests.conftest import contents
 
 NUM, SIZE = 12, 64
 CLIPS = ("jump", "kick", "run")
@@ -77,11 +78,6 @@ def data_dir(tmp_path_factory, clips):
 def splits(data_dir):
     name = "rendered_people/varied_64_few"
     return {split: open_samples(name, split, data_dir=data_dir) for split in ("train", "test")}
-
-
-def contents(directory):
-    files = (path for path in sorted(directory.rglob("*")) if path.is_file())
-    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
 def random_pose(rng):

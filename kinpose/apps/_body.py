@@ -133,21 +133,17 @@ class Body:
         """The newest place under the pointer, for the worker."""
         if event.instance_index is None:
             return
-        viewer, body = self.viewer, self
         place, phase = np.array(event.end_position), event.phase
         grip, keypoint = np.array(event.start_position), event.instance_index
 
         def follow() -> None:
-            if phase == "start" or body._before is None:
-                body._take_hold(keypoint, grip)
-            body._drag_to(place)
+            if phase == "start" or not self.is_held:
+                self._take_hold(keypoint, grip)
+            self._drag_to(place)
 
-        if phase == "start":
-            viewer.ask(("drag", "start"), follow)
-        else:
-            viewer.ask(("drag", "on"), follow)
+        self.viewer.ask(("drag", "start" if phase == "start" else "on"), follow)
         if phase == "end":
-            viewer.ask(("drag", "end"), self._let_go)
+            self.viewer.ask(("drag", "end"), self._let_go)
 
     def _take_hold(self, keypoint: int, grip: np.ndarray) -> None:
         self.viewer.pause()
