@@ -17,10 +17,6 @@ from jax import lax
 
 from kinpose.models.winograd import assemble, by_winograd, by_winograd_on_input
 
-_WINOGRAD_CHANNELS = 128
-"""From here on the kernel's derivative, too, is faster by Winograd's than by XLA's form."""
-
-
 def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolution of odd size, padded so that stride 1 keeps the size.
 
@@ -65,15 +61,14 @@ _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 def _on_cpu(stride: int, x, kernel) -> tuple[Callable, Callable, Callable]:
     """The fastest forms of a convolution and of its derivatives by input and by kernel."""
-    size, _, *channels = kernel.shape
+    size = len(kernel)
     native = functools.partial(by_convolution, stride=stride)
     patches = functools.partial(by_patches, stride=stride)
     if size == 1:
         return patches, _on_input(patches), _on_kernel(patches)
     if (size, stride, x.dtype) == (3, 1, jnp.float32):
-        kernel_form = by_winograd if min(channels) >= _WINOGRAD_CHANNELS else native
         on_input = lambda x, kernel, cotangent: by_winograd_on_input(cotangent, kernel)  # noqa: E731
-        return by_winograd, on_input, _on_kernel(kernel_form)
+        return by_winograd, on_input, _on_kernel(by_winograd)
     if size == 3:
         forward = native if min(x.shape[1:3]) >= size else patches
         return forward, _on_input(patches), _on_kernel(forward)
