@@ -239,6 +239,14 @@ def test_runs_are_compared_where_both_are_known(tmp_path):
     assert compare.ranges_of(b) == []
 
 
+@pytest.mark.parametrize("turns", [-1, 2])
+def test_curves_whole_turns_apart_are_the_same_motion(tmp_path, turns):
+    a, b = map(compare.read_angles, run_files(tmp_path))
+    moved = compare.without_turns(a, b._replace(degrees=b.degrees + 360 * turns))
+    np.testing.assert_allclose(moved.degrees, b.degrees, atol=1e-9)  # NaN where b has none
+    assert compare.without_turns(a, b).degrees.tobytes() == b.degrees.tobytes()
+
+
 def test_compared_runs_leave_a_table_and_a_picture(tmp_path):
     run = kinpose("compare", *run_files(tmp_path), f"--output_dir={tmp_path / 'out'}")
     assert run.returncode == 0, run.stderr

@@ -4,14 +4,16 @@
 
 Each run is a directory of `kinpose fit`, or its angles.csv. The first is compared with each other
 one, at its own times: the root mean square (RMS) of the differences of each angle, the mean
-difference, and the RMS without it. A second table has each angle's range of motion (5th to 95th
-percentile), left and right. --output_dir also gets curves.png and both tables as compare.csv.
+difference, and the RMS without it; of curves that lie whole turns apart the later one is moved.
+A second table has each angle's range of motion (5th to 95th percentile), left and right.
+--output_dir also gets curves.png and both tables as compare.csv.
 """
 
 import csv
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import numpy as np
 from absl import app, flags
@@ -32,6 +34,7 @@ def main(argv: list[str]) -> None:
     if output_dir and output_dir.exists():
         raise ValueError(f"{output_dir} exists; give another --output_dir.")
     runs = [read_angles(path) for path in argv[1:]]
+    runs[1:] = [without_turns(runs[0], run) for run in runs[1:]]
     differences = [row for run in runs[1:] for row in compare(runs[0], run)]
     ranges = [row for run in runs for row in ranges_of(run)]
     for rows in (differences, ranges):
@@ -64,6 +67,15 @@ def read_angles(path: str) -> Curves:
     return Curves(values[:, 0], angles, values[:, 1:], label=label or str(file))
 
 
+def without_turns(first: Curves, other: Curves) -> Curves:
+    """Another run whose angles lie no whole turns beside those of the first."""
+    degrees = other.degrees.copy()
+    for name, apart in _apart(first, other):
+        if len(apart):
+            degrees[:, other.names.index(name)] -= 360 * np.round(np.median(apart) / 360)
+    return other._replace(degrees=degrees)
+
+
 def compare(first: Curves, other: Curves) -> list[dict]:
     """Differences of the angles that two runs share, where both are known.
 
@@ -71,10 +83,7 @@ def compare(first: Curves, other: Curves) -> list[dict]:
       ValueError: where they share no angle, or no time.
     """
     rows = []
-    for name in (name for name in first.names if name in other.names):
-        a = first.degrees[:, first.names.index(name)]
-        b = _at(first.time_s, other.time_s, other.degrees[:, other.names.index(name)])
-        apart = (b - a)[np.isfinite(b - a)]
+    for name, apart in _apart(first, other):
         if len(apart):
             mean = float(apart.mean())
             rows.append(
@@ -90,6 +99,14 @@ def compare(first: Curves, other: Curves) -> list[dict]:
     if not rows:
         raise ValueError(f"{first.label} and {other.label} have no angle at the same time.")
     return rows
+
+
+def _apart(first: Curves, other: Curves) -> Iterator[tuple[str, np.ndarray]]:
+    """Of each angle that two runs share, the differences at times when both are known."""
+    for name in (name for name in first.names if name in other.names):
+        a = first.degrees[:, first.names.index(name)]
+        b = _at(first.time_s, other.time_s, other.degrees[:, other.names.index(name)])
+        yield name, (b - a)[np.isfinite(b - a)]
 
 
 def _at(times: np.ndarray, own: np.ndarray, values: np.ndarray) -> np.ndarray:

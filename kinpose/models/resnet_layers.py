@@ -17,6 +17,7 @@ from jax import lax
 
 from kinpose.models.winograd import assemble, by_winograd, by_winograd_on_input
 
+
 def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolution of odd size, padded so that stride 1 keeps the size.
 
