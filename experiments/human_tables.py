@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from kinpose.evaluation import mean_interval
+
 PAPER_ACTIONS = (
     "Directions",
     "Discussion",
@@ -90,7 +92,7 @@ def order_rows(scores: Sequence[Mapping], methods: Sequence[str]) -> list[Mappin
 def format_table(
     scores: Sequence[Mapping], published: Mapping[str, tuple], title: str = "MPJPE (mm)"
 ) -> str:
-    """Table 1 in Markdown, and a second table with what else there is to say of our rows.
+    """Table 1 in Markdown, what else there is to say of our rows, and who is better than whom.
 
     Args:
       scores: a row per method and seed: of `kinpose.evaluation.evaluate`, with `method`.
@@ -112,7 +114,36 @@ def format_table(
         cells = [[values.get(action) for values in by_action] for action in actions]
         first.append([name, *cells, [s["score_mm"] for s in rows]])
         more.append([name, *([number(s) for s in rows] for number in columns.values())])
-    return f"{_markdown(first)}\n\n{_markdown(more)}"
+    tables = [first, more, _intervals(scores)]
+    return "\n\n".join(_markdown(table) for table in tables if len(table) > 1)
+
+
+def _intervals(scores: Sequence[Mapping]) -> list[list[str]]:
+    """Means over subjects, actions and seeds, and their differences from direct joint's.
+
+    Learnt with absolute differences, a method is compared with direct joint learnt so.
+    """
+    cells: dict[str, dict[tuple, float]] = {}
+    for s in scores:
+        mine = cells.setdefault(s["method"], {})
+        for subject, by_action in s.get("score_by_subject_mm", {}).items():
+            mine.update({(s["seed"], subject, name): x for name, x in by_action.items()})
+    table = [["mean over subjects, actions and seeds", "mm", "against direct joint (mm)", "values"]]
+    for method, mine in cells.items():
+        against = "direct_joint_l1" if method.endswith("_l1") else "direct_joint"
+        shared = sorted(mine.keys() & cells.get(against, {}).keys()) if method != against else []
+        apart = [mine[cell] - cells[against][cell] for cell in shared]
+        name = method.replace("_", " ")
+        table.append([name, _mean(list(mine.values())), _mean(apart, "+"), str(len(mine))])
+    return table
+
+
+def _mean(values: Sequence[float], sign: str = "") -> str:
+    """A mean with its interval, where there are enough values for one."""
+    if len(values) < 2:
+        return ""
+    ends = (format(end, sign + ".1f") for end in mean_interval(values))
+    return f"{np.mean(values):{sign}.1f} [{', '.join(ends)}]"
 
 
 def format_csv(scores: Sequence[Mapping], published: Mapping[str, tuple]) -> str:

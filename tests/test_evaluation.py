@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kinpose.evaluation import PAPER, Truth, describe, evaluate
+from kinpose.evaluation import PAPER, Truth, describe, evaluate, mean_interval
 from kinpose.io.predictions import read_predictions
 from kinpose.skeletons import HUMAN36M_KEYPOINTS, human_17
 
@@ -43,8 +43,26 @@ def test_actions_weigh_alike_and_frames_weigh_alike(truth):
     assert found["over_frames"]["mpjpe_mm"] == pytest.approx(error / 6, abs=TOLERANCE_MM)
     assert found["over_actions"]["pck_percent"] == pytest.approx(100 * (1 + 1 / 17) / 2)
     assert found["frames_by_action"] == {"sit": 2, "walk": 10}
+    for by_action in found["score_by_subject_mm"].values():
+        assert by_action == pytest.approx({"sit": error, "walk": 0.0}, abs=TOLERANCE_MM)
     by_frames = evaluate(truth.keys, joints, truth, PAPER._replace(averaging="frames"))
     assert by_frames["score_mm"] == found["over_frames"]["mpjpe_mm"]
+
+
+def test_an_interval_has_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    drawn = rng.exponential(3.0, size=(300, 40))
+    hits = [low < 3.0 < high for low, high in map(mean_interval, drawn)]
+    assert 0.88 < np.mean(hits) < 0.98
+    narrow, wide = (mean_interval(drawn[0], level=level) for level in (0.5, 0.95))
+    assert wide[0] < narrow[0] < drawn[0].mean() < narrow[1] < wide[1]
+    assert mean_interval([2.0, 2.0]) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, np.nan], [[1.0, 2.0]]])
+def test_an_interval_of_too_little_is_refused(values):
+    with pytest.raises(ValueError, match="two or more finite numbers"):
+        mean_interval(values)
 
 
 def test_a_similarity_costs_nothing_under_procrustes(truth):

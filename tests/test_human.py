@@ -393,6 +393,7 @@ def scores(method, seed, value):
         "seed": seed,
         "score_mm": value + 1,
         "score_by_action_mm": by_action,
+        "score_by_subject_mm": {"S9": by_action},
         "over_actions": numbers,
         "over_frames": numbers,
     } | bones
@@ -421,6 +422,20 @@ def test_tables_have_the_papers_columns_means_and_spreads():
     assert table[-1]["WalkPair"] == ""
     assert float(table[-1]["average"]) == 105
     assert float(table[8]["average"]) == 107.26
+
+
+def test_methods_are_compared_with_direct_joint_of_the_same_loss():
+    rows = [scores("direct_joint", seed, 100.0 + seed) for seed in (0, 1)]
+    rows += [scores("fitted_joint", seed, 97.0 + seed) for seed in (0, 1)]
+    rows += [scores("direct_joint_l1", 0, 90.0), scores("fitted_joint_l1", 0, 91.0)]
+    lines = format_table(rows, {}).split("\n\n")[2].splitlines()
+    found = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert found == [
+        ["direct joint", "101.5 [100.5, 102.5]", "", "4"],
+        ["fitted joint", "98.5 [97.5, 99.5]", "-3.0 [-3.0, -3.0]", "4"],
+        ["direct joint l1", "91.0 [90.0, 92.0]", "", "2"],
+        ["fitted joint l1", "92.0 [91.0, 93.0]", "+1.0 [+1.0, +1.0]", "2"],
+    ]
 
 
 def test_cases_are_chosen_by_what_goes_wrong():
