@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from experiments.results import format_markdown
 from kinpose.evaluation import mean_interval
 
 PAPER_ACTIONS = (
@@ -175,11 +176,7 @@ def _by_paper_names(by_action: Mapping[str, float]) -> dict[str, float]:
 
 
 def _markdown(rows: Sequence[Sequence]) -> str:
-    text = [[_cell(x) for x in row] for row in rows]
-    text.insert(1, ["---"] * len(rows[0]))
-    widths = [max(map(len, column)) for column in zip(*text, strict=True)]
-    lines = (" | ".join(map(str.ljust, row, widths)) for row in text)
-    return "\n".join(f"| {line} |" for line in lines)
+    return format_markdown([[_cell(x) for x in row] for row in rows])
 
 
 def _cell(value) -> str:

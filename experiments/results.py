@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -53,3 +53,10 @@ def write_text(path: pathlib.Path, text: str):
     """Writes a text, UTF-8."""
     with write_atomically(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def format_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, for people, too; the first row is its head."""
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines)

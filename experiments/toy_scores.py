@@ -7,8 +7,10 @@ its angles read off its joints ("directly computed from the triangle", Sec. 4.1)
 
 import jax
 import numpy as np
+from scipy import stats
 
 from data.toy import ToySet, read_params
+from experiments.results import format_markdown
 from kinpose import Skeleton, fit_params, forward_kinematics
 from kinpose.methods import Prediction
 from kinpose.metrics import angle_error, bone_lengths, mpjpe
@@ -84,7 +86,32 @@ def format_table(scores: list[dict]) -> str:
         "angle_error_deg": "angle error (deg)",
         "bone_length_std_px": "spread of bone lengths (px)",
     }
-    return "\n\n".join(_format_one(scores, key, title) for key, title in titles.items())
+    tables = [_format_one(scores, key, title) for key, title in titles.items()]
+    paired = {"joint_error_px": "joint error (px)", "angle_error_deg": "angle error (deg)"}
+    tables += [_format_paired(scores, key, title) for key, title in paired.items()]
+    return "\n\n".join(filter(None, tables))
+
+
+def _format_paired(scores: list[dict], key: str, title: str) -> str:
+    """Differences from direct joint's of the same seeds, with Student's interval of 95 %."""
+    values = {(s["method"], s["num_params"], s["seed"]): s[key] for s in scores}
+    apart: dict[str, dict[int, list[float]]] = {}
+    for (method, count, seed), value in values.items():
+        other = values.get(("direct_joint", count, seed))
+        if method != "direct_joint" and other is not None:
+            apart.setdefault(method, {}).setdefault(count, []).append(value - other)
+    counts = sorted({n for row in apart.values() for n, pairs in row.items() if len(pairs) > 1})
+    rows = [[f"{title}, against direct joint", *(f"{count} parameters" for count in counts)]]
+    for method, row in apart.items():
+        rows.append([method.replace("_", " "), *(_format_pairs(row.get(n, [])) for n in counts)])
+    return format_markdown(rows) if counts else ""
+
+
+def _format_pairs(apart: list[float]) -> str:
+    if len(apart) < 2:
+        return ""
+    low, high = stats.ttest_1samp(apart, 0.0).confidence_interval()
+    return f"{np.mean(apart):+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def _format_one(scores: list[dict], key: str, title: str) -> str:
@@ -93,13 +120,10 @@ def _format_one(scores: list[dict], key: str, title: str) -> str:
     counts = sorted({count for _, count in cells})
     paper = {method: row[key] for (method, _), row in PAPER.items() if key in row}
     rows = [[title, *(f"{count} parameters" for count in counts), "paper, 3 parameters"]]
-    rows.append(["---"] * len(rows[0]))
     for method in methods:
         cell = [_format_cell(cells.get((method, count))) for count in counts]
         rows.append([method.replace("_", " "), *cell, str(paper.get(method, ""))])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (" | ".join(map(str.ljust, row, widths)) for row in rows)
-    return "\n".join(f"| {line} |" for line in lines)
+    return format_markdown(rows)
 
 
 def _format_cell(cell: tuple[float, float, int] | None) -> str:

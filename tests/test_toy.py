@@ -255,3 +255,20 @@ def test_a_table_shows_means_spreads_and_the_papers_figures():
         "10.00",
         "5.1",
     ]
+    assert "against" not in format_table(rows)  # nothing to compare with
+
+
+def test_methods_are_paired_by_seed():
+    rows = [
+        {"method": method, "num_params": 3, "seed": seed}
+        | dict.fromkeys(("joint_error_px", "angle_error_deg"), 10.0 * seed + more)
+        | dict.fromkeys(("joint_error_percent", "bone_length_std_px"), 0.0)
+        for method, shift in (("direct_joint", (0, 0, 0)), ("fitted_joint", (-1, -2, -3)))
+        for seed, more in enumerate(shift)
+    ]
+    table = format_table(rows).split("\n\n")[4].splitlines()
+    half = 4.302653 / np.sqrt(3)  # Student's t of two degrees of freedom, at 97.5 %
+    assert [cell.strip() for cell in table[-1].split("|")[1:-1]] == [
+        "fitted joint",
+        f"-2.00 [{-2 - half:+.2f}, {-2 + half:+.2f}]",
+    ]
