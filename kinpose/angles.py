@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from kinpose._kinematics.scalars import dot, minus, plus, scale, times
+from kinpose._kinematics.scalars import dot, matrix_times, minus, plus, scale, times
 from kinpose.skeleton import Motion, Skeleton
 
 _SINGULAR = 100
@@ -265,16 +265,20 @@ def turned(
       high: highest angles.
 
     Returns:
-      The three angles, nearest to those before, and by how much (rad) all together had to be
-      clipped.
+      The three angles, nearest to those before, and the turn that led there: less than asked for
+      where limits stopped it.
     """
     near, after = scale(hand, angles), orientation_of(angles, hand)
-    after, ends = product(after, small_turn(scale(hand, spin))), ()
-    if low is not None:
-        ends = scale(hand, low), scale(hand, high)
-        ends = tuple(list(map(f, *ends)) for f in (lax.min, lax.max))
-    found, outside = triple_of(after, near, *ends)
-    return scale(hand, found), outside
+    after = product(after, small_turn(scale(hand, spin)))
+    if low is None:
+        return scale(hand, triple_of(after, near)[0]), spin
+    ends = scale(hand, low), scale(hand, high)
+    lowest, highest = (list(map(f, *ends)) for f in (lax.min, lax.max))
+    found, outside = triple_of(after, near, lowest, highest)
+    found = scale(hand, found)
+    columns = zip(*axes_of(angles, hand), strict=True)
+    crept = matrix_times(columns, tuple(map(minus, found, angles)))
+    return found, [lax.select(outside > 0, x, y) for x, y in zip(crept, spin, strict=True)]
 
 
 def triple_of(

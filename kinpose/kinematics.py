@@ -6,11 +6,10 @@ Trees of tens of motions are written out and run as one kernel over a batch
 
 import contextlib
 import contextvars
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +69,7 @@ def forward_kinematics(params: jax.typing.ArrayLike, skeleton: Skeleton) -> jax.
       >>> forward_kinematics(jnp.zeros(27), human_17()).shape
       (17, 3)
     """
-    return _over_leading(_positions, params, skeleton)
+    return _of_poses(_positions, params, skeleton)
 
 
 def joint_transforms(
@@ -90,7 +89,7 @@ def joint_transforms(
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _over_leading(_transforms, params, skeleton)
+    return _of_poses(_transforms, params, skeleton)
 
 
 def joint_jacobian(params: jax.typing.ArrayLike, skeleton: Skeleton) -> tuple[jax.Array, jax.Array]:
@@ -110,49 +109,19 @@ def joint_jacobian(params: jax.typing.ArrayLike, skeleton: Skeleton) -> tuple[ja
     Raises:
       ValueError: for parameters of a wrong shape or not of floating point.
     """
-    return _over_leading(_jacobian, params, skeleton)
+    return _of_poses(_jacobian, params, skeleton)
 
 
-def _over_leading(function: Callable, params, skeleton: Skeleton):
-    """A function of one pose, over the leading dimensions of params and offsets."""
-    params, skeleton, form = _checked(params, skeleton)
-    if params.ndim == 1 and skeleton.offsets.ndim == 2:
-        return function(form, params, skeleton)
-    return _mapped(function, form, params, skeleton)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _mapped(function: Callable, form: "_Form", params, skeleton: Skeleton):
-    offsets = skeleton.offsets
-    batch = jnp.broadcast_shapes(params.shape[:-1], offsets.shape[:-2])
-    size, own = math.prod(batch), offsets.shape[-2:]
-    params = jnp.broadcast_to(params, (*batch, params.shape[-1])).reshape(size, params.shape[-1])
-    shared = offsets.ndim == 2
-    if not shared:
-        offsets = jnp.broadcast_to(offsets, (*batch, *own)).reshape(size, *own)
-
-    def one(params, offsets):
-        return function(form, params, dataclasses.replace(skeleton, offsets=offsets))
-
-    found = jax.vmap(one, in_axes=(0, None if shared else 0))(params, offsets)
-    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), found)
-
-
-def _checked(params, skeleton: Skeleton) -> tuple[jax.Array, Skeleton, "_Form"]:
-    """The gate; the skeleton's numbers come out in the type to compute in."""
-    if not isinstance(skeleton, Skeleton):
-        swapped = "; params come first" if isinstance(params, Skeleton) else ""
-        raise ValueError(
-            f"skeleton must be a Skeleton, but got {type(skeleton).__name__}{swapped}."
-        )
+def _of_poses(function: Callable, params, skeleton: Skeleton):
+    """The gate, and a function of one pose over the leading dimensions of params and offsets."""
+    check_skeleton(skeleton, params, "params")
     params = jnp.asarray(params)
     if params.shape[-1:] != (skeleton.num_dofs,):
         raise ValueError(
             f"params must have shape (..., {skeleton.num_dofs}), one value per degree of freedom, "
             f"but got {params.shape}."
         )
-    dtype = at_least_float32(params, "params").dtype
-    offsets = jnp.asarray(skeleton.offsets, dtype)
+    offsets = jnp.asarray(skeleton.offsets, at_least_float32(params, "params").dtype)
     try:
         jnp.broadcast_shapes(params.shape[:-1], offsets.shape[:-2])
     except ValueError:
@@ -160,81 +129,83 @@ def _checked(params, skeleton: Skeleton) -> tuple[jax.Array, Skeleton, "_Form"]:
             f"params {params.shape} and the skeleton's offsets {offsets.shape} have leading "
             "dimensions that do not broadcast."
         ) from None
-    return params, dataclasses.replace(skeleton, offsets=offsets), _form_of(skeleton)
+    in_loop = are_in_loops() or len(skeleton.flat_motions) not in range(1, WALK_MOTIONS + 1)
+    structure = structure_of(skeleton, () if in_loop else known_zeros(skeleton))
+    return _over_leading(function, loop if in_loop else walk, structure, params, offsets)
 
 
-class _Form(NamedTuple):
-    """How a tree is gone through: by a loop, or written out; and its structure."""
-
-    is_loop: bool
-    structure: Structure
-
-
-def _form_of(skeleton: Skeleton) -> _Form:
-    is_loop = _IN_LOOPS.get() or len(skeleton.flat_motions) not in range(1, WALK_MOTIONS + 1)
-    zeros = () if is_loop else known_zeros(skeleton)
-    return _Form(is_loop, structure_of(skeleton, zeros))
+def check_skeleton(skeleton: object, before: object, name: str) -> None:
+    """Refuses what is no skeleton, perhaps as it was swapped with the argument before it."""
+    if not isinstance(skeleton, Skeleton):
+        swapped = f"; {name} come first" if isinstance(before, Skeleton) else ""
+        raise ValueError(
+            f"skeleton must be a Skeleton, but got {type(skeleton).__name__}{swapped}."
+        )
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _positions(form: _Form, params, skeleton: Skeleton):
-    (positions,) = _run(walk.positions, loop.positions, form, params, skeleton)
-    return positions.reshape(-1, skeleton.ndim).astype(params.dtype)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _over_leading(function: Callable, way: ModuleType, structure: Structure, params, offsets):
+    batch = jnp.broadcast_shapes(params.shape[:-1], offsets.shape[:-2])
+    shared = offsets.ndim == 2
+
+    def one(params, offsets):
+        matrix, bias = _values_from_dofs(structure)
+        values = params.astype(offsets.dtype)
+        if matrix is not None:
+            values = loop.constant_times(matrix, values) + bias.astype(values.dtype)
+        found = function(way, structure, values, offsets.ravel())
+        return jax.tree.map(lambda x: x.astype(params.dtype), found)
+
+    def in_a_row(x, own):  # in one dimension, which fills the lanes of a TPU
+        return jnp.broadcast_to(x, (*batch, *own)).reshape(math.prod(batch), *own)
+
+    if not batch:
+        return one(params, offsets)
+    params = in_a_row(params, params.shape[-1:])
+    offsets = offsets if shared else in_a_row(offsets, offsets.shape[-2:])
+    found = jax.vmap(one, in_axes=(0, None if shared else 0))(params, offsets)
+    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), found)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _transforms(form: _Form, params, skeleton: Skeleton):
-    n = skeleton.ndim
-    rotations, positions = _run(walk.frames, loop.frames, form, params, skeleton)
-    return (
-        rotations.reshape(-1, n, n).astype(params.dtype),
-        positions.reshape(-1, n).astype(params.dtype),
-    )
+def _positions(way: ModuleType, structure: Structure, values, offsets):
+    (positions,) = way.positions(structure, values, offsets)
+    return positions.reshape(-1, structure.ndim)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _jacobian(form: _Form, params, skeleton: Skeleton):
-    n = skeleton.ndim
-    positions, axes, pivots = _run(walk.hinges, loop.hinges, form, params, skeleton)
-    positions, axes, pivots = (
-        x.reshape(-1, m) for x, m in ((positions, n), (axes, 3), (pivots, 3))
-    )
+def _transforms(way: ModuleType, structure: Structure, values, offsets):
+    n = structure.ndim
+    rotations, positions = way.frames(structure, values, offsets)
+    return rotations.reshape(-1, n, n), positions.reshape(-1, n)
+
+
+def _jacobian(way: ModuleType, structure: Structure, values, offsets):
+    n = structure.ndim
+    positions, axes, pivots = way.hinges(structure, values, offsets)
+    positions, axes, pivots = positions.reshape(-1, n), axes.reshape(-1, 3), pivots.reshape(-1, 3)
     arms = jnp.pad(positions, ((0, 0), (0, 3 - n)))[:, None, :] - pivots[None, :, :]
     axes = jnp.broadcast_to(axes[None, :, :], arms.shape)
-    turns = np.array([motion.kind == "r" for motion in skeleton.flat_motions], bool)
+    turns = np.array([motion.kind == "r" for own in structure.motions for motion in own], bool)
     moved = jnp.where(turns[None, :, None], jnp.cross(axes, arms), axes)
-    paths = loop.path_table(form.structure)
+    paths = loop.path_table(structure)
     moved = jnp.where(paths[:, :, None], moved, 0.0)[:, :, :n].swapaxes(-1, -2)
-    matrix, _ = _values_from_dofs(skeleton.motions, skeleton.dof_names)
+    matrix, _ = _values_from_dofs(structure)
     if matrix is not None:
         moved = jnp.matmul(moved, matrix.astype(moved.dtype), precision="highest")
-    return positions.astype(params.dtype), moved.astype(params.dtype)
-
-
-def _run(
-    written_out: Callable, looped: Callable, form: _Form, params, skeleton: Skeleton
-) -> list[jax.Array]:
-    """One of two functions of structure, values and offsets that give the same."""
-    params, offsets = params.astype(skeleton.offsets.dtype), skeleton.offsets.ravel()
-    matrix, bias = _values_from_dofs(skeleton.motions, skeleton.dof_names)
-    values = params
-    if matrix is not None:
-        values = jnp.matmul(matrix.astype(params.dtype), params, precision="highest")
-        values += bias.astype(params.dtype)
-    return (looped if form.is_loop else written_out)(form.structure, values, offsets)
+    return positions, moved
 
 
 @functools.lru_cache(maxsize=64)
-def _values_from_dofs(motions, dof_names) -> tuple[np.ndarray | None, np.ndarray]:
+def _values_from_dofs(structure: Structure) -> tuple[np.ndarray | None, np.ndarray]:
     """How the M motions' angles and distances follow from the dofs.
 
     Returns:
       (M, D) their derivative, None if they are the dofs; (M,) their values at zero.
     """
-    flat = [motion for joint in motions for motion in joint]
-    matrix, index = np.zeros((len(flat), len(dof_names))), {d: i for i, d in enumerate(dof_names)}
-    for m, motion in enumerate(flat):
+    motions = [motion for own in structure.motions for motion in own]
+    index = {name: d for d, name in enumerate(structure.dof_names)}
+    matrix = np.zeros((len(motions), len(index)))
+    for m, motion in enumerate(motions):
         matrix[m, index[motion.dof]] = motion.multiplier
-    bias = np.array([motion.bias for motion in flat])
-    same = matrix.shape[0] == matrix.shape[1] and np.array_equal(matrix, np.eye(len(matrix)))
-    return (None if same and not bias.any() else matrix), bias
+    bias = np.array([motion.bias for motion in motions])
+    same = np.array_equal(matrix, np.eye(len(matrix))) and not bias.any()
+    return (None if same else matrix), bias

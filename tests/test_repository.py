@@ -122,7 +122,7 @@ def test_kinematics_is_read_in_a_quarter_of_an_hour():
     names = reachable("kinpose.kinematics", ("kinpose._kernels", "kinpose.skeleton"))
     names -= {"kinpose._kinematics", "kinpose._varying"}  # a line; and what shards ask for
     assert len(names) == 4
-    assert lines_of(names) < 800
+    assert lines_of(names) < 700
 
 
 def test_a_fit_is_read_in_another():
@@ -130,7 +130,7 @@ def test_a_fit_is_read_in_another():
     others = "kinpose._k", "kinpose.kinematics", "kinpose.skeleton", "kinpose.angles"
     names = reachable("kinpose.fitting.fit", (*others, "kinpose._varying", "kinpose._html"))
     assert len(names) < 10
-    assert lines_of(names) < 1950
+    assert lines_of(names) < 1700
 
 
 def test_thresholds_stand_in_their_table():

@@ -79,13 +79,9 @@ def dot(a: Sequence, b: Sequence):
 
 
 def rotation_parts(axis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rodrigues' formula: the rotation by t about an axis is A + cos(t) B + sin(t) C.
+    """A, B, C (..., 3, 3) of Rodrigues' formula, by unit vectors (..., 3).
 
-    Args:
-      axis: (..., 3) unit vectors.
-
-    Returns:
-      A, B, C, each (..., 3, 3).
+    The rotation by t about such an axis is A + cos(t) B + sin(t) C.
     """
     x, y, z = np.moveaxis(axis, -1, 0)
     zero = np.zeros_like(x)
@@ -97,15 +93,8 @@ def rotation_parts(axis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def at_least_float32(x: jax.Array, name: str) -> jax.Array:
     """Widens half precision, which cannot hold sums of squares; float64 stays.
 
-    Args:
-      x: any shape.
-      name: what the caller calls it, for the error.
-
-    Returns:
-      The same numbers.
-
     Raises:
-      ValueError: if x is not of floating point.
+      ValueError: if x, which the caller calls by that name, is not of floating point.
     """
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"{name} must be floating point, but got {x.dtype}.")

@@ -17,15 +17,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from kinpose._kernels import over_batch
-from kinpose._kinematics.scalars import (
-    cross,
-    matrix_times,
-    plus,
-    rotation_parts,
-    scale,
-    times,
-    vector_sum,
-)
+from kinpose._kinematics.scalars import cross, matrix_times, rotation_parts, scale, vector_sum
 from kinpose.skeleton import Motion, Skeleton
 
 _STILL = (0.0, 0.0, 0.0)
@@ -37,6 +29,7 @@ class Structure(NamedTuple):
     Attributes:
       parents: J joint indices, -1 for the root.
       motions: for each joint, its motions in order.
+      dof_names: D names, which the motions read.
       keypoints: K joint indices.
       ndim: n, 2 or 3.
       zeros: which of the J * n numbers of the offsets are zero for all poses.
@@ -44,6 +37,7 @@ class Structure(NamedTuple):
 
     parents: tuple[int, ...]
     motions: tuple[tuple[Motion, ...], ...]
+    dof_names: tuple[str, ...]
     keypoints: tuple[int, ...]
     ndim: int
     zeros: tuple[int, ...] = ()
@@ -51,7 +45,21 @@ class Structure(NamedTuple):
 
 def structure_of(skeleton: Skeleton, zeros: tuple[int, ...] = ()) -> Structure:
     """The structure of a skeleton."""
-    return Structure(skeleton.parents, skeleton.motions, skeleton.keypoints, skeleton.ndim, zeros)
+    of_tree = skeleton.parents, skeleton.motions, skeleton.dof_names, skeleton.keypoints
+    return Structure(*of_tree, skeleton.ndim, zeros)
+
+
+def paths_of(parents: Sequence[int]) -> np.ndarray:
+    """(N, N) bool, whether the path from a root to each of N nodes goes by the other or is it.
+
+    Args:
+      parents: N indices, each less than its node's own; -1 for a root.
+    """
+    paths = np.eye(len(parents), dtype=bool)
+    for node, parent in enumerate(parents):
+        if parent >= 0:
+            paths[node] |= paths[parent]
+    return paths
 
 
 def known_zeros(skeleton: Skeleton) -> tuple[int, ...]:
@@ -81,30 +89,6 @@ class Hinge(NamedTuple):
     pivot_speed: Any
 
 
-def positions(structure: Structure, values: jax.Array, offsets: jax.Array) -> list[jax.Array]:
-    """Where the keypoints are.
-
-    Args:
-      structure: the tree.
-      values: (M,) angle or distance of each motion.
-      offsets: (J * n,) bones in the rest pose.
-
-    Returns:
-      (K * n,) positions.
-    """
-    return _walked(_report_positions, structure, values, offsets)
-
-
-def frames(structure: Structure, values: jax.Array, offsets: jax.Array) -> list[jax.Array]:
-    """Rotations (J * n * n,) and positions (J * n,) of all joints; arguments: `positions`."""
-    return _walked(_report_frames, structure, values, offsets)
-
-
-def hinges(structure: Structure, values: jax.Array, offsets: jax.Array) -> list[jax.Array]:
-    """Positions (K * n,) of the keypoints; axes and pivots in the world, (3 * M,) each."""
-    return _walked(_report_hinges, structure, values, offsets)
-
-
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _walked(report: Callable, structure: Structure, values, offsets) -> list[jax.Array]:
     return over_batch(_program(report, structure, ()), values, offsets)
@@ -126,14 +110,14 @@ def _program(report: Callable, structure: Structure, moved: tuple[int, ...]) -> 
         bones = [0.0 if i in structure.zeros else x for i, x in enumerate(offsets)]
         given = dict(zip(moved, tangents, strict=True))
         found = report(structure, *walk(structure, values, bones, given.get(0), given.get(1)))
-        return found[bool(moved)]
+        return [[x for pair in result for x in pair[bool(moved)]] for result in found]
 
     return walk_tree
 
 
 def walk(
     structure: Structure, values: Sequence, offsets: Sequence, tangents=None, stretches=None
-) -> tuple[list[Frame], list[Hinge]]:
+) -> tuple[list[Frame], list[list[Hinge]]]:
     """Goes through the tree, parents before their children.
 
     Args:
@@ -144,7 +128,7 @@ def walk(
       stretches: J * n numbers, how fast the bones change.
 
     Returns:
-      The frames of all joints, and the hinges of all motions.
+      The frames of all joints, and for each joint the hinges of its motions.
     """
     tangents = tangents or [0.0] * len(values)
     stretches = stretches or [0.0] * len(offsets)
@@ -154,10 +138,11 @@ def walk(
         own = slice(joint * structure.ndim, (joint + 1) * structure.ndim)
         bone, stretch = ([*numbers[own], 0.0][:3] for numbers in (offsets, stretches))
         frame = _carry(joints[parent] if parent >= 0 else Frame(), bone, stretch)
+        hinges.append([])
         for motion in structure.motions[joint]:
             value, tangent = next(motions)
             axis = matrix_times(frame.rotation, motion.axis)
-            hinges.append(Hinge(axis, frame.place, cross(frame.spin, axis), frame.speed))
+            hinges[joint].append(Hinge(axis, frame.place, cross(frame.spin, axis), frame.speed))
             if motion.kind == "r":
                 rotation = _rotate(frame.rotation, motion.axis, value)
                 spin = vector_sum(frame.spin, scale(tangent, axis))
@@ -178,45 +163,46 @@ def _carry(frame: Frame, vector, rate) -> Frame:
 def _rotate(rotation, axis, angle):
     """The product with an elementary rotation, by Rodrigues' formula."""
     sine, cosine = lax.sin(angle), lax.cos(angle)
-    along, across, turning = (part.tolist() for part in rotation_parts(np.array(axis)))
+    parts = (part.T.tolist() for part in rotation_parts(np.array(axis)))
     columns = [
-        [
-            plus(along[i][j], plus(times(across[i][j], cosine), times(turning[i][j], sine)))
-            for i in range(3)
-        ]
-        for j in range(3)
+        vector_sum(along, vector_sum(scale(cosine, across), scale(sine, turning)))
+        for along, across, turning in zip(*parts, strict=True)
     ]
     return tuple(matrix_times(columns, row) for row in rotation)
 
 
-def _report_positions(structure: Structure, joints: list[Frame], hinges: list[Hinge]) -> tuple:
-    """Lists of numbers, one per result, and of how fast they change."""
-    del hinges
-    return _places(structure, [joints[joint] for joint in structure.keypoints])
+def _report_positions(structure: Structure, joints: list[Frame], _hinges: list) -> list:
+    """For each result its vectors, each with how fast it changes."""
+    return [_places(structure, [joints[joint] for joint in structure.keypoints])]
 
 
-def _report_frames(structure: Structure, joints: list[Frame], hinges: list[Hinge]) -> tuple:
-    del hinges
-    n = structure.ndim
-    places, speeds = _places(structure, joints)
-    rotations, turns = [], []
+def _report_frames(structure: Structure, joints: list[Frame], _hinges: list) -> list:
+    n, rows = structure.ndim, []
     for frame in joints:
-        columns = [cross(frame.spin, column) for column in zip(*frame.rotation, strict=True)]
-        turns += [columns[j][i] for i in range(n) for j in range(n)]
-        rotations += [x for row in frame.rotation[:n] for x in row[:n]]
-    return [rotations, *places], [turns, *speeds]
+        turns = [cross(frame.spin, column) for column in zip(*frame.rotation, strict=True)]
+        pairs = zip(frame.rotation, zip(*turns, strict=True), strict=True)
+        rows += [(row[:n], turn[:n]) for row, turn in pairs][:n]
+    return [rows, _places(structure, joints)]
 
 
-def _report_hinges(structure: Structure, joints: list[Frame], hinges: list[Hinge]) -> tuple:
-    places, speeds = _report_positions(structure, joints, hinges)
-    axes, pivots, *rates = (
-        [x for hinge in hinges for x in hinge[part]] for part in range(len(Hinge._fields))
-    )
-    return [*places, axes, pivots], [*speeds, *rates]
+def _report_hinges(structure: Structure, joints: list[Frame], hinges: list) -> list:
+    axes = [(hinge.axis, hinge.axis_speed) for own in hinges for hinge in own]
+    pivots = [(hinge.pivot, hinge.pivot_speed) for own in hinges for hinge in own]
+    return [*_report_positions(structure, joints, hinges), axes, pivots]
 
 
-def _places(structure: Structure, joints: list[Frame]) -> tuple:
-    n = structure.ndim
-    return tuple(
-        [[x for frame in joints for x in getattr(frame, name)[:n]]] for name in ("place", "speed")
-    )
+def _places(structure: Structure, joints: list[Frame]) -> list:
+    return [(frame.place[: structure.ndim], frame.speed[: structure.ndim]) for frame in joints]
+
+
+positions = functools.partial(_walked, _report_positions)
+"""Where the keypoints are, [(K * n,)], of a structure, values (M,) and offsets (J * n,).
+
+Values are the motions' angles or distances, offsets the bones in the rest pose.
+"""
+
+frames = functools.partial(_walked, _report_frames)
+"""Of the same: rotations (J * n * n,) and positions (J * n,) of all joints."""
+
+hinges = functools.partial(_walked, _report_hinges)
+"""Of the same: positions of the keypoints; the motions' axes and pivots in the world, (3 * M,)."""

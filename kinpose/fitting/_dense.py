@@ -5,22 +5,15 @@ A ball (`kinpose.angles`) steps about its own three axes; its angles are read of
 Shapes: K keypoints, D dofs, b balls.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.angles import (
-    Balls,
-    axes_of,
-    balls_of,
-    handed,
-    normals_of,
-    side_by_side,
-    turned,
-    turns_away,
-)
+from kinpose._kinematics.walk import paths_of
+from kinpose.angles import Balls, axes_of, balls_of, normals_of, side_by_side, turned, turns_away
 from kinpose.fitting._problem import (
     OPEN,
     STIFF,
@@ -51,29 +44,26 @@ def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
         if turning is not None:
             dofs = turning.balls.dofs
             turns = turns_away(params, problem.prior_params, turning.balls)[0] * stiffness[0]
-            on_angles = jnp.einsum(
-                "rcb,cb->rb", _stacked(axes_of, turning), turns, precision="highest"
-            )
+            axes = _stacked(axes_of, params, turning.balls)
+            on_angles = jnp.einsum("rcb,cb->rb", axes, turns, precision="highest")
             pull, pull_on_angles = pull.at[dofs].set(turns), pull.at[dofs].set(on_angles)
     pressed = pressed_at_limit(params, slopes + pull_on_angles, skeleton)
-    fixed = pressed
-    if turning is not None:
-        fixed = pressed.at[turning.balls.dofs].set(False)
+    fixed = pressed if turning is None else pressed.at[turning.balls.dofs].set(False)
     by_dof = jnp.where(fixed[None, :], 0.0, by_dof)
     stiffness = jnp.where(fixed, 0.0, stiffness)
     gradient = residual @ by_dof + jnp.where(fixed, 0.0, pull)
     normal = _gram(by_dof) + jnp.diag(stiffness)
     if turning is not None and skeleton.limits is not None:
-        normal = _stiffened(normal, pressed, turning)
+        normal = _stiffened(normal, pressed, params, turning.balls)
     moves = -_eliminate(_damped(normal, damping), gradient[:, None])[:, 0]
     moves = jnp.clip(moves, -STRIDE, STRIDE)
     moved = into_bounds(params + moves * unit, skeleton)
     change = (moved - params) / unit
     if turning is not None:
-        angles, turns = _after_turns(params, moves, skeleton, turning)
-        moved, change = (
-            x.at[turning.balls.dofs].set(y) for x, y in ((moved, angles), (change, turns))
-        )
+        dofs, hand = turning.balls.dofs, turning.balls.hand.astype(params.dtype)
+        limits = () if skeleton.limits is None else bounds(skeleton, params.dtype)
+        angles, turns = turned(hand, *(list(x[dofs]) for x in (params, moves, *limits)))
+        moved, change = moved.at[dofs].set(jnp.stack(angles)), change.at[dofs].set(jnp.stack(turns))
     ways = by_dof @ change
     promised = jnp.dot(ways, ways) + jnp.dot(stiffness, jnp.square(change))
     predicted = -jnp.dot(gradient, change) - 0.5 * promised
@@ -178,7 +168,6 @@ class _Turning(NamedTuple):
     balls: Balls
     frames: jax.Array  # (b, 3, 3) their own axes in the world, as columns, after their rotations
     places: jax.Array  # (b, 3) of the joints
-    angles: jax.Array  # (3, b) rad, negated where the axes are left-handed
 
 
 def _turning_of(params, skeleton: Skeleton) -> _Turning | None:
@@ -189,58 +178,29 @@ def _turning_of(params, skeleton: Skeleton) -> _Turning | None:
     rotations, places = joint_transforms(params, skeleton)
     own = np.moveaxis(balls.axes, -1, 0).astype(params.dtype)
     frames = jnp.matmul(rotations[balls.joints], own.swapaxes(1, 2), precision="highest")
-    return _Turning(balls, frames, places[balls.joints], handed(params, balls))
+    return _Turning(balls, frames, places[balls.joints])
 
 
 def _by_turns(jacobian, positions, turning: _Turning, skeleton: Skeleton) -> jax.Array:
     """The Jacobian (K, 3, D) in which a ball's dofs are turns about its own axes."""
-    below = _below(turning.balls.joints, skeleton)
+    below = paths_of(skeleton.parents)[list(skeleton.keypoints)][:, turning.balls.joints].T
     arms = jnp.where(below[:, :, None], positions[None] - turning.places[:, None], 0.0)
     axes = turning.frames.swapaxes(1, 2)
     turns = jnp.cross(axes[:, None], arms[:, :, None, :] + 0 * axes[:, None])
     return jacobian.at[:, :, turning.balls.dofs].set(turns.transpose(1, 3, 2, 0))
 
 
-def _below(joints, skeleton: Skeleton) -> np.ndarray:
-    """(b, K) whether a keypoint hangs on a joint."""
-    below = np.zeros((skeleton.num_joints, skeleton.num_keypoints), bool)
-    for k, joint in enumerate(skeleton.keypoints):
-        while joint >= 0:
-            below[joint, k] = True
-            joint = skeleton.parents[joint]
-    return below[joints]
-
-
-def _stiffened(matrix, pressed, turning: _Turning) -> jax.Array:
+def _stiffened(matrix, pressed, params, balls: Balls) -> jax.Array:
     """Normal equations (D, D) of balls that turn only such that pressed angles (D,) stay."""
-    dofs = turning.balls.dofs
+    dofs, across = balls.dofs, _stacked(normals_of, params, balls)
     stiff = STIFF * (jnp.sum(jnp.diagonal(matrix)[dofs], axis=0) + OPEN)
     stiff = stiff[None, :] * pressed[dofs].astype(matrix.dtype)
-    across = _stacked(normals_of, turning)
     block = jnp.einsum("rb,rcb,rdb->cdb", stiff, across, across, precision="highest")
     return matrix.at[dofs[:, None, :], dofs[None, :, :]].add(block)
 
 
-def _after_turns(params, moves, skeleton: Skeleton, turning: _Turning) -> tuple:
-    """The balls after turns about their own axes, within limits.
-
-    Returns:
-      Their angles (3, b), and the turns (3, b) that led there: less where limits stopped them.
-    """
-    dofs, balls = turning.balls.dofs, turning.balls
-    here, turns = list(params[dofs]), list(moves[dofs])
-    hand = balls.hand.astype(params.dtype)
-    if skeleton.limits is None:
-        return jnp.stack(turned(hand, here, turns)[0]), moves[dofs]
-    limits = (list(x[dofs]) for x in bounds(skeleton, params.dtype))
-    there, outside = turned(hand, here, turns, *limits)
-    change = jnp.stack(there) - params[dofs]
-    crept = jnp.einsum("rcb,rb->cb", _stacked(axes_of, turning), change, precision="highest")
-    return jnp.stack(there), jnp.where(outside > 0, crept, moves[dofs])
-
-
-def _stacked(vectors_of, turning: _Turning) -> jax.Array:
-    """(3, 3, b) vectors of numbers."""
-    like = turning.angles[0]
-    rows = vectors_of(list(turning.angles))
-    return jnp.stack([jnp.stack([x + jnp.zeros_like(like) for x in row]) for row in rows])
+def _stacked(vectors_of: Callable, params, balls: Balls) -> jax.Array:
+    """(3, 3, b) three vectors of each ball, by its angles."""
+    rows = vectors_of(list(params[balls.dofs]), balls.hand.astype(params.dtype))
+    none = jnp.zeros(len(balls.joints), params.dtype)
+    return jnp.stack([jnp.stack([x + none for x in row]) for row in rows])

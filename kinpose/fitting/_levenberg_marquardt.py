@@ -46,20 +46,14 @@ def first_state(problem: Problem, start, skeleton: Skeleton) -> State:
 
 
 def minimise(
-    problem: Problem,
-    state: State,
-    skeleton: Skeleton,
-    max_iterations,
-    tolerance,
-    method: str = "least_squares",
+    problem: Problem, state: State, skeleton, max_iterations, tolerance, method="least_squares"
 ) -> State:
     """Steps until one would move the joints by less than the tolerance, were it not damped."""
     propose = {"least_squares": _newton_step, "gradient_descent": dense.descent_step}[method]
 
     def step(state: State) -> State:
-        params, (cost, predicted, promised) = propose(
-            problem, state.params, state.damping, skeleton
-        )
+        params, numbers = propose(problem, state.params, state.damping, skeleton)
+        cost, predicted, promised = numbers
         better = cost < state.cost
         gain = (state.cost - cost) / jnp.maximum(predicted, jnp.finfo(cost.dtype).tiny)
         shrink = jnp.clip(1.0 - (2.0 * gain - 1.0) ** 3, 0.1, 2.0)  # Nielsen (1999)

@@ -9,6 +9,7 @@ tips to the root, which fills in nothing (ch. 8). All of it works on lists of nu
 `kinpose._kernels`.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -23,24 +24,10 @@ from kinpose._kinematics.scalars import (
     vector_difference,
     vector_sum,
 )
-from kinpose._kinematics.walk import Structure
+from kinpose._kinematics.walk import Frame, Hinge, Structure
 
 _NOTHING = (0.0, 0.0, 0.0)
 _UPPER = tuple((i, j) for i in range(3) for j in range(i, 3))
-
-
-class Drive(NamedTuple):
-    """How a dof drives a motion.
-
-    Attributes:
-      dof: its index.
-      multiplier: value of the motion per unit of the dof.
-      bias: value where the dof is zero.
-    """
-
-    dof: int
-    multiplier: float
-    bias: float
 
 
 class Body(NamedTuple):
@@ -64,48 +51,43 @@ class Screw(NamedTuple):
     slide: Any
 
 
-def values_of(params: Sequence, drives: Sequence[Drive]) -> list:
+def dofs_of(tree: Structure) -> list[list[int]]:
+    """For each joint, the indices of the dofs that its motions read."""
+    index = {name: d for d, name in enumerate(tree.dof_names)}
+    return [[index[motion.dof] for motion in own] for own in tree.motions]
+
+
+def values_of(tree: Structure, params: Sequence) -> list:
     """Angle or distance of each motion."""
-    return [plus(times(d.multiplier, params[d.dof]), d.bias) for d in drives]
+    pairs = zip(itertools.chain(*tree.motions), itertools.chain(*dofs_of(tree)), strict=True)
+    return [plus(times(motion.multiplier, params[d]), motion.bias) for motion, d in pairs]
 
 
 def screws_of(
-    hinges: Sequence, tree: Structure, drives: Sequence[Drive], places: Sequence
-) -> list[Screw]:
-    """The screw of each motion, per unit of its dof.
-
-    Args:
-      hinges: axes and pivots of the motions in the world.
-      tree: the structure.
-      drives: how dofs drive the motions.
-      places: of the joints in the world.
-    """
-    screws, motions = [], iter(zip(hinges, drives, strict=True))
-    for joint, place in enumerate(places):
-        for motion in tree.motions[joint]:
-            hinge, drive = next(motions)
-            axis = scale(float(drive.multiplier), hinge.axis)
+    tree: Structure, joints: Sequence[Frame], hinges: Sequence[Sequence[Hinge]], units: Sequence
+) -> list[list[Screw]]:
+    """For each joint the screws of its motions, per unit of their dofs; `hinges` likewise."""
+    dofs, screws = dofs_of(tree), []
+    for j, joint in enumerate(joints):
+        screws.append([])
+        for motion, hinge, dof in zip(tree.motions[j], hinges[j], dofs[j], strict=True):
+            axis = scale(units[dof], scale(motion.multiplier, hinge.axis))
             if motion.kind == "t":
-                screws.append(Screw(drive.dof, _NOTHING, axis))
-            elif hinge.pivot is place:  # nothing slides after it has turned
-                screws.append(Screw(drive.dof, axis, _NOTHING))
+                screws[j].append(Screw(dof, _NOTHING, axis))
+            elif hinge.pivot is joint.place:  # nothing slides after it has turned
+                screws[j].append(Screw(dof, axis, _NOTHING))
             else:
-                arm = vector_difference(place, hinge.pivot)
-                screws.append(Screw(drive.dof, axis, cross(axis, arm)))
+                arm = vector_difference(joint.place, hinge.pivot)
+                screws[j].append(Screw(dof, axis, cross(axis, arm)))
     return screws
 
 
-def scaled(screws: Sequence[Screw], factors: Sequence) -> list[Screw]:
-    """The screws times a factor for each dof."""
-    return [
-        Screw(s.dof, scale(factors[s.dof], s.spin), scale(factors[s.dof], s.slide)) for s in screws
-    ]
-
-
-def arms_of(tree: Structure, places: Sequence) -> list:
+def arms_of(tree: Structure, joints: Sequence[Frame]) -> list:
     """From each joint's parent to the joint; zeros for the root."""
-    parents = zip(tree.parents, places, strict=True)
-    return [vector_difference(p, places[i]) if i >= 0 else _NOTHING for i, p in parents]
+    return [
+        vector_difference(joint.place, joints[i].place) if i >= 0 else _NOTHING
+        for i, joint in zip(tree.parents, joints, strict=True)
+    ]
 
 
 def bodies_of(tree: Structure, arms: Sequence, masses: Sequence, pulls: Sequence) -> list[Body]:
@@ -143,42 +125,37 @@ def _shifted(body: Body, arm) -> Body:
     )
 
 
-def gradient_of(tree: Structure, bodies: Sequence[Body], screws: Sequence[Screw], num: int) -> list:
+def gradient_of(bodies: Sequence[Body], screws: Sequence[Sequence[Screw]], num: int) -> list:
     """(D) J'f."""
-    gradient, remaining = [0.0] * num, iter(screws)
-    for joint, body in enumerate(bodies):
-        for _ in tree.motions[joint]:
-            screw = next(remaining)
-            own = plus(dot(screw.spin, body.torque), dot(screw.slide, body.force))
-            gradient[screw.dof] = plus(gradient[screw.dof], own)
+    gradient = [0.0] * num
+    for body, own in zip(bodies, screws, strict=True):
+        for dof, spin, slide in own:
+            pull = plus(dot(spin, body.torque), dot(slide, body.force))
+            gradient[dof] = plus(gradient[dof], pull)
     return gradient
 
 
 def normal_of(
-    tree: Structure, arms: Sequence, bodies: Sequence[Body], screws: Sequence[Screw]
+    tree: Structure, arms: Sequence, bodies: Sequence[Body], screws: Sequence[Sequence[Screw]]
 ) -> dict:
     """J'WJ: {(d, e): number} with d <= e, where dofs meet; in the order of `pairs_of`."""
-    normal: dict[tuple[int, int], Any] = dict.fromkeys(pairs_of(tree, screws), 0.0)
-    own: list[list[Screw]] = []
-    remaining = iter(screws)
+    normal: dict[tuple[int, int], Any] = dict.fromkeys(pairs_of(tree), 0.0)
     for joint, body in enumerate(bodies):
-        own.append([])
         inertia = _inertia(body)
-        for _ in tree.motions[joint]:
-            screw = next(remaining)
-            own[joint].append(screw)
+        for i, screw in enumerate(screws[joint]):
             momentum = vector_sum(cross(screw.spin, body.moment), scale(body.mass, screw.slide))
             angular = matrix_times(inertia, screw.spin)
             angular = vector_sum(angular, cross(body.moment, screw.slide))
-            upwards, arm = joint, _NOTHING
+            upwards, arm, others = joint, _NOTHING, screws[joint][: i + 1]
             while upwards >= 0:
-                turned = vector_sum(angular, cross(arm, momentum)) if own[upwards] else angular
-                for other in own[upwards]:
+                turned = vector_sum(angular, cross(arm, momentum)) if others else angular
+                for other in others:
                     product = plus(dot(other.spin, turned), dot(other.slide, momentum))
                     twice = other.dof == screw.dof and other is not screw
                     pair = min(other.dof, screw.dof), max(other.dof, screw.dof)
                     normal[pair] = plus(normal[pair], times(2.0 if twice else 1.0, product))
                 arm, upwards = vector_sum(arm, arms[upwards]), tree.parents[upwards]
+                others = screws[upwards]
     return normal
 
 
@@ -189,20 +166,12 @@ def _inertia(body: Body) -> list[list]:
     return [[plus(yy, zz), xy, xz], [xy, plus(xx, zz), yz], [xz, yz, plus(xx, yy)]]
 
 
-def pairs_of(tree: Structure, drives: Sequence) -> list[tuple[int, int]]:
-    """The pairs d <= e of dofs that drive motions on one path from the root.
-
-    Args:
-      tree: the structure.
-      drives: what has the `dof` of each motion.
-    """
-    pairs, paths, remaining = set(), [], iter(drives)
-    for joint, parent in enumerate(tree.parents):
-        paths.append(list(paths[parent]) if parent >= 0 else [])
-        for _ in tree.motions[joint]:
-            dof = next(remaining).dof
-            paths[joint].append(dof)
-            pairs.update((min(dof, other), max(dof, other)) for other in paths[joint])
+def pairs_of(tree: Structure) -> list[tuple[int, int]]:
+    """The pairs d <= e of dofs that drive motions on one path from the root."""
+    pairs, paths = set(), []
+    for parent, own in zip(tree.parents, dofs_of(tree), strict=True):
+        paths.append([*(paths[parent] if parent >= 0 else ()), *own])
+        pairs.update((min(d, e), max(d, e)) for d in own for e in paths[-1])
     return sorted(pairs)
 
 
@@ -215,18 +184,18 @@ def filled(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return sorted(factor)
 
 
-def factorise(normal: dict, free: Sequence) -> tuple[dict, list]:
-    """(1 + L)' D (1 + L), the matrix, without the dofs that are not free.
+def solve(normal: dict, free: Sequence, right: Sequence) -> list:
+    """Solution of the system for the dofs that are free, zero for the others.
+
+    By factors (1 + L)' D (1 + L), from the tips to the root.
 
     Args:
       normal: {(d, e): number}, diagonal included.
       free: one for each dof that is free, else zero.
-
-    Returns:
-      {(d, k): L[k, d]}, and the diagonal of the inverse of D, zero where a dof is not free.
+      right: D numbers.
     """
-    normal, inverse = dict(normal), [0.0] * len(free)
-    lower: dict[tuple[int, int], Any] = dict.fromkeys(filled(list(normal)), 0.0)
+    normal, inverse = dict(normal), [0.0] * len(free)  # of D
+    lower: dict[tuple[int, int], Any] = dict.fromkeys(filled(list(normal)), 0.0)  # L[k, d]
     for k in reversed(range(len(free))):
         inverse[k] = times(free[k], 1.0 / normal[k, k])
         row = [d for d in range(k) if (d, k) in lower]
@@ -236,11 +205,6 @@ def factorise(normal: dict, free: Sequence) -> tuple[dict, list]:
                 if d <= e:
                     less = times(lower[d, k], normal[e, k])
                     normal[d, e] = minus(normal.get((d, e), 0.0), less)
-    return lower, inverse
-
-
-def solve(lower: dict, inverse: Sequence, right: Sequence) -> list:
-    """Solution of the factorised system; zero for dofs that are not free."""
     found = list(right)
     for (d, k), x in sorted(lower.items(), key=lambda item: -item[0][1]):
         found[d] = minus(found[d], times(x, found[k]))
@@ -251,15 +215,14 @@ def solve(lower: dict, inverse: Sequence, right: Sequence) -> list:
 
 
 def velocities_of(
-    tree: Structure, arms: Sequence, screws: Sequence[Screw], change: Sequence
+    tree: Structure, arms: Sequence, screws: Sequence[Sequence[Screw]], change: Sequence
 ) -> list:
     """J times a change of the dofs: how each keypoint moves, 3 numbers."""
-    spins, speeds, remaining = [], [], iter(screws)
-    for joint, parent in enumerate(tree.parents):
+    spins, speeds = [], []
+    for parent, arm, own in zip(tree.parents, arms, screws, strict=True):
         spin, speed = (spins[parent], speeds[parent]) if parent >= 0 else (_NOTHING, _NOTHING)
-        speed = vector_sum(speed, cross(spin, arms[joint]))
-        for _ in tree.motions[joint]:
-            screw = next(remaining)
+        speed = vector_sum(speed, cross(spin, arm))
+        for screw in own:
             spin = vector_sum(spin, scale(change[screw.dof], screw.spin))
             speed = vector_sum(speed, scale(change[screw.dof], screw.slide))
         spins.append(spin)

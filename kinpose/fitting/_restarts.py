@@ -11,8 +11,7 @@ import numpy as np
 
 from kinpose.angles import balls_of, into_limits, nearest_turn, real_limits
 from kinpose.fitting._levenberg_marquardt import State, first_state
-from kinpose.fitting._problem import Problem, bounds, pressed_at_limit, trust, units
-from kinpose.kinematics import forward_kinematics
+from kinpose.fitting._problem import bounds, cost_of, pressed_at_limit, units
 from kinpose.skeleton import Skeleton
 
 _FEW_RESTARTS = 3
@@ -20,7 +19,6 @@ _FEW_RESTARTS = 3
 
 _MANY_RESTARTS = 24
 """Of a skeleton whose root is held: a robot's arm reaches a point in many ways."""
-
 
 _SAME = 1.01
 """Costs that differ by no more than this factor are the same."""
@@ -55,18 +53,19 @@ def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_fi
         within = dataclasses.replace(skeleton, limits=limits)
         return jax.vmap(first_state, in_axes=(0, 0, None))(problems, starts, within)
 
-    count = _num_restarts(skeleton)
-    if not count:
+    root_is_held = not _turns_freely(skeleton)
+    if skeleton.limits is None and not root_is_held:
         return solve(state_at(starts, skeleton.limits), skeleton.limits)
-    low, high = bounds(skeleton, starts.dtype)
-    limits = jnp.stack([low, high], axis=1)
+    count = _MANY_RESTARTS if root_is_held else _FEW_RESTARTS
+    limits = jnp.stack(bounds(skeleton, starts.dtype), axis=1)
     skeleton = dataclasses.replace(skeleton, limits=limits)
     limbs = [d for ball in balls_of(skeleton) for d in (*ball.dofs, *ball.hinges)]
     free = limits.at[np.array(limbs, int)].set(jnp.array([-jnp.inf, jnp.inf], limits.dtype)[None])
 
     @jax.vmap
     def pressed_in(problem, state):
-        slopes = _slopes(problem, state.params, skeleton)
+        _, unit = units(skeleton, state.params.dtype)
+        slopes = unit * jax.grad(cost_of, argnums=1)(problem, state.params, skeleton)
         stopped = pressed_hard(state.params, slopes, skeleton)
         lowest, highest = real_limits(skeleton, state.params.dtype)
         near = (state.params < lowest + _NEAR) | (state.params > highest - _NEAR)
@@ -88,7 +87,7 @@ def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_fi
         best = choose(_SAME * found.cost < best.cost, found, best)
         pressed = pressed_in(problems, best)
         limited = jnp.any(jnp.isfinite(limits))
-        held = jnp.any(pressed, axis=-1) | (limited & ~best.converged) | (count > _FEW_RESTARTS)
+        held = jnp.any(pressed, axis=-1) | (limited & ~best.converged) | root_is_held
         stuck = jnp.where(number < 0, limited | held, stuck & held & (best.cost > _FOUND))
         trial = state_at(start_again(number, best.params, pressed), limits)
         trial = choose(stuck, trial, best._replace(converged=jnp.ones_like(stuck)))
@@ -107,27 +106,9 @@ def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_fi
     return best._replace(iterations=steps)
 
 
-def _slopes(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
-    """(D,) derivative of the cost, in squared sizes per rad or size."""
-    size, unit = units(skeleton, params.dtype)
-    positions, back = jax.vjp(lambda params: forward_kinematics(params, skeleton), params)
-    miss = positions - problem.joints
-    pull = problem.weights * trust(jnp.sum(jnp.square(miss), axis=-1), problem.softness)
-    return back(pull[:, None] * miss)[0] * unit / size**2
-
-
 def pressed_hard(params, slopes, skeleton: Skeleton) -> jax.Array:
     """(D,) whether a limit holds up a descent with these slopes, and not for rounding's sake."""
     return pressed_at_limit(params, slopes, skeleton) & (jnp.abs(slopes) > _PRESSED)
-
-
-def _num_restarts(skeleton: Skeleton) -> int:
-    """How often a pose may be tried again."""
-    if not skeleton.num_dofs:
-        return 0
-    if not _turns_freely(skeleton):
-        return _MANY_RESTARTS
-    return 0 if skeleton.limits is None else _FEW_RESTARTS
 
 
 def _start(number, params, pressed, skeleton: Skeleton) -> jax.Array:

@@ -11,22 +11,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 import kinpose.fitting._normal_equations as equations
 from kinpose._kernels import over_batch
 from kinpose._kernels.thresholds import SOLUTION_PRODUCTS
-from kinpose._kinematics.scalars import (
-    dot,
-    matrix_times,
-    plus,
-    scale,
-    times,
-    vector_difference,
-)
+from kinpose._kinematics.scalars import dot, matrix_times, plus, scale, times, vector_difference
 from kinpose._kinematics.walk import Structure, structure_of, walk
-from kinpose.angles import Ball, axes_of, balls_of, normals_of, real_limits, turned
-from kinpose.fitting._normal_equations import Drive
+from kinpose.angles import Ball, balls_of, normals_of, real_limits, turned
 from kinpose.fitting._problem import OPEN, STIFF, STRIDE, Problem, blunt, bounds, trust, units
 from kinpose.skeleton import Skeleton
 
@@ -35,25 +26,19 @@ class _Form(NamedTuple):
     """What is known when tracing."""
 
     tree: Structure
-    drives: tuple[Drive, ...]
     is_angle: tuple[bool, ...]
     balls: tuple[Ball, ...]
 
 
 def is_small(skeleton: Skeleton) -> bool:
     """Whether the programs compile within seconds."""
-    form = _form_of(skeleton)
-    if not form.drives:
-        return False
-    pairs = equations.pairs_of(form.tree, form.drives)
+    pairs = equations.pairs_of(structure_of(skeleton))
     counts = np.bincount([e for _, e in equations.filled(pairs)])
-    return bool(np.sum(counts**2) <= SOLUTION_PRODUCTS)
+    return bool(pairs) and bool(np.sum(counts**2) <= SOLUTION_PRODUCTS)
 
 
 def _form_of(skeleton: Skeleton) -> _Form:
-    index = {name: i for i, name in enumerate(skeleton.dof_names)}
-    drives = tuple(Drive(index[m.dof], m.multiplier, m.bias) for m in skeleton.flat_motions)
-    return _Form(structure_of(skeleton), drives, skeleton.is_angle, balls_of(skeleton))
+    return _Form(structure_of(skeleton), skeleton.is_angle, balls_of(skeleton))
 
 
 def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list[jax.Array]:
@@ -88,35 +73,36 @@ def _step_program(form: _Form, limited: bool) -> Callable:
         size, damping, softness = size_damping_softness
         units, masses = _units(form, size), scale(1.0 / (size * size), weights)
         joints, hinges, arms = _pose(form, params, offsets)
-        turns = _screws(form, joints, _own_axes(form, joints, hinges), size)
+        own_axes = _own_axes(form, joints, hinges)
+        turns = equations.screws_of(form.tree, joints, own_axes, units)
         misses = _misses(form, joints, points)
-        masses = [
-            times(m, trust(dot(miss, miss), softness))
-            for m, miss in zip(masses, misses, strict=True)
-        ]
+        trusts = [trust(dot(miss, miss), softness) for miss in misses]
+        masses = list(map(times, masses, trusts))
         bodies = equations.bodies_of(form.tree, arms, masses, list(map(scale, masses, misses)))
         normal = equations.normal_of(form.tree, arms, bodies, turns)
-        free, low, high = [1.0] * len(params), None, None
+        free, ends = [1.0] * len(params), ()
         if limited:
-            low, high, lowest, highest = limits
-            angles = _screws(form, joints, hinges, size)
-            slopes = equations.gradient_of(form.tree, bodies, angles, len(params))
+            *ends, lowest, highest = limits
+            angles = equations.screws_of(form.tree, joints, hinges, units)
+            slopes = equations.gradient_of(bodies, angles, len(params))
             pressed = _pressed(params, slopes, lowest, highest)
             for ball in form.balls:
                 _stiffen(normal, ball, params, pressed)
             balled = {d for ball in form.balls for d in ball.dofs}
             free = [1.0 if d in balled else 1.0 - p for d, p in enumerate(pressed)]
-        gradient = equations.gradient_of(form.tree, bodies, turns, len(params))
+        gradient = equations.gradient_of(bodies, turns, len(params))
         gradient = tuple(map(times, gradient, free))
-        found = equations.solve(*_factor(normal, damping, free), scale(-1.0, gradient))
+        found = equations.solve(_damped(normal, damping), free, scale(-1.0, gradient))
         moves = [_clip(-STRIDE, move, STRIDE) for move in found]
         moved = [x + times(unit, move) for x, move, unit in zip(params, moves, units, strict=True)]
         change = list(moves)
         if limited:
-            moved = list(map(_clip, low, moved, high))
+            moved = list(map(_clip, ends[0], moved, ends[1]))
             change = [(y - x) / unit for x, y, unit in zip(params, moved, units, strict=True)]
         for ball in form.balls:
-            _turn(ball, params, moves, low, high, moved, change)
+            own = ([row[d] for d in ball.dofs] for row in (params, moves, *ends))
+            for d, angle, turn in zip(ball.dofs, *turned(ball.hand, *own), strict=True):
+                moved[d], change[d] = angle, turn
         ways = equations.velocities_of(form.tree, arms, turns, change)
         promised = dot(masses, [dot(way, way) for way in ways])
         predicted = -dot(masses, list(map(dot, ways, misses))) - 0.5 * promised
@@ -135,47 +121,24 @@ def _pressed(params, slopes, lowest, highest) -> list:
     ]
 
 
-def _turn(ball: Ball, params, moves, low, high, moved: list, change: list) -> None:
-    """Puts the angles of a ball after its move, and how it turned, in their places."""
-    here, turn = ([row[d] for d in ball.dofs] for row in (params, moves))
-    if low is None:
-        for d, angle in zip(ball.dofs, turned(ball.hand, here, turn)[0], strict=True):
-            moved[d] = angle
-        return
-    there, outside = turned(
-        ball.hand, here, turn, *([row[d] for d in ball.dofs] for row in (low, high))
-    )
-    steps = [y - x for x, y in zip(here, there, strict=True)]
-    crept = matrix_times(zip(*axes_of(here, ball.hand), strict=True), steps)
-    for d, angle, way, held in zip(ball.dofs, there, turn, crept, strict=True):
-        moved[d], change[d] = angle, lax.select(outside > 0, held, way)
-
-
 @functools.lru_cache(maxsize=64)
 def _solution_program(form: _Form) -> Callable:
-
     def solution(params, weights, size, offsets, free, right):
         (size,) = size
         joints, hinges, arms = _pose(form, params, offsets)
-        screws = _screws(form, joints, hinges, size)
+        screws = equations.screws_of(form.tree, joints, hinges, _units(form, size))
         masses = scale(1.0 / (size * size), weights)
         bodies = equations.bodies_of(form.tree, arms, masses, [(0.0, 0.0, 0.0)] * len(masses))
         normal = equations.normal_of(form.tree, arms, bodies, screws)
-        return [equations.solve(*_factor(normal, 0.0, free), right)]
+        return [equations.solve(_damped(normal, 0.0), free, right)]
 
     return solution
 
 
 def _pose(form: _Form, params, offsets):
     """Joints and hinges in the world, and the way from each joint's parent to the joint."""
-    joints, hinges = walk(form.tree, equations.values_of(params, form.drives), offsets)
-    return joints, hinges, equations.arms_of(form.tree, [joint.place for joint in joints])
-
-
-def _screws(form: _Form, joints, hinges, size):
-    places = [joint.place for joint in joints]
-    screws = equations.screws_of(hinges, form.tree, form.drives, places)
-    return equations.scaled(screws, _units(form, size))
+    joints, hinges = walk(form.tree, equations.values_of(form.tree, params), offsets)
+    return joints, hinges, equations.arms_of(form.tree, joints)
 
 
 def _own_axes(form: _Form, joints, hinges) -> list:
@@ -184,12 +147,11 @@ def _own_axes(form: _Form, joints, hinges) -> list:
     Their last is the axis of the limb: so the twist of a straight limb, hardly seen, is damped
     by itself.
     """
-    hinges, first = list(hinges), np.cumsum([0, *map(len, form.tree.motions)])
+    hinges = [list(own) for own in hinges]
     for ball in form.balls:
-        frame, last = joints[ball.joint], first[ball.joint + 1]
-        for m, axis in zip(range(last - 3, last), ball.axes, strict=True):
-            axis = matrix_times(frame.rotation, axis)
-            hinges[m] = hinges[m]._replace(axis=axis, pivot=frame.place)
+        frame, own = joints[ball.joint], hinges[ball.joint]
+        for m, axis in zip((-3, -2, -1), ball.axes, strict=True):
+            own[m] = own[m]._replace(axis=matrix_times(frame.rotation, axis), pivot=frame.place)
     return hinges
 
 
@@ -218,12 +180,11 @@ def _units(form: _Form, size) -> list:
     return [1.0 if angle else size for angle in form.is_angle]
 
 
-def _factor(normal: dict, damping, free) -> tuple:
-    """Of the matrix that `kinpose.fitting._dense` damps."""
+def _damped(normal: dict, damping) -> dict:
+    """As `kinpose.fitting._dense` damps it."""
     some = next(x for x in normal.values() if not isinstance(x, float))
     factor = 1.0 + (damping + 100 * float(jnp.finfo(some.dtype).eps))
-    diagonal = {(d, d): times(factor, normal[d, d]) + OPEN for d in range(len(free))}
-    return equations.factorise(normal | diagonal, free)
+    return {(d, e): times(factor, x) + OPEN if d == e else x for (d, e), x in normal.items()}
 
 
 def _clip(low, x, high):

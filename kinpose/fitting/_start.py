@@ -6,7 +6,7 @@ A + cos(t) B + sin(t) C (Rodrigues), the agreement of model and data is a cosine
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose._kinematics.scalars import rotation_parts
+from kinpose._kinematics.walk import paths_of
 from kinpose._varying import varying_like
 from kinpose.angles import balls_of, cardan_angles
 from kinpose.fitting._problem import bounds, into_bounds
@@ -56,9 +57,8 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
       (D,) parameters; those of joints with fewer than three rotations are within the limits.
     """
     dtype, flat = joints.dtype, 3 - skeleton.ndim
-    tables = _tables(skeleton)
-    start, num_loose = _start_params(skeleton, dtype), _num_loose(skeleton)
-    start = varying_like(start, joints, weights, skeleton.offsets)
+    tables, num_loose, num_kinds = _tables(skeleton)
+    start = varying_like(_start_params(skeleton, dtype), joints, weights, skeleton.offsets)
     rotations, positions = joint_transforms(start, skeleton)
     rotations = jnp.pad(rotations, ((0, 0), (0, flat), (0, flat)))
     rotations += np.diag([0.0, 0.0, flat]).astype(dtype)[None]
@@ -98,53 +98,48 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
                 frame = frame @ motion.rotation(params)
             return params, frame
 
-        ways = _in_turn(num_loose), _at_once
-        ways = [lambda *same: same, *(functools.partial(turn, how) for how in ways)]
+        ways = functools.partial(_in_turn, num_loose), _at_once
+        ways = [lambda *same: same, *(functools.partial(turn, how) for how in ways)][:num_kinds]
         params, frame = jax.lax.switch(kind, ways, params, frame)
         return (params, frames.at[joint].set(frame), places.at[joint].set(place)), None
 
     frames = jnp.zeros((skeleton.num_joints + 1, 3, 3), dtype).at[-1].set(jnp.eye(3, dtype=dtype))
     places = jnp.zeros((skeleton.num_joints + 1, 3), dtype)
     frames, places = varying_like((frames, places), start)
-    rows = (*jax.tree.map(lambda x: _as(x, dtype), tables), offsets, rotations, positions)
+    rows = jax.tree.map(lambda x: jnp.asarray(x, dtype if x.dtype == float else x.dtype), tables)
+    rows = (*rows, offsets, rotations, positions)
     (params, _, _), _ = jax.lax.scan(place_joint, (start, frames, places), rows)
     return params
 
 
-def _in_turn(num_turns: int) -> Callable:
+def _in_turn(num_turns: int, params, limits, turns: "Sequence[_Row]", covariance) -> jax.Array:
     """How joints with few angles turn: one after the other, without limits and then within."""
+    identity, turns = jnp.eye(3, dtype=covariance.dtype), turns[:num_turns]
 
-    def turn(params, limits, turns: "Sequence[_Row]", covariance) -> jax.Array:
-        identity, turns = jnp.eye(3, dtype=covariance.dtype), turns[:num_turns]
+    def sweep(limits, params):
+        for i, motion in enumerate(turns):
+            matrices = [other.rotation(params) for other in turns]
+            before = functools.reduce(jnp.matmul, matrices[:i], identity)
+            after = functools.reduce(jnp.matmul, matrices[i + 1 :], identity)
+            seen = before.T @ covariance @ after.T
+            sine, cosine = jnp.sum(motion.sine * seen), jnp.sum(motion.cosine * seen)
+            params = motion.set(params, jnp.arctan2(sine, cosine), limits)
+        return params
 
-        def sweep(limits, params):
-            for i, motion in enumerate(turns):
-                matrices = [other.rotation(params) for other in turns]
-                before = functools.reduce(jnp.matmul, matrices[:i], identity)
-                after = functools.reduce(jnp.matmul, matrices[i + 1 :], identity)
-                seen = before.T @ covariance @ after.T
-                sine, cosine = jnp.sum(motion.sine * seen), jnp.sum(motion.cosine * seen)
-                params = motion.set(params, jnp.arctan2(sine, cosine), limits)
-            return params
+    def sweeps(number, limits, params):
+        return jax.lax.fori_loop(0, number, lambda _, params: sweep(limits, params), params)
 
-        def sweeps(number, limits, params):
-            return jax.lax.fori_loop(0, number, lambda _, params: sweep(limits, params), params)
-
-        if num_turns < 2:
-            return sweep(limits, params)
-        params = sweeps(_SWEEPS, None, params)
-        if limits is None:
-            return params
-        return sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits))
-
-    return turn
+    if num_turns < 2:
+        return sweep(limits, params)
+    params = sweeps(_SWEEPS, None, params)
+    if limits is None:
+        return params
+    return sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits))
 
 
 def _at_once(params, limits, turns: "Sequence[_Row]", covariance) -> jax.Array:
     """How balls turn: to the rotation that maximises trace(R^T covariance), without limits."""
     del limits
-    if len(turns) < 3:
-        return params
     axes = jnp.stack([motion.axis.astype(covariance.dtype) for motion in turns[:3]])
     seen = jnp.matmul(axes, jnp.matmul(covariance, axes.T))
     angles = cardan_angles(_best_rotation(seen), jnp.zeros((), seen.dtype))
@@ -185,6 +180,8 @@ def _best_rotation(covariance) -> jax.Array:
 def plausible(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> jax.Array:
     """Which points are not too far from most others for the bones between them.
 
+    Where something slides, nothing is too far.
+
     Args:
       joints: (..., K, n) points; those of weight zero may be anything finite.
       weights: (..., K).
@@ -193,32 +190,17 @@ def plausible(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> jax.
     Returns:
       (..., K) bool.
     """
-    reach = _reach(skeleton, joints.dtype)
+    paths = paths_of(skeleton.parents)[list(skeleton.keypoints)]
+    between = paths[:, None] ^ paths[None]
+    slides = np.array([any(m.kind == "t" for m in own) for own in skeleton.motions])
+    endless = np.where((between & slides).any(axis=-1), np.inf, 0.0)
+    lengths = jnp.linalg.norm(jnp.asarray(skeleton.offsets, joints.dtype), axis=-1)
+    reach = between.astype(lengths.dtype) @ lengths + endless.astype(lengths.dtype)
     apart = jnp.linalg.norm(joints[..., :, None, :] - joints[..., None, :, :], axis=-1)
     seen = (weights > 0)[..., None, :]
     too_far = apart > jnp.broadcast_to(_TOO_FAR * reach, apart.shape)
     far = jnp.sum(seen & too_far, axis=-1)
     return 2 * far <= jnp.sum(seen, axis=-1)
-
-
-def _reach(skeleton: Skeleton, dtype) -> jax.Array:
-    """(K, K) the length of the bones between two keypoints; infinite where something slides."""
-    between = np.zeros((skeleton.num_keypoints, skeleton.num_keypoints, skeleton.num_joints), bool)
-    paths = []
-    for joint in skeleton.keypoints:
-        path = set()
-        while joint >= 0:
-            path.add(joint)
-            joint = skeleton.parents[joint]
-        paths.append(path)
-    slides = {j for j, own in enumerate(skeleton.motions) if any(m.kind == "t" for m in own)}
-    endless = np.zeros(between.shape[:2])
-    for k, one in enumerate(paths):
-        for m, other in enumerate(paths):
-            between[k, m, list(one ^ other)] = True
-            endless[k, m] = np.inf if slides & (one ^ other) else 0.0
-    lengths = jnp.linalg.norm(jnp.asarray(skeleton.offsets, dtype), axis=-1)
-    return jnp.asarray(between, dtype) @ lengths + jnp.asarray(endless, dtype)
 
 
 class _Row(NamedTuple):
@@ -269,23 +251,18 @@ def _rows(skeleton: Skeleton, kind: str) -> tuple[_Row, ...]:
     return tuple(rows)
 
 
-def _tables(skeleton: Skeleton) -> tuple:
-    """Static description of each joint, as arrays over the joints."""
+def _tables(skeleton: Skeleton) -> tuple[tuple, int, int]:
+    """Joints as arrays, most rotations of one that is no ball, and how many kinds there are."""
     order = {joint: k for k, joint in enumerate(skeleton.keypoints)}
     joints = np.arange(skeleton.num_joints, dtype=np.int32)
     points = np.array([order.get(joint, -1) for joint in joints], np.int32)
     parents = np.array(skeleton.parents, np.int32)
     slides, turns = _rows(skeleton, "t"), _rows(skeleton, "r")
-    kinds = np.array([int(any(m.kind == "r" for m in own)) for own in skeleton.motions], np.int32)
+    count = np.array([sum(m.kind == "r" for m in own) for own in skeleton.motions], np.int32)
+    kinds = np.minimum(count, 1)
     kinds[[ball.joint for ball in balls_of(skeleton)]] = 2
-    return joints, parents, points, _influence(skeleton), slides, turns, kinds
-
-
-def _num_loose(skeleton: Skeleton) -> int:
-    """Most rotations of a joint that is no ball."""
-    balls = {ball.joint for ball in balls_of(skeleton)}
-    turns = [sum(m.kind == "r" for m in own) for own in skeleton.motions]
-    return max((n for joint, n in enumerate(turns) if joint not in balls), default=0)
+    tables = joints, parents, points, _influence(skeleton), slides, turns, kinds
+    return tables, int(count[kinds == 1].max(initial=0)), 1 + int(kinds.max())
 
 
 def _influence(skeleton: Skeleton) -> np.ndarray:
@@ -308,7 +285,3 @@ def _start_params(skeleton: Skeleton, dtype) -> jax.Array:
         if len(turns) == 1:
             start[skeleton.dof_names.index(turns[0].dof)] = _BEND
     return into_bounds(jnp.asarray(start, dtype), skeleton)
-
-
-def _as(x: np.ndarray, dtype) -> jax.Array:
-    return jnp.asarray(x, dtype if np.issubdtype(x.dtype, np.floating) else x.dtype)

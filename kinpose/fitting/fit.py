@@ -12,13 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose._html import fit_html
-from kinpose._kernels.thresholds import (
-    FEW_POSES,
-    GROUP_POSES,
-    INVERSE_POSES,
-    LANES,
-    MANY_POSES,
-)
+from kinpose._kernels.thresholds import FEW_POSES, GROUP_POSES, INVERSE_POSES, LANES, MANY_POSES
 from kinpose._kinematics.scalars import at_least_float32
 from kinpose.fitting._dense import observability_of
 from kinpose.fitting._levenberg_marquardt import (
@@ -31,7 +25,7 @@ from kinpose.fitting._levenberg_marquardt import (
 from kinpose.fitting._problem import Problem, pressed_at_limit, trust, units, without_idle_limits
 from kinpose.fitting._restarts import pressed_hard, with_restarts
 from kinpose.fitting._start import align_params, plausible
-from kinpose.kinematics import joint_jacobian
+from kinpose.kinematics import check_skeleton, joint_jacobian
 from kinpose.skeleton import Skeleton
 
 STATUS = ("solved", "at a limit", "out of steps")
@@ -118,7 +112,7 @@ def fit_params(
       >>> bool(fit_params(points, human_17()).residuals.max() < 0.1)
       True
     """
-    _check_skeleton(joints, skeleton)
+    check_skeleton(skeleton, joints, "joints")
     most = FEW_POSES * skeleton.num_keypoints * skeleton.ndim
     few = is_on_one_device(joints, weights, init, skeleton) and np.size(joints) <= most
     if few:  # NumPy needs no compiler
@@ -129,18 +123,14 @@ def fit_params(
         init = checked_shape(init, (*batch, skeleton.num_dofs), "init").astype(joints.dtype)
     if method not in MAX_ITERATIONS:
         raise ValueError(f"method must be one of {list(MAX_ITERATIONS)}, but got {method!r}.")
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (joints, weights, init))
-    options = {
-        "method": method,
-        "max_iterations": MAX_ITERATIONS[method] if max_iterations is None else max_iterations,
-        "tolerance": tolerance,
-    }
+    if max_iterations is None:
+        max_iterations = MAX_ITERATIONS[method]
     softness = checked_softness(robust, joints.dtype)
-    check_stop(tolerance, options["max_iterations"])
+    check_stop(tolerance, max_iterations)
+    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (joints, weights, init))
+    skeleton, stop = without_idle_limits(skeleton), (method, max_iterations, tolerance)
     with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
-        fit = (_fit_few if few else fit_batch)(
-            *flat, softness, without_idle_limits(skeleton), **options
-        )
+        fit = (_fit_few if few else _fit_batch)(rows, softness, skeleton, *stop)
     return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), fit)
 
 
@@ -153,90 +143,54 @@ def is_on_one_device(*trees: object) -> bool:
     )
 
 
-def _fit_few(joints, weights, init, softness, skeleton, **options) -> Fit:
-    """`fit_batch` of few poses, however many, by one program: the compiler takes longer than it."""
-    size = len(joints)
-
-    def padded(x):
-        return np.pad(x, [(0, FEW_POSES - size), *[(0, 0)] * (x.ndim - 1)])
-
-    rows = jax.tree.map(padded, (joints, weights, init))
-    fit = _fit_first(*rows, softness, skeleton, np.int32(size), **options)
-    return jax.tree.map(lambda x: jax.device_put(np.asarray(x)[:size]), fit)
-
-
-@functools.partial(jax.jit, static_argnames=("method", "max_iterations"))
-def _fit_first(joints, weights, init, softness, skeleton, size, **options) -> Fit:
-    """Fits the first poses of many, some at a time."""
-
-    def fit_some(i, fits):
-        rows = jax.tree.map(
-            lambda x: jax.lax.dynamic_slice_in_dim(x, i * LANES, LANES), (joints, weights, init)
-        )
-        some = fit_batch(*rows, softness, skeleton, **options)
-        return jax.tree.map(
-            lambda x, own: jax.lax.dynamic_update_slice_in_dim(x, own, i * LANES, axis=0),
-            fits,
-            some,
-        )
-
-    count, per_keypoint = len(joints), jnp.zeros(weights.shape, joints.dtype)
-    per_dof = jnp.zeros((count, skeleton.num_dofs), joints.dtype)
-    per_pose = jnp.zeros(count, jnp.int32)
-    nothing = Fit(per_dof, per_keypoint, per_pose, per_pose > 0, per_dof, per_pose, per_keypoint)
-    return jax.lax.fori_loop(0, -(-size // LANES), fit_some, nothing)
+def _fit_few(rows, *args) -> Fit:
+    """`_fit_batch` some poses at a time: few, however many, take one program, a short one."""
+    size = len(rows[0])
+    count = max(-(-size // LANES), 1)
+    rows = jax.tree.map(lambda x: _padded(np, x, count * LANES), rows)
+    fits = [
+        _fit_batch(jax.tree.map(lambda x: x[i : i + LANES], rows), *args)  # noqa: B023
+        for i in range(0, count * LANES, LANES)
+    ]
+    return jax.tree.map(lambda *parts: jax.device_put(np.concatenate(parts)[:size]), *fits)
 
 
-@functools.partial(jax.jit, static_argnames=("method", "max_iterations"))
-def fit_batch(
-    joints: jax.Array,
-    weights: jax.Array,
-    init: jax.Array | None,
-    softness: jax.Array,
-    skeleton: Skeleton,
-    *,
-    method: str,
-    max_iterations: int,
-    tolerance: float,
-) -> Fit:
-    """Fits (B, K, n) points with (B, K) weights, from `init` (B, D) or from nothing."""
-
-    def fit(rows):
-        return _fit_batch(*rows, softness, skeleton, method, max_iterations, tolerance)
-
-    with form_for(joints.shape[0], skeleton):
-        return _in_blocks(fit, (joints, weights, init))
+def _padded(numpy, x, size: int):
+    return numpy.pad(x, [(0, size - len(x)), *[(0, 0)] * (x.ndim - 1)])
 
 
-def _in_blocks(function, rows):
-    """A function of rows (B, ...), a block of poses at a time: memory for many is bounded.
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _fit_batch(rows, softness, skeleton, method, max_iterations, tolerance) -> Fit:
+    """Fits (B, K, n) points with (B, K) weights, from (B, D) or, where that is None, from nothing.
 
-    Blocks take poses from all over the batch, so that all devices work on each.
+    A block of poses at a time: memory for many is bounded. Blocks take poses from all over the
+    batch, so that all devices work on each.
     """
     size = rows[0].shape[0]
-    if not isinstance(size, int) or size <= MANY_POSES:
-        return function(rows)
-    count = -(-size // MANY_POSES)
-    each = -(-size // count)
+    args = softness, skeleton, method, max_iterations, tolerance
+    with form_for(size, skeleton):
+        if not isinstance(size, int) or size <= MANY_POSES:
+            return _fit_block(rows, *args)
+        count = -(-size // MANY_POSES)
+        each = -(-size // count)
 
-    def divided(x):
-        x = jnp.pad(x, [(0, each * count - size), *[(0, 0)] * (x.ndim - 1)])
-        return x.reshape(each, count, *x.shape[1:]).swapaxes(0, 1)
+        def divided(x):
+            x = _padded(jnp, x, each * count)
+            return x.reshape(each, count, *x.shape[1:]).swapaxes(0, 1)
 
-    found = jax.lax.map(function, jax.tree.map(divided, rows))
-    return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:size], found)
+        found = jax.lax.map(lambda rows: _fit_block(rows, *args), jax.tree.map(divided, rows))
+        return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:size], found)
 
 
-def _fit_batch(joints, weights, init, softness, skeleton, method, max_iterations, tolerance) -> Fit:
+def _fit_block(rows, softness, skeleton, method, max_iterations, tolerance) -> Fit:
+    joints, weights, init = rows
     points, weights = jax.vmap(seen_points)(joints, weights)
-    targets, used, init, still = jax.lax.stop_gradient((points, weights, init, skeleton))
+    targets, used, starts, still = jax.lax.stop_gradient((points, weights, init, skeleton))
     used = used / jnp.maximum(jnp.max(used, axis=-1, keepdims=True), jnp.finfo(used.dtype).tiny)
     if init is None:
         sure = plausible(targets, used, still) | (softness == 0)
         likely = jnp.where(sure, used, 0.0)
         starts = jax.vmap(align_params, in_axes=(0, 0, None))(targets, likely, still)
-    else:
-        starts = init
     problems = Problem(targets, used, jnp.broadcast_to(softness, targets.shape[:1]))
 
     def solve(states, limits):
@@ -306,16 +260,15 @@ def _report_one(joints, points, weights, state: State, softness, skeleton: Skele
     pull = (weights / heaviest * trusted)[:, None] * (positions - points)
     gradient = jnp.einsum("kid,ki->d", jacobian, pull, precision="highest") * unit / size**2
     stopped = pressed_hard(params, jax.lax.stop_gradient(gradient), still)
-    status = jnp.where(state.converged, jnp.where(jnp.any(stopped), 1, 0), 2)
+    status = jnp.where(state.converged, jnp.any(stopped).astype(jnp.int32), 2)
     seen = jnp.all(jnp.isfinite(joints), axis=-1)
-    away = jax.lax.stop_gradient(positions) - jax.lax.stop_gradient(joints)
     return Fit(
         params=_follow(params, weights_there / heaviest * trusted, gradient, still),
-        residuals=jnp.where(seen, jnp.linalg.norm(away, axis=-1), jnp.nan),
+        residuals=jnp.where(seen, jnp.linalg.norm(miss, axis=-1), jnp.nan),
         iterations=state.iterations,
         converged=status == 0,
         observability=observability_of(jacobian, weights_there, still),
-        status=status.astype(jnp.int32),
+        status=status,
         trust=jnp.where(seen, trusted, 0.0),
     )
 
@@ -359,7 +312,7 @@ def checked_points(
 
     What comes as NumPy stays there, with JAX's choice of precision.
     """
-    _check_skeleton(joints, skeleton)
+    check_skeleton(skeleton, joints, "joints")
     if not skeleton.num_dofs:
         raise ValueError("the skeleton must have a dof, or there is nothing to fit.")
     joints = _array(joints)
@@ -377,14 +330,6 @@ def checked_points(
         if wrong.any():
             raise ValueError(f"weights must be finite and at least 0, but got {numbers[wrong][0]}.")
     return joints, checked_shape(weights, joints.shape[:-1], "weights").astype(joints.dtype)
-
-
-def _check_skeleton(joints, skeleton) -> None:
-    if not isinstance(skeleton, Skeleton):
-        swapped = "; joints come first" if isinstance(joints, Skeleton) else ""
-        raise ValueError(
-            f"skeleton must be a Skeleton, but got {type(skeleton).__name__}{swapped}."
-        )
 
 
 def _array(x):
