@@ -15,7 +15,6 @@ from test_kinematics import (
     FLOAT32,
     FLOAT64,
     HUMAN,
-    OBJECTS,
     close,
     every_object,
     every_object_most_slowly,
@@ -51,6 +50,14 @@ def one_by_one(function, *args):
 
 def at_once(function, *args):
     return optimised_jit(jax.vmap(function))(*args)
+
+
+HUMANS = jax.jit(lambda params: jax.lax.map(lambda p: forward_kinematics(p, HUMAN), params))
+
+
+def humans_one_by_one(params):
+    """Positions of up to 60 poses, by one program for any number."""
+    return HUMANS(np.resize(params, (BATCH, 27)))[: len(params)]
 
 
 @every_object
@@ -112,12 +119,8 @@ def test_a_recording_s_skeleton(x64):
     close_trees(at_once(value_and_gradient, *args), one_by_one(value_and_gradient, *args), FLOAT64)
 
 
-@pytest.mark.parametrize(
-    "name", ["random_2d", "random_3d_a", pytest.param("human_17", marks=pytest.mark.slow)]
-)
-def test_second_derivatives(x64, name):
-    skeleton = OBJECTS[name]
-
+@every_object_most_slowly
+def test_second_derivatives(x64, skeleton):
     def products(params, direction):
         def energy(params, bones):
             return jnp.sum(forward_kinematics(params, with_offsets(skeleton, bones)) ** 2)
@@ -146,7 +149,13 @@ def test_a_skeleton_that_all_poses_share_gets_the_sum_of_their_gradients(x64, sk
     close(batch, one_by_one(lambda p: gradient(p, kinematics), params).sum(axis=0), FLOAT64)
 
 
-@pytest.mark.parametrize("shape", [(0,), (7, 9), (2, 3, 20), (1, 1), (4096,), (2 * 4096 + 50,)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *((0,), (7, 9), (1, 1), (2 * 4096 + 50,)),
+        *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((2, 3, 20), (4096,))),
+    ],
+)
 def test_any_number_of_poses_in_any_number_of_dimensions(shape):
     params = random_params(HUMAN, *shape).astype(np.float32)
     function = lambda p: forward_kinematics(p, HUMAN)  # noqa: E731
@@ -154,10 +163,9 @@ def test_any_number_of_poses_in_any_number_of_dimensions(shape):
         function = jax.vmap(function)
     found = optimised_jit(function)(params)
     assert found.shape == (*shape, 17, 3)
-    some = np.arange(max(0, params.size // 27 - 70), params.size // 27)
-    expected = one_by_one(lambda p: forward_kinematics(p, HUMAN), params.reshape(-1, 27)[some])
-    if len(some):
-        close(found.reshape(-1, 17, 3)[some], expected, FLOAT32)
+    if params.size:
+        expected = humans_one_by_one(params.reshape(-1, 27)[-BATCH:])
+        close(found.reshape(-1, 17, 3)[-BATCH:], expected, FLOAT32)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -187,7 +195,8 @@ def test_no_pose_changes_another(size):
     others = np.setdiff1d(np.arange(size), [5, 17, 30])
     slopes = jax.grad(lambda p: jnp.sum(forward_kinematics(p, HUMAN) ** 2))
     for function in (lambda p: forward_kinematics(p, HUMAN), slopes):
-        found, expected = at_once(function, spoiled), at_once(function, params)
+        run = optimised_jit(jax.vmap(function))
+        found, expected = run(spoiled), run(params)
         np.testing.assert_array_equal(found[others, :], expected[others, :])
         assert np.isnan(found[[5, 17, 30], 1:]).any(axis=-1).all()
 
@@ -227,15 +236,15 @@ def test_long_chains(x64, joints):
         close(alone, expected[0], FLOAT64)
 
 
-def test_two_devices_compute_what_one_does():
+@pytest.mark.parametrize("size", [BATCH, pytest.param(MANY - 1, marks=pytest.mark.slow)])
+def test_two_devices_compute_what_one_does(size):
     mesh = jax.make_mesh((2,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
     slope = jax.grad(lambda p: jnp.sum(jax.vmap(forward_kinematics, (0, None))(p, HUMAN) ** 2))
-    for size in (BATCH, MANY - 1):
-        params = random_params(HUMAN, size).astype(np.float32)
-        found = optimised_jit(slope)(jax.device_put(params, sharding))
-        assert found.sharding.is_equivalent_to(sharding, 2)
-        close(found, jax.jit(slope)(params), FLOAT32)
+    params = random_params(HUMAN, size).astype(np.float32)
+    found = optimised_jit(slope)(jax.device_put(params, sharding))
+    assert found.sharding.is_equivalent_to(sharding, 2)
+    close(found, jax.jit(slope)(params), FLOAT32)
 
 
 @functions

@@ -50,7 +50,9 @@ def test_the_fit_suite_prints_a_table_and_writes_json(tmp_path):
     assert report["machine"]["cores"] >= 1
 
 
-@pytest.mark.parametrize("kind", ["suite", "workload", "contender"])
+@pytest.mark.parametrize(
+    "kind", ["suite", *(pytest.param(x, marks=pytest.mark.slow) for x in ("workload", "contender"))]
+)
 def test_an_unknown_name_is_refused(kind):
     result = run(f"--{kind}=nobody" if kind == "suite" else f"--{kind}s=nobody")
     assert result.returncode != 0
@@ -103,7 +105,9 @@ def test_the_fk_suite_takes_several_batches(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("batch", ["0", "many", "4,-1"])
+@pytest.mark.parametrize(
+    "batch", ["4,-1", *(pytest.param(x, marks=pytest.mark.slow) for x in ("0", "many"))]
+)
 def test_a_batch_is_a_positive_number(batch):
     result = run(f"--batch={batch}")
     assert result.returncode != 0

@@ -105,9 +105,9 @@ def test_sides_are_known_by_their_usual_spellings(left, right):
 
 
 def test_no_sides_are_told():
-    middle = [Joint("a", None, (0, 0, 0), "tx ty tz rz rx ry"), Joint("b", "a", (0, 1, 0), "rz rx")]
-    skeleton = build_skeleton([*middle, Joint("c", "b", (0, 2, 0))])
-    points = np.random.default_rng(0).normal(size=(4, 3, 3)).astype(np.float32)
+    middle = [Joint("a", None, (0, 0), "tx ty rz"), Joint("b", "a", (0, 1), "rz")]
+    skeleton = build_skeleton([*middle, Joint("c", "b", (0, 2))])
+    points = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)
     with pytest.warns(UserWarning, match="no left and right among"):
         calibrate_skeleton(points, skeleton, lengths="symmetric")
 

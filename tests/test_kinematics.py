@@ -27,26 +27,25 @@ HUMAN = human_17()
 OBJECTS = {
     "human_17": HUMAN,
     "toy_10": toy(10),
-    "random_2d": reference.random_skeleton(np.random.default_rng(3), 2, 7),
-    "random_3d_a": reference.random_skeleton(np.random.default_rng(0), 3, 7),
+    "random_2d": reference.random_skeleton(np.random.default_rng(3), 2, 5),
+    "random_3d_a": reference.random_skeleton(np.random.default_rng(0), 3, 5),
     "random_3d_b": reference.random_skeleton(np.random.default_rng(1), 3, 7),
 }
-every_object = pytest.mark.parametrize("skeleton", OBJECTS.values(), ids=OBJECTS)
-every_object_most_slowly = pytest.mark.parametrize(
-    "skeleton",
-    [
-        pytest.param(
-            skeleton, marks=() if name in ("random_2d", "random_3d_a") else pytest.mark.slow
-        )
-        for name, skeleton in OBJECTS.items()
-    ],
-    ids=OBJECTS,
-)
-a_few_objects = pytest.mark.parametrize(
-    "skeleton",
-    [HUMAN, OBJECTS["random_2d"], OBJECTS["random_3d_a"]],
-    ids=["human_17", "random_2d", "random_3d_a"],
-)
+
+
+def slow_but_for(*fast):
+    """Every object: these fast, and the rest, which compile for long, with the slow tests."""
+    return pytest.mark.parametrize(
+        "skeleton",
+        [
+            pytest.param(skeleton, id=name, marks=() if name in fast else pytest.mark.slow)
+            for name, skeleton in OBJECTS.items()
+        ],
+    )
+
+
+every_object = slow_but_for("human_17", "toy_10", "random_2d", "random_3d_a")
+every_object_most_slowly = slow_but_for("random_2d", "random_3d_a")
 batched_kinematics = jax.vmap(forward_kinematics, in_axes=(0, None))
 
 
@@ -106,7 +105,7 @@ def test_joint_transforms_at_the_keypoints_are_forward_kinematics(skeleton):
     close(positions[list(skeleton.keypoints), :], forward_kinematics(params, skeleton), FLOAT32)
 
 
-@a_few_objects
+@every_object
 def test_rotations_are_proper(x64, skeleton):
     rotations, _ = joint_transforms(10 * random_params(skeleton), skeleton)
     eye = np.broadcast_to(np.eye(skeleton.ndim), rotations.shape)
@@ -147,14 +146,14 @@ def test_derivatives_agree_in_float32_far_from_the_origin():
     close(jax.jacrev(forward_kinematics)(params, HUMAN), expected, FLOAT32)
 
 
-@a_few_objects
+@every_object
 def test_derivative_is_the_limit_of_differences(x64, skeleton):
     params = random_params(skeleton)
     expected = differences(lambda p: forward_kinematics(p, skeleton), params)
     close(joint_jacobian(params, skeleton)[1], expected, DIFFERENCES)
 
 
-@a_few_objects
+@every_object_most_slowly
 def test_second_derivative_is_the_limit_of_differences(x64, skeleton):
     params = random_params(skeleton)
     expected = differences(lambda p: joint_jacobian(p, skeleton)[1], params)
@@ -178,7 +177,7 @@ def test_third_derivative_is_the_limit_of_differences(x64):
     close(jerk(0.0), expected, DIFFERENCES)
 
 
-@a_few_objects
+@every_object_most_slowly
 @pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
 def test_derivative_by_bones_is_the_limit_of_differences(x64, skeleton, mode):
     params = random_params(skeleton)
@@ -188,7 +187,7 @@ def test_derivative_by_bones_is_the_limit_of_differences(x64, skeleton, mode):
     close(derivative.reshape(expected.shape), expected, DIFFERENCES)
 
 
-@a_few_objects
+@every_object_most_slowly
 def test_mixed_derivative_is_the_limit_of_differences(x64, skeleton):
     params = random_params(skeleton)
     slopes = jax.jit(lambda offsets: joint_jacobian(params, with_offsets(skeleton, offsets))[1])
@@ -201,7 +200,7 @@ def test_mixed_derivative_is_the_limit_of_differences(x64, skeleton):
         close(mixed.reshape(expected.shape), expected, DIFFERENCES)
 
 
-@a_few_objects
+@every_object_most_slowly
 def test_forward_and_reverse_mode_are_transposed(x64, skeleton):
     @jax.jit
     def products(params, direction, bones, stretch, weights):
@@ -219,7 +218,7 @@ def test_forward_and_reverse_mode_are_transposed(x64, skeleton):
     close(forward, reverse, FLOAT64)
 
 
-@a_few_objects
+@every_object_most_slowly
 def test_first_and_second_derivatives_are_never_nan(skeleton):
     def energy(value, offsets):
         params = jnp.full(skeleton.num_dofs, value)
@@ -353,7 +352,13 @@ def test_an_equal_skeleton_does_not_compile_again():
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("function", [forward_kinematics, joint_transforms, joint_jacobian])
+@pytest.mark.parametrize(
+    "function",
+    [
+        forward_kinematics,
+        *(pytest.param(f, marks=pytest.mark.slow) for f in (joint_transforms, joint_jacobian)),
+    ],
+)
 def test_a_skeleton_known_when_tracing_gives_what_one_passed_in_does(x64, function):
     params = random_params(HUMAN, 3)
 
