@@ -49,11 +49,12 @@ _BONE_LENGTH = flags.DEFINE_float(
 )
 _NUM_TRAIN = flags.DEFINE_integer("num_train", 16_000, "Training images.", 1)
 _NUM_TEST = flags.DEFINE_integer("num_test", 1_000, "Test images.", 1)
+_DROPOUT = flags.DEFINE_float("dropout", 0.3, "Share of hidden units left out of a step.", 0, 0.99)
 
 must_be_some_of(_METHODS, METHODS)
 must_be_some_of(_OBJECTS, {"3", "6", "8", "10"})
 
-_RECIPE = (_BONE_LENGTH, _NUM_TRAIN, _NUM_TEST, *RECIPE)
+_RECIPE = (_BONE_LENGTH, _NUM_TRAIN, _NUM_TEST, _DROPOUT, *RECIPE)
 
 _METHOD_ORDER = (*METHODS, "model_fit")
 
@@ -84,7 +85,7 @@ def run(directory: pathlib.Path, name: str, num_params: int, seed: int):
     sources = tuple(array_source(x.images, x.joints, x.params) for x in sets)
     evaluate = train_by_flags(
         directory,
-        ToyNet(method.num_outputs),
+        ToyNet(method.num_outputs, dropout=_DROPOUT.value),
         method,
         sources,
         seed=seed,

@@ -4,6 +4,8 @@ Source: the public Caffe configuration of Zhou et al., "Model-based deep hand po
 estimation", IJCAI 2016.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,12 +21,14 @@ _SMALL = nn.initializers.normal(0.001)
 
 
 class ToyNet(nn.Module):
-    """Three convolutions and two hidden layers of 1024 units.
+    """Three convolutions and hidden layers, two of 1024 units as published.
 
     Parameters and computation are float32.
 
     Attributes:
       num_outputs: length of the output vector.
+      dropout: share of the hidden units that a training step leaves out.
+      hidden: units of the hidden layers.
 
     Example:
       >>> net = ToyNet(num_outputs=27)
@@ -35,6 +39,8 @@ class ToyNet(nn.Module):
     """
 
     num_outputs: int
+    dropout: float = 0.3
+    hidden: Sequence[int] = (1024, 1024)
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -58,10 +64,10 @@ class ToyNet(nn.Module):
         x = _Convolution(8, 5, pool=2, name="conv2")(x)
         x = _Convolution(8, 3, pool=1, name="conv3")(x)
         x = x.reshape(len(x), -1)
-        x = nn.relu(nn.Dense(1024, kernel_init=_XAVIER, name="dense1")(x))
-        x = nn.Dropout(0.3, deterministic=not train, name="dropout1")(x)
-        x = nn.relu(nn.Dense(1024, kernel_init=_SMALL, name="dense2")(x))
-        x = nn.Dropout(0.3, deterministic=not train, name="dropout2")(x)
+        for i, units in enumerate(self.hidden, 1):
+            init = _SMALL if i == 2 else _XAVIER
+            x = nn.relu(nn.Dense(units, kernel_init=init, name=f"dense{i}")(x))
+            x = nn.Dropout(self.dropout, deterministic=not train, name=f"dropout{i}")(x)
         return nn.Dense(self.num_outputs, kernel_init=_SMALL, name="output")(x)
 
 
