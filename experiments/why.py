@@ -207,7 +207,9 @@ def _preconditioned(train: ToySet) -> Method:
     def loss(outputs, targets):
         found, value = plain.predict(outputs), plain.loss(outputs, targets)
         _, jacobian = joint_jacobian(found.params, _SKELETON)
-        jacobian = (jacobian * _UNITS / HALF_IMAGE).reshape(len(outputs), -1, len(_UNITS))
+        jacobian = (jacobian * (_UNITS / HALF_IMAGE)[None, None, None]).reshape(
+            len(outputs), -1, len(_UNITS)
+        )
         wrong = ((found.joints - targets.joints) / HALF_IMAGE).reshape(len(outputs), -1, 1)
         square = jacobian.mT @ jacobian
         damping = _DAMPING * jnp.trace(square, axis1=1, axis2=2) / len(_UNITS)
