@@ -43,33 +43,35 @@ def draw_figure7(path, metrics: Mapping[tuple[str, int], Sequence[Mapping]]) -> 
     Returns:
       The figure.
     """
-    figure = new_figure(11.0, 5.0)
-    left, right = figure.subplots(1, 2)
-    shown = set()
-    named = {run: rows for run, rows in metrics.items() if run[0] in STYLES}
-    methods = list(dict.fromkeys(method for method, _ in named or metrics))
+    named = {run: rows for run, rows in metrics.items() if run[0] in STYLES} or metrics
+    methods = list(dict.fromkeys(method for method, _ in named))
     widths = dict(zip(methods, line_widths(len(methods)), strict=True))
-    for (method, _), rows in (named or metrics).items():
-        ax = left if method == "direct_parameter" else right
-        for key, style in (("loss", "-"), ("test_loss", "--")):
-            curve = [(r["epoch"], r[key]) for r in rows if r.get(key) is not None]
-            label = f"{method.replace('_', ' ')}, {'training' if key == 'loss' else 'test'}"
-            label = "_" if (method, key) in shown else label
-            shown.add((method, key))
-            color = STYLES.get(method, "#000000")
-            line = {"color": color, "linewidth": widths[method], "label": label}
-            ax.plot(*np.array(curve).reshape(-1, 2).T, style, **line)
-    titles = "loss on parameters (½ rad²)", "loss on joints (½ crop², Eq. 3)"
-    for ax, title in zip((left, right), titles, strict=True):
+    panels = {
+        "loss on parameters (½ rad²)": ["direct_parameter"],
+        "loss on joints (Eq. 3: ½ crop²; L1: crop)": [m for m in methods if "parameter" not in m],
+    }
+    panels = {title: own for title, own in panels.items() if set(own) & set(methods)}
+    figure = new_figure(5.5 * max(len(panels), 1), 5.0)
+    axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+    shown = set()
+    for ax, (title, own) in zip(axes, panels.items(), strict=False):
+        for (method, _), rows in named.items():
+            for key, style in (("loss", "-"), ("test_loss", "--")) if method in own else ():
+                curve = [(r["epoch"], r[key]) for r in rows if r.get(key) is not None]
+                label = f"{method.replace('_', ' ')}, {'training' if key == 'loss' else 'test'}"
+                label = "_" if (method, key) in shown else label
+                shown.add((method, key))
+                color = STYLES.get(method, "#000000")
+                line = {"color": color, "linewidth": widths[method], "label": label}
+                ax.plot(*np.array(curve).reshape(-1, 2).T, style, **line)
         ax.set_title(title, loc="left", fontsize=12)
         ax.set_xlabel("epoch", fontsize=12)
         ax.grid(color="#e9ecef")
         ax.spines[["top", "right"]].set_visible(False)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if ax.lines:
-            ax.set_yscale("log")
-            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "ncols": 2}
-            ax.legend(frameon=False, fontsize=9, **place)
+        ax.set_yscale("log")
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "ncols": 2}
+        ax.legend(frameon=False, fontsize=9, **place)
     figure.tight_layout()
     save_figure(figure, path)
     return figure

@@ -466,3 +466,4 @@ def test_figure_7_shows_each_loss_once():
     assert [len(ax.lines) for ax in (left, right)] == [2, 4]
     assert len(right.get_legend().get_texts()) == 2
     np.testing.assert_array_equal(left.lines[1].get_ydata(), [2, 1, 2 / 3])
+    assert len(draw_figure7(None, {("direct_joint", 0): rows}).axes) == 1  # none of no curves
