@@ -15,38 +15,29 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from data.toy import ToySet, load_toy, param_units, read_params, toy_object
+from data.toy import ToySet, load_toy
 from experiments.program import run_program
 from experiments.results import format_markdown, read_scores, write_json, write_run, write_text
-from experiments.toy_methods import HALF_IMAGE, make_method
 from experiments.toy_scores import score
 from experiments.training import EPOCHS, SEEDS, must_be_some_of, run_all
-from kinpose import forward_kinematics, joint_jacobian
-from kinpose.losses import joint_loss
-from kinpose.methods import Method, Prediction, kinematic_joint
+from experiments.why_methods import TOY, conditioning, make_variant
 from kinpose.models import ToyNet
 from kinpose.optimisers import one_cycle_adam
 from kinpose.train import TrainedNetwork, array_source, train_network
 from kinpose.workdir import claim_workdir
 
-_TOY = toy_object(10)
-_SKELETON = _TOY.skeleton
-_UNITS = param_units(_SKELETON)
 _MORE = (512, 512)
 """Units of the layers between features and outputs of a deep end."""
-
-_DAMPING = 0.1
 
 
 class Run(NamedTuple):
     """What is trained.
 
     Attributes:
-      method: a key of `_OWN`, or of `experiments.toy_methods.METHODS`.
+      method: of `experiments.why_methods.make_variant`.
       network: options of `ToyNet`.
       rate: the peak of the learning rate.
     """
@@ -111,7 +102,7 @@ def main(argv):
         order = list(RUNS)
         scores = sorted(read_scores(workdir), key=lambda s: (order.index(s["run"]), s["seed"]))
         write_json(workdir / "results.json", {"flags": recipe, "scores": scores})
-        text = "\n\n".join(map(format_markdown, tables(scores)))
+        text = "\n\n".join(map(format_markdown, [*tables(scores), conditioning(sets[1])]))
         write_text(workdir / "why.md", text + "\n")
         if util.find_spec("matplotlib"):
             draw(workdir / "why.png", scores)
@@ -121,7 +112,7 @@ def main(argv):
 def run(directory: pathlib.Path, name: str, seed: int, sets: Sequence[ToySet]):
     """Trains one network and writes its scores, those of its features among them."""
     method_name, network, rate = RUNS[name]
-    method, sources = _method(method_name, sets[0]), [_source(x, x.images) for x in sets]
+    method, sources = make_variant(method_name, sets[0]), [_source(x, x.images) for x in sets]
     model = ToyNet(method.num_outputs, **network)
     trained = train_network(
         directory,
@@ -133,10 +124,10 @@ def run(directory: pathlib.Path, name: str, seed: int, sets: Sequence[ToySet]):
         seed=seed,
     )
     found, _ = trained.evaluate(sources[1])
-    row = {"run": name, "seed": seed} | score(found, sets[1], _SKELETON)
+    row = {"run": name, "seed": seed} | score(found, sets[1], TOY.skeleton)
     seen = ToySet(*(x[: len(sets[1].images)] for x in sets[0]))
     known, _ = trained.evaluate(_source(seen, seen.images))
-    row["train_joint_error_px"] = score(known, seen, _SKELETON)["joint_error_px"]
+    row["train_joint_error_px"] = score(known, seen, TOY.skeleton)["joint_error_px"]
     if name in _FROZEN:
         row["ends"] = new_ends(directory, trained, model, sets)
     write_run(directory, found._asdict(), row)
@@ -149,7 +140,7 @@ def new_ends(directory, trained: TrainedNetwork, model: ToyNet, sets) -> dict:
     sources = [_source(x, (own - mean) / std) for x, own in zip(sets, features, strict=True)]
     errors = {}
     for outputs, name in _ENDS.items():
-        method = _method(name, sets[0])
+        method = make_variant(name, sets[0])
         for hidden in ((), _MORE):
             end = train_network(
                 directory / f"{outputs}_{len(hidden)}",
@@ -161,7 +152,7 @@ def new_ends(directory, trained: TrainedNetwork, model: ToyNet, sets) -> dict:
             )
             found, _ = end.evaluate(sources[1])
             layers = "three layers" if hidden else "one layer"
-            scores = score(found, sets[1], _SKELETON)
+            scores = score(found, sets[1], TOY.skeleton)
             errors[f"{outputs}, {layers}"] = scores["joint_error_px"]
     return errors
 
@@ -194,85 +185,6 @@ def _features(trained: TrainedNetwork, model: ToyNet, images) -> np.ndarray:
 
 def _source(x: ToySet, images):
     return array_source(images, x.joints, x.params)
-
-
-def _method(name: str, train: ToySet) -> Method:
-    return _OWN[name](train) if name in _OWN else make_method(name, _TOY, train)
-
-
-def _preconditioned(train: ToySet) -> Method:
-    """Gauss and Newton's step in place of the outputs' gradient: (J'J + damping)^-1 J'r."""
-    plain = make_method("kinematic_joint", _TOY, train)
-
-    def loss(outputs, targets):
-        found, value = plain.predict(outputs), plain.loss(outputs, targets)
-        _, jacobian = joint_jacobian(found.params, _SKELETON)
-        jacobian = (jacobian * (_UNITS / HALF_IMAGE)[None, None, None]).reshape(
-            len(outputs), -1, len(_UNITS)
-        )
-        wrong = ((found.joints - targets.joints) / HALF_IMAGE).reshape(len(outputs), -1, 1)
-        square = jacobian.mT @ jacobian
-        damping = _DAMPING * jnp.trace(square, axis1=1, axis2=2) / len(_UNITS)
-        square += damping[:, None, None] * jnp.eye(len(_UNITS))[None]
-        step = jnp.linalg.solve(square, jacobian.mT @ wrong)[..., 0]
-        along = jnp.sum(jax.lax.stop_gradient(step) * outputs, axis=-1)
-        return jax.lax.stop_gradient(value - along) + along
-
-    return Method(plain.num_outputs, plain.predict, loss)
-
-
-def _whitened(train: ToySet) -> Method:
-    """Outputs that are mixtures of angles, all with the same effect on joints on average."""
-    _, jacobian = joint_jacobian(jnp.asarray(train.params[:2000]), _SKELETON)
-    jacobian = np.asarray(jacobian, np.float64).reshape(-1, len(_UNITS)) / HALF_IMAGE
-    values, vectors = np.linalg.eigh(jacobian.T @ jacobian / len(train.params[:2000]))
-    units = (vectors * values**-0.5) @ vectors.T
-    mean = np.mean(train.params, axis=0, dtype=np.float64).astype(np.float32)
-    return kinematic_joint(_SKELETON, mean, units.astype(np.float32), HALF_IMAGE)
-
-
-def _read_off(train: ToySet, before: float = 0.0) -> Method:
-    """Outputs are joints, angles are read off them bone by bone, the loss sits on what these give.
-
-    A share of it may sit before.
-    """
-    direct = make_method("direct_joint", _TOY, train)
-
-    def predict(outputs, scale=None):
-        read = jax.vmap(functools.partial(read_params, skeleton=_SKELETON))
-        params = read(direct.predict(outputs).joints)
-        return Prediction(forward_kinematics(params, _SKELETON), params)
-
-    def loss(outputs, targets):
-        behind = joint_loss(predict(outputs).joints / HALF_IMAGE, targets.joints / HALF_IMAGE)
-        return (1 - before) * behind + before * direct.loss(outputs, targets)
-
-    return Method(direct.num_outputs, predict, loss)
-
-
-def _beside(train: ToySet) -> Method:
-    """Outputs are angles, and joints that count for half the loss and for nothing else."""
-    direct, kinematic = (make_method(f"{x}_joint", _TOY, train) for x in ("direct", "kinematic"))
-    num = direct.num_outputs
-
-    def loss(outputs, targets):
-        before, behind = outputs[:, :num], outputs[:, num:]
-        return 0.5 * direct.loss(before, targets) + 0.5 * kinematic.loss(behind, targets)
-
-    return Method(
-        num + kinematic.num_outputs,
-        lambda outputs, scale=None: kinematic.predict(outputs[:, num:]),
-        loss,
-    )
-
-
-_OWN = {
-    "preconditioned": _preconditioned,
-    "whitened": _whitened,
-    "read_off": _read_off,
-    "read_off_half": functools.partial(_read_off, before=0.5),
-    "beside": _beside,
-}
 
 
 def tables(scores: Sequence[dict]) -> list[list[list[str]]]:

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data.toy import load_toy, toy_object
-from experiments import why
+from data.toy import load_toy
 from experiments.toy_methods import HALF_IMAGE, make_method
+from experiments.why_methods import DAMPING, TOY, UNITS, make_variant
 from kinpose import joint_jacobian
 from kinpose.methods import Targets
 from tests.conftest import ROOT
@@ -32,36 +32,36 @@ def outputs_near_truth(method, seed=0):
 
 
 def test_preconditioning_keeps_the_loss_and_turns_its_gradient_into_a_newton_step(train, targets):
-    plain, ours = (why._method(x, train) for x in ("kinematic_joint", "preconditioned"))
+    plain, ours = (make_variant(x, train) for x in ("kinematic_joint", "preconditioned"))
     outputs = outputs_near_truth(plain)
     np.testing.assert_allclose(ours.loss(outputs, targets), plain.loss(outputs, targets), rtol=1e-6)
     # In the gradient's own metric, J'J and damping, a step has the length that the gradient gives.
     step, gradient = (
         jax.grad(lambda x, m=method: m.loss(x, targets).sum())(outputs) for method in (ours, plain)
     )
-    positions, jacobian = joint_jacobian(plain.predict(outputs).params, why._SKELETON)
-    jacobian = np.asarray(jacobian, np.float64).reshape(5, -1, 10) * why._UNITS / HALF_IMAGE
+    positions, jacobian = joint_jacobian(plain.predict(outputs).params, TOY.skeleton)
+    jacobian = np.asarray(jacobian, np.float64).reshape(5, -1, 10) * UNITS / HALF_IMAGE
     wrong = np.asarray(positions - targets.joints, np.float64).reshape(5, -1) / HALF_IMAGE
     for j, r, s, g in zip(jacobian, wrong, step, gradient, strict=True):
         square = j.T @ j
-        square += why._DAMPING * np.trace(square) / 10 * np.eye(10)
+        square += DAMPING * np.trace(square) / 10 * np.eye(10)
         np.testing.assert_allclose(square @ s, j.T @ r, atol=2e-4)
         factor = np.dot(j.T @ r, g) / np.dot(g, g)
         np.testing.assert_allclose(j.T @ r, factor * g, atol=2e-4)  # the loss is a mean of squares
 
 
 def test_whitened_outputs_move_joints_alike(train):
-    method = why._method("whitened", train)
+    method = make_variant("whitened", train)
     moved = jax.vmap(jax.jacfwd(lambda x: method.predict(x[None]).params[0]))(jnp.zeros((1, 10)))[0]
-    _, jacobian = joint_jacobian(jnp.asarray(train.params), toy_object(10).skeleton)
+    _, jacobian = joint_jacobian(jnp.asarray(train.params), TOY.skeleton)
     jacobian = np.asarray(jacobian, np.float64).reshape(-1, 10) @ np.asarray(moved) / HALF_IMAGE
     np.testing.assert_allclose(jacobian.T @ jacobian / len(train.params), np.eye(10), atol=0.02)
 
 
 @pytest.mark.parametrize("name", ["read_off", "read_off_half"])
 def test_true_joints_give_true_angles(name, train, targets):
-    method = why._method(name, train)
-    direct = make_method("direct_joint", toy_object(10), train)
+    method = make_variant(name, train)
+    direct = make_method("direct_joint", TOY, train)
     mean = direct.predict(jnp.zeros((1, direct.num_outputs))).joints
     outputs = ((targets.joints - mean) / HALF_IMAGE).reshape(5, -1)
     np.testing.assert_allclose(method.predict(outputs).params, targets.params, atol=2e-3)
@@ -69,7 +69,7 @@ def test_true_joints_give_true_angles(name, train, targets):
 
 
 def test_joints_beside_count_in_the_loss_alone(train, targets):
-    method = why._method("beside", train)
+    method = make_variant("beside", train)
     outputs = outputs_near_truth(method)
     other = outputs.at[:, :18].add(1.0)
     np.testing.assert_array_equal(method.predict(other).joints, method.predict(outputs).joints)
