@@ -20,7 +20,7 @@ from kinpose.evaluation import PAPER, describe, evaluate
 from kinpose.io.predictions import read_predictions
 
 _PREDICTIONS = flags.DEFINE_list(
-    "predictions", None, "Files (.npz), each a row of the table.", required=True
+    "predictions", None, "Files (.npz), a row for each method; METHOD_SEED/.", required=True
 )
 _DATASET = flags.DEFINE_string(
     "dataset", None, "Data set and configuration that is predicted.", required=True
@@ -52,9 +52,11 @@ def main(argv):
     for path in map(pathlib.Path, _PREDICTIONS.value):
         found = read_predictions(path, sorted(truth.keys))  # a data set's own order is shuffled
         name = path.parent.name if path.stem == "predictions" else path.stem
-        scores.append(
-            {"method": name, "seed": 0} | evaluate(found.keys, found.joints, truth, protocol)
-        )
+        method, _, seed = name.rpartition("_")  # as runs name their directories
+        if not (method and seed.isdecimal()):
+            method, seed = name, 0
+        row = {"method": method, "seed": int(seed)}
+        scores.append(row | evaluate(found.keys, found.joints, truth, protocol))
     if _OUTPUT.value:
         write_json(pathlib.Path(_OUTPUT.value), {"protocol": protocol._asdict(), "scores": scores})
     published = published_rows(_DATASET.value) if protocol == PAPER else {}

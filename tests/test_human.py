@@ -140,6 +140,8 @@ def test_saved_predictions_are_evaluated_to_the_same_scores(finished, tmp_path):
     for row, path in zip(json.loads(out.read_text())["scores"], files, strict=True):
         saved = json.loads((path.parent / "scores.json").read_text())
         assert row["score_by_action_mm"] == saved["score_by_action_mm"]
+        assert (row["method"], row["seed"]) == (saved["method"], saved["seed"])
+    assert "against direct joint" in done.stdout
 
 
 def test_predictions_of_other_frames_are_refused_by_name(finished, tmp_path):
