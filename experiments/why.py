@@ -56,17 +56,18 @@ RUNS = {
     "kinematic_joint_preconditioned": Run("preconditioned"),
     "kinematic_joint_whitened": Run("whitened"),
     "angles_read_off_joints": Run("read_off"),
-    "angles_read_off_joints_half_the_loss_before": Run("read_off_half"),
-    "kinematic_joint_joints_beside": Run("beside"),
+    "angles_read_off_half_before": Run("read_off_half"),
+    "angles_with_joints_beside": Run("beside"),
     "fitted_joint": Run("fitted_joint"),
     "direct_joint_no_dropout": Run("direct_joint", _STILL),
     "kinematic_joint_no_dropout": Run("kinematic_joint", _STILL),
+    "direct_joint_no_dropout_3e-3": Run("direct_joint", _STILL, 3e-3),
     "kinematic_joint_no_dropout_3e-3": Run("kinematic_joint", _STILL, 3e-3),
     "directions_no_dropout": Run("kinematic_joint_directions", _STILL),
     "direct_joint_no_dropout_deep": Run("direct_joint", _DEEP),
     "kinematic_joint_no_dropout_deep": Run("kinematic_joint", _DEEP),
     "directions_no_dropout_deep": Run("kinematic_joint_directions", _DEEP),
-    "kinematic_joint_joints_beside_no_dropout_deep": Run("beside", _DEEP),
+    "angles_with_joints_beside_no_dropout_deep": Run("beside", _DEEP),
     "fitted_joint_no_dropout": Run("fitted_joint", _STILL),
 }
 """What is trained from nothing."""
@@ -219,7 +220,6 @@ def draw(path: pathlib.Path, scores: Sequence[dict]):
         columns.append((f"new ends on the features of {name}", [(r[0], r[i]) for r in second]))
     heights = [len(bars) for _, bars in columns]
     figure = new_figure(7.5, 0.26 * sum(heights) + 1.6)
-    figure.subplots_adjust(left=0.4, right=0.96, top=0.95, bottom=0.09, hspace=0.35)
     axes = figure.subplots(len(columns), 1, sharex=True, squeeze=False, height_ratios=heights)
     for ax, (title, bars) in zip(axes[:, 0], columns, strict=True):
         values = [float(x) for _, x in bars]
@@ -230,9 +230,10 @@ def draw(path: pathlib.Path, scores: Sequence[dict]):
         )
         ax.set_title(title, fontsize=10, loc="left")
         ax.invert_yaxis()
-        ax.margins(x=0.1)
+        ax.margins(x=0.1, y=0.02)
         ax.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xlabel("joint error (px)")
+    figure.tight_layout()
     save_figure(figure, path)
 
 
