@@ -81,7 +81,7 @@ _ENDS = {
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/why", "Where everything is written.")
 _RUNS = flags.DEFINE_list("runs", list(RUNS), "What to train.")
-_NUM_TRAIN = flags.DEFINE_integer("num_train", 16_000, "Training images.", 64)
+_NUM_TRAIN = flags.DEFINE_integer("num_train", 16_000, "Training images.", 128)
 _END_EPOCHS = flags.DEFINE_integer("end_epochs", 12, "Passes of an end over frozen features.", 1)
 
 must_be_some_of(_RUNS, RUNS)
