@@ -84,9 +84,7 @@ def test_the_study_leaves_tables_and_a_picture(tmp_path):
     options = {"cwd": ROOT, "capture_output": True, "text": True, "check": False}
     options["env"] = {k: x for k, x in os.environ.items() if k != "XLA_FLAGS"}  # it runs for long
     for _ in range(2):  # the second finds all of it
-        run = subprocess.run(
-            command, cwd=ROOT, env=env, capture_output=True, text=True, check=False
-        )
+        run = subprocess.run(command, **options)
         assert run.returncode == 0, run.stderr
     (row,) = json.loads((tmp_path / "results.json").read_text())["scores"]
     assert len(row["ends"]) == 6
