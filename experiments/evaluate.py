@@ -52,8 +52,8 @@ def main(argv):
     for path in map(pathlib.Path, _PREDICTIONS.value):
         found = read_predictions(path, sorted(truth.keys))  # a data set's own order is shuffled
         name = path.parent.name if path.stem == "predictions" else path.stem
-        method, _, seed = name.rpartition("_")  # as runs name their directories
-        if not (method and seed.isdecimal()):
+        method, _, seed = name.rpartition("_")
+        if path.stem != "predictions" or not (method and seed.isdecimal()):  # of no run of ours
             method, seed = name, 0
         row = {"method": method, "seed": int(seed)}
         scores.append(row | evaluate(found.keys, found.joints, truth, protocol))

@@ -128,16 +128,19 @@ def test_a_run_leaves_all_that_it_promises(finished):
 def test_saved_predictions_are_evaluated_to_the_same_scores(finished, tmp_path):
     workdir, _ = finished
     files = [workdir / f"{name}_0" / "predictions.npz" for name in ("direct_joint", "model_fit")]
-    out = tmp_path / "scores.json"
+    out, others = tmp_path / "scores.json", tmp_path / "others_7.npz"
+    others.write_bytes(files[0].read_bytes())
     done = run(
         "evaluate",
-        f"--predictions={files[0]},{files[1]}",
+        f"--predictions={files[0]},{files[1]},{others}",
         f"--dataset={DATASET}",
         f"--output={out}",
     )
     assert done.returncode == 0, done.stderr
     assert "Zhou et al. [40]" in done.stdout
-    for row, path in zip(json.loads(out.read_text())["scores"], files, strict=True):
+    *rows, foreign = json.loads(out.read_text())["scores"]
+    assert foreign["method"] == "others_7"  # a file's number is no seed
+    for row, path in zip(rows, files, strict=True):
         saved = json.loads((path.parent / "scores.json").read_text())
         assert row["score_by_action_mm"] == saved["score_by_action_mm"]
         assert (row["method"], row["seed"]) == (saved["method"], saved["seed"])
