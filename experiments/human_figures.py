@@ -29,6 +29,9 @@ _EYE = np.radians(25.0)
 degrees up, so that depth is seen."""
 _ABOVE = np.radians(10.0)
 
+_LOSSES = "loss on parameters (½ rad²)", "loss on joints (Eq. 3: ½ crop²; L1: crop)"
+"""Of direct parameter, and of all others."""
+
 
 def draw_figure7(path, metrics: Mapping[tuple[str, int], Sequence[Mapping]]) -> Figure:
     """The paper's Fig. 7: training and test loss over the epochs, direct parameter by itself.
@@ -46,17 +49,15 @@ def draw_figure7(path, metrics: Mapping[tuple[str, int], Sequence[Mapping]]) -> 
     named = {run: rows for run, rows in metrics.items() if run[0] in STYLES} or metrics
     methods = list(dict.fromkeys(method for method, _ in named))
     widths = dict(zip(methods, line_widths(len(methods)), strict=True))
-    panels = {
-        "loss on parameters (½ rad²)": ["direct_parameter"],
-        "loss on joints (Eq. 3: ½ crop²; L1: crop)": [m for m in methods if "parameter" not in m],
-    }
-    panels = {title: own for title, own in panels.items() if set(own) & set(methods)}
+    panels: dict[str, list] = {}
+    for (method, _), rows in named.items():
+        panels.setdefault(_LOSSES[method != "direct_parameter"], []).append((method, rows))
     figure = new_figure(5.5 * max(len(panels), 1), 5.0)
-    axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+    axes = [figure.add_subplot(1, len(panels), i + 1) for i in range(len(panels))]
     shown = set()
-    for ax, (title, own) in zip(axes, panels.items(), strict=False):
-        for (method, _), rows in named.items():
-            for key, style in (("loss", "-"), ("test_loss", "--")) if method in own else ():
+    for ax, title in zip(axes, sorted(panels, key=_LOSSES.index), strict=True):
+        for method, rows in panels[title]:
+            for key, style in (("loss", "-"), ("test_loss", "--")):
                 curve = [(r["epoch"], r[key]) for r in rows if r.get(key) is not None]
                 label = f"{method.replace('_', ' ')}, {'training' if key == 'loss' else 'test'}"
                 label = "_" if (method, key) in shown else label

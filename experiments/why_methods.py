@@ -46,10 +46,7 @@ def _preconditioned(train: ToySet) -> Method:
 
     def loss(outputs, targets):
         found, value = plain.predict(outputs), plain.loss(outputs, targets)
-        _, jacobian = joint_jacobian(found.params, TOY.skeleton)
-        jacobian = (jacobian * (UNITS / HALF_IMAGE)[None, None, None]).reshape(
-            len(outputs), -1, len(UNITS)
-        )
+        jacobian = _jacobian(found.params)
         wrong = ((found.joints - targets.joints) / HALF_IMAGE).reshape(len(outputs), -1, 1)
         square = jacobian.mT @ jacobian
         damping = DAMPING * jnp.trace(square, axis1=1, axis2=2) / len(UNITS)

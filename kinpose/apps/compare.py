@@ -71,8 +71,7 @@ def without_turns(first: Curves, other: Curves) -> Curves:
     """Another run whose angles lie no whole turns beside those of the first."""
     degrees = other.degrees.copy()
     for name, apart in _apart(first, other):
-        if len(apart):
-            degrees[:, other.names.index(name)] -= 360 * np.round(np.median(apart) / 360)
+        degrees[:, other.names.index(name)] -= 360 * np.round(np.median(apart) / 360)
     return other._replace(degrees=degrees)
 
 
@@ -84,29 +83,30 @@ def compare(first: Curves, other: Curves) -> list[dict]:
     """
     rows = []
     for name, apart in _apart(first, other):
-        if len(apart):
-            mean = float(apart.mean())
-            rows.append(
-                {
-                    "run": f"{other.label} - {first.label}",
-                    "angle": name,
-                    "rms_deg": float(np.sqrt(np.mean(apart**2))),
-                    "mean_deg": mean,
-                    "rms_without_mean_deg": float(np.sqrt(np.mean((apart - mean) ** 2))),
-                    "frames": len(apart),
-                }
-            )
+        mean = float(apart.mean())
+        rows.append(
+            {
+                "run": f"{other.label} - {first.label}",
+                "angle": name,
+                "rms_deg": float(np.sqrt(np.mean(apart**2))),
+                "mean_deg": mean,
+                "rms_without_mean_deg": float(np.sqrt(np.mean((apart - mean) ** 2))),
+                "frames": len(apart),
+            }
+        )
     if not rows:
         raise ValueError(f"{first.label} and {other.label} have no angle at the same time.")
     return rows
 
 
 def _apart(first: Curves, other: Curves) -> Iterator[tuple[str, np.ndarray]]:
-    """Of each angle that two runs share, the differences at times when both are known."""
+    """Of each angle that two runs share, the differences at times when both are known, if any."""
     for name in (name for name in first.names if name in other.names):
         a = first.degrees[:, first.names.index(name)]
         b = _at(first.time_s, other.time_s, other.degrees[:, other.names.index(name)])
-        yield name, (b - a)[np.isfinite(b - a)]
+        apart = (b - a)[np.isfinite(b - a)]
+        if len(apart):
+            yield name, apart
 
 
 def _at(times: np.ndarray, own: np.ndarray, values: np.ndarray) -> np.ndarray:
