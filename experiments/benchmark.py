@@ -2,6 +2,7 @@
 
   python -m experiments.benchmark --suite=fit --batch=4096 --output=fit.json
   python -m experiments.benchmark --suite=fk --batch=1,256,4096,65536
+  python -m experiments.benchmark --suite=page --output=page.json  # all tables of the README
 
 Every contender runs in a process of its own, so that no thread pool or allocator disturbs
 another and one that hangs can be given up. The parent lets them work in turn, round after
@@ -20,6 +21,7 @@ import resource
 import shutil
 import statistics
 import time
+from collections.abc import Sequence
 from importlib import util
 from typing import NamedTuple
 
@@ -31,12 +33,13 @@ from absl import app, flags
 from experiments.benchmark_fit import FIT
 from experiments.benchmark_fk import FK
 from experiments.benchmark_ik import IK
+from experiments.benchmark_page import PAGE, format_page
 from experiments.benchmark_report import describe_machine, format_table
 from experiments.benchmark_resnet import RESNET
-from experiments.benchmark_suite import Contender, Suite
+from experiments.benchmark_suite import Contender, Plan
 from experiments.benchmark_toynet import TOYNET
 
-_SUITE = flags.DEFINE_string("suite", "fit", "Measured: fk, fit, ik, resnet, toynet, or all.")
+_SUITE = flags.DEFINE_string("suite", "fit", "Measured: fk, fit, ik, resnet, toynet; or page.")
 _CONTENDERS = flags.DEFINE_list("contenders", None, "Names to run; by default all of the suite.")
 _WORKLOADS = flags.DEFINE_list("workloads", None, "Names to run; by default all of the suite.")
 _BATCH = flags.DEFINE_list("batch", ["4096"], "Items per call, one number or several.")
@@ -112,12 +115,12 @@ class Worker:
             return None
 
 
-def race(suite: str, workload: str, batch: int, names: list[str]) -> dict[str, list[Answer]]:
+def race(plan: Plan, workload: str, batch: int, names: list[str]) -> dict[str, list[Answer]]:
     """Answers of those that last to the end, the first call and all rounds."""
-    workers = {name: Worker(suite, workload, name, batch, _SAMPLE.value) for name in names}
+    workers = {name: Worker(plan.suite, workload, name, batch, plan.sample) for name in names}
     answers = {name: [] for name in names}
     try:
-        for _ in range(_ROUNDS.value + 1):
+        for _ in range(plan.rounds + 1):
             for name, worker in list(workers.items()):
                 answer = worker.call(_TIMEOUT_S.value)
                 answers[name].append(answer)
@@ -130,13 +133,14 @@ def race(suite: str, workload: str, batch: int, names: list[str]) -> dict[str, l
     return {name: answers[name] for name in workers}
 
 
-def compare(suite: Suite, workload: str, batch: int, answers: dict[str, list]) -> list[dict]:
+def compare(plan: Plan, workload: str, batch: int, answers: dict[str, list]) -> list[dict]:
     """Rows of the table for one workload."""
+    suite = SUITES[plan.suite]
     results = {name: rounds[-1].result for name, rounds in answers.items()}
     judged = suite.judge(suite.draw(batch)[workload], results)
     items, each = {}, {}
     for name, (_, *rounds) in answers.items():
-        items[name] = min(batch, _SAMPLE.value) if suite.contenders[name].one_by_one else batch
+        items[name] = min(batch, plan.sample) if suite.contenders[name].one_by_one else batch
         seconds = statistics.median(answer.seconds for answer in rounds) / items[name]
         each[name] = seconds * _PER_SECOND[suite.unit] if judged[name].get("right", True) else None
     base = each.get(next(iter(suite.contenders)))
@@ -144,6 +148,7 @@ def compare(suite: Suite, workload: str, batch: int, answers: dict[str, list]) -
         {
             "workload": workload,
             "contender": name,
+            "batch": batch,
             "items": items[name],
             f"{suite.unit} per item": each[name],
             "ratio": each[name] / base if base and each[name] else None,
@@ -155,21 +160,20 @@ def compare(suite: Suite, workload: str, batch: int, answers: dict[str, list]) -
     ]
 
 
-def measure(name: str) -> list[dict]:
+def measure(plan: Plan) -> list[dict]:
     """The table of one suite."""
-    suite, rows = SUITES[name], []
-    known = suite.draw(1)
-    workloads = choose("workload", _WORKLOADS.value, known)
-    names = choose("contender", _CONTENDERS.value, suite.contenders)
-    names, wanted = installed(names, suite.contenders), names
-    for batch in batches(_BATCH.value):
+    suite, rows = SUITES[plan.suite], []
+    workloads = choose("workload", plan.workloads, suite.draw(1))
+    wanted = choose("contender", plan.contenders, suite.contenders)
+    names = installed(wanted, suite.contenders)
+    for batch in plan.batch:
         fitting = suite.draw(batch)
         for workload in workloads:
             if workload not in fitting:
                 print(f"{workload} is left out at batch {batch}: too large.")
                 continue
             able = [n for n in names if workload.endswith(suite.contenders[n].endings)]
-            found = compare(suite, workload, batch, race(name, workload, batch, able))
+            found = compare(plan, workload, batch, race(plan, workload, batch, able))
             for lacking in [n for n in wanted if n not in names]:
                 row = {"workload": workload, "contender": f"{lacking} (not installed)"}
                 found += [dict.fromkeys(found[0]) | row] if found else []
@@ -177,7 +181,7 @@ def measure(name: str) -> list[dict]:
     return rows
 
 
-def choose(kind: str, wanted: list[str] | None, known) -> list[str]:
+def choose(kind: str, wanted: Sequence[str] | None, known) -> Sequence[str]:
     """The names wanted, or all; each must be known."""
     if unknown := [name for name in wanted or () if name not in known]:
         raise app.UsageError(f"there is no {kind} {unknown}; choose from {list(known)}.")
@@ -212,17 +216,30 @@ def has_package(name: str) -> bool:
     return (not above or has_package(above)) and util.find_spec(name) is not None
 
 
-def main(_) -> None:
-    machine, tables = describe_machine(), {}
-    settings = {"batch": batches(_BATCH.value), "sample": _SAMPLE.value, "rounds": _ROUNDS.value}
-    print(", ".join(f"{key} {value}" for key, value in (machine | settings).items()))
-    wanted = None if _SUITE.value == "all" else [_SUITE.value]
-    for name in choose("suite", wanted, SUITES):
-        tables[name] = measure(name)
-        print(f"\n{name}\n{format_table(tables[name])}")
+def write(report: dict) -> None:
+    """The report so far, where one is wanted."""
     if _OUTPUT.value:
-        report = {"machine": machine, "settings": settings, "suites": tables}
         pathlib.Path(_OUTPUT.value).write_text(json.dumps(report, indent=2) + "\n")
+
+
+def main(_) -> None:
+    machine = describe_machine()
+    if _SUITE.value == "page":
+        tables: list[list[dict]] = []
+        for table in PAGE:
+            print(f"{len(tables) + 1} of {len(PAGE)}: {table.title}", flush=True)
+            tables.append([row for plan in table.plans for row in measure(plan)])
+            write({"machine": machine, "page": tables})
+        print(format_page(machine, tables))
+        return
+    (name,) = choose("suite", [_SUITE.value], SUITES)
+    chosen = _WORKLOADS.value, _CONTENDERS.value
+    plan = Plan(name, batches(_BATCH.value), *chosen, _SAMPLE.value, _ROUNDS.value)
+    settings = {"batch": plan.batch, "sample": plan.sample, "rounds": plan.rounds}
+    print(", ".join(f"{key} {value}" for key, value in (machine | settings).items()))
+    rows = measure(plan)
+    print(f"\n{name}\n{format_table(rows)}")
+    write({"machine": machine, "settings": settings, "suites": {name: rows}})
 
 
 if __name__ == "__main__":

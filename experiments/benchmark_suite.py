@@ -1,6 +1,6 @@
 """What a benchmark is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,17 @@ class Suite(NamedTuple):
     judge: Callable  # from a workload and all results by name to more columns by name
     keep: Callable = np.asarray  # from what a contender returns to what the judge reads
     unit: str = "ms"  # of a time per item
+
+
+class Plan(NamedTuple):
+    """What to measure of a suite, and how often."""
+
+    suite: str
+    batch: Sequence[int]
+    workloads: Sequence[str] | None = None  # by default all, as of contenders
+    contenders: Sequence[str] | None = None
+    sample: int = 64  # items for those that take one at a time
+    rounds: int = 5  # timed ones of each
 
 
 def verdict(difference: float, tolerance: float) -> dict:

@@ -14,12 +14,13 @@ from experiments import (
     benchmark_fit,
     benchmark_fk,
     benchmark_fk_c,
+    benchmark_page,
     benchmark_toynet,
     peers,
 )
 from experiments.benchmark_fk_poses import MEASURES, SKELETONS, Work, draw, draw_poses
 from experiments.benchmark_report import format_table
-from experiments.benchmark_suite import Contender
+from experiments.benchmark_suite import Contender, Plan
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -154,8 +155,7 @@ def test_kinematics_that_compute_something_else_are_called_wrong(measure):
         assert not scores["other"]["right"]
 
 
-def test_a_contender_called_wrong_has_no_time_and_no_ratio(monkeypatch):
-    monkeypatch.setattr(benchmark, "_SAMPLE", type("Flag", (), {"value": 2}))
+def test_a_contender_called_wrong_has_no_time_and_no_ratio():
     work = draw(3)["toy_10 forward"]
     kept = benchmark_fk.keep(benchmark_fk.build_kinpose(work)())
     wrong = (kept[0], 2 * kept[1], kept[2])
@@ -163,11 +163,11 @@ def test_a_contender_called_wrong_has_no_time_and_no_ratio(monkeypatch):
         name: [benchmark.Answer(0.5, result, 1.0), benchmark.Answer(seconds, result, 1.0)]
         for name, result, seconds in (("kinpose", kept, 3e-6), ("torch", wrong, 1e-6))
     }
-    rows = benchmark.compare(benchmark_fk.FK, "toy_10 forward", 3, answers)
+    rows = benchmark.compare(Plan("fk", [3]), "toy_10 forward", 3, answers)
     assert [row["us per item"] for row in rows] == [pytest.approx(1.0), None]
     assert [row["ratio"] for row in rows] == [pytest.approx(1.0), None]
     last = format_table(rows).splitlines()[-1].split()
-    assert last[2:6] == ["torch", "3", "-", "-"]
+    assert last[2:7] == ["torch", "3", "3", "-", "-"]
     assert last[-1] == "WRONG"
 
 
@@ -191,4 +191,33 @@ def test_a_motion_tree_reads_the_parameters_of_its_skeleton(skeleton):
     tree, params = peers.motion_tree(SKELETONS[skeleton]), work_of(skeleton, "forward").params
     np.testing.assert_allclose(
         tree.amounts(params), params @ tree.matrix.T + tree.biases, rtol=1e-6
+    )
+
+
+def test_what_the_page_measures_is_known_and_fits():
+    for plan in (plan for table in benchmark_page.PAGE for plan in table.plans):
+        suite = benchmark.SUITES[plan.suite]
+        assert set(plan.contenders or ()) <= set(suite.contenders)
+        for batch in plan.batch if plan.suite == "fk" else ():
+            assert set(plan.workloads) <= set(suite.draw(batch))
+
+
+def test_the_page_shows_times_with_ratios_and_nothing_for_what_is_wrong():
+    def row(contender, batch, ms, first):
+        names = ("workload", "contender", "batch", "ms per item", "ratio", "first call s", "found")
+        ratio = ms and ms / batch
+        return dict(zip(names, ("fit", contender, batch, ms, ratio, first, 0.5), strict=True))
+
+    rows = [row("ours", 2, 2.0, 1.25), row("theirs", 2, 5.0, 0.1), row("wrong", 2, None, 0.1)]
+    table = benchmark_page.Table("Fits", (), ("first call s",))
+    assert benchmark_page.format_table(table, [*rows, row("ours", 4, 4.0, 3.0)]) == (
+        "### Fits\n\n"
+        "| ms per item | batch | ours | theirs  |\n"
+        "| ---         | ---   | ---  | ---     |\n"
+        "| fit         | 2     | 2    | 5 (2.5) |\n"
+        "| fit         | 4     | 4    |         |\n\n"
+        "| first call s | batch | ours | theirs |\n"
+        "| ---          | ---   | ---  | ---    |\n"
+        "| fit          | 2     | 1.25 | 0.1    |\n"
+        "| fit          | 4     | 3    |        |"
     )
