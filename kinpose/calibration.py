@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose._kernels.quick_jit import quick_jit
 from kinpose.fitting._problem import units
 from kinpose.fitting.fit import check_stop, checked_points, fit_params, seen_points
 from kinpose.kinematics import forward_kinematics, joint_jacobian
@@ -168,7 +169,7 @@ def other_side(name: str, names: Sequence[str]) -> str | None:
     return None
 
 
-@functools.partial(jax.jit, static_argnames="count")
+@functools.partial(quick_jit, static_argnames="count")
 def _step(joints, weights, params, skeleton: Skeleton, logs, groups, count: int) -> jax.Array:
     """Change of the logarithms of the lengths, every pose following as it likes best."""
     size, _ = units(skeleton, params.dtype)

@@ -8,8 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose._kernels.quick_jit import quick_jit
 from kinpose._kinematics.scalars import at_least_float32
-from kinpose.fitting._levenberg_marquardt import MAX_ITERATIONS, first_state, minimise
+from kinpose.fitting._levenberg_marquardt import (
+    MAX_ITERATIONS,
+    first_state,
+    form_for,
+    minimise,
+)
 from kinpose.fitting._problem import Problem, into_bounds
 from kinpose.fitting.fit import Fit, checked_shape, fit_params, seen_points
 from kinpose.skeleton import Skeleton
@@ -79,7 +85,7 @@ def _bent(rest: jax.Array, skeleton: Skeleton) -> jax.Array:
     return rest + jnp.where(np.array([skeleton.is_angle], bool), way, 0.0)
 
 
-@jax.jit
+@quick_jit
 def _towards(points, params, rest, skeleton: Skeleton) -> jax.Array:
     """(B, D) poses that come near the targets (B, K, n) and are held to the rest pose."""
     points, params, rest, skeleton = jax.lax.stop_gradient((points, params, rest, skeleton))
@@ -93,7 +99,7 @@ def _towards(points, params, rest, skeleton: Skeleton) -> jax.Array:
         steps = MAX_ITERATIONS["least_squares"]
         return minimise(problem, state, skeleton, steps, _TOLERANCE).params
 
-    with jax.default_matmul_precision("highest"):
+    with jax.default_matmul_precision("highest"), form_for(len(points), skeleton):
         return jax.vmap(one)(points, params, rest)
 
 

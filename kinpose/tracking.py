@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose._kernels.quick_jit import quick_jit
 from kinpose._kernels.thresholds import FEW_POSES
 from kinpose.angles import balls_of, orientation_of, side_by_side, triple_of
 from kinpose.fitting._levenberg_marquardt import first_state, minimise
@@ -159,7 +160,7 @@ def holds_of(noise: float, fps: float, skeleton: Skeleton) -> dict[str, float]:
     return {"hold": max(_HOLD, part * fps / _SPEED), "rest": part / _SPREAD}
 
 
-@functools.partial(jax.jit, static_argnames="max_iterations")
+@functools.partial(quick_jit, static_argnames="max_iterations")
 def _fit_frames(
     joints, weights, fresh, softness, skeleton, init, holds, max_iterations, tolerance
 ) -> Fit:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose._kernels.quick_jit import quick_jit
 from kinpose.fitting._dense import observability_of
 from kinpose.fitting._levenberg_marquardt import first_state, minimise
 from kinpose.fitting._problem import Problem, units
@@ -54,7 +55,7 @@ def drag(
     return np.asarray(_drag(points, weights, before, start, skeleton), np.float64)
 
 
-@jax.jit
+@quick_jit
 def _drag(points, weights, before, start, skeleton: Skeleton) -> jax.Array:
     points, weights, before, start = map(jnp.asarray, (points, weights, before, start))
     none = jnp.zeros((), points.dtype)
@@ -75,7 +76,7 @@ def observability(params: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> n
     return np.asarray(_observability(np.float32(params), np.float32(seen), skeleton))
 
 
-@jax.jit
+@quick_jit
 def _observability(params, seen, skeleton: Skeleton) -> jax.Array:
     with jax.default_matmul_precision("highest"), in_loops():
         _, jacobian = joint_jacobian(params, skeleton)

@@ -6,7 +6,6 @@ A + cos(t) B + sin(t) C (Rodrigues), the agreement of model and data is a cosine
 """
 
 import functools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -33,7 +32,13 @@ _SQUARINGS = 10
 _TOO_FAR = 1.5
 """Distances of points in lengths of the bones between them: what no person can do."""
 
-_LEVI_CIVITA = np.cross(np.eye(3)[:, None], np.eye(3)[None])
+_PAIRS = np.einsum("ki,lj->klij", np.eye(3), np.eye(3))
+
+_BY_QUATERNION = np.zeros((4, 4, 3, 3))
+"""The rotation of a unit quaternion q, real part first: q' _BY_QUATERNION q."""
+_BY_QUATERNION[0, 0] = np.eye(3)
+_BY_QUATERNION[0, 1:] = _BY_QUATERNION[1:, 0] = np.cross(np.eye(3)[None], np.eye(3)[:, None])
+_BY_QUATERNION[1:, 1:] = _PAIRS + _PAIRS.swapaxes(0, 1) - _PAIRS.swapaxes(1, 2)
 
 _SWEEPS, _SWEEPS_WITHIN = 3, 2
 """Rounds over the angles of one joint, first wherever they lead and then within the limits."""
@@ -57,11 +62,10 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
       (D,) parameters; those of joints with fewer than three rotations are within the limits.
     """
     dtype, flat = joints.dtype, 3 - skeleton.ndim
-    tables, num_loose, num_kinds = _tables(skeleton)
+    *tables, num_loose, num_kinds = _tables(skeleton)
     start = varying_like(_start_params(skeleton, dtype), joints, weights, skeleton.offsets)
     rotations, positions = joint_transforms(start, skeleton)
-    rotations = jnp.pad(rotations, ((0, 0), (0, flat), (0, flat)))
-    rotations += np.diag([0.0, 0.0, flat]).astype(dtype)[None]
+    rotations = jnp.pad(rotations, ((0, 0), (0, flat), (0, flat))).at[:, 2, 2].add(float(flat))
     positions, offsets, joints = (
         jnp.pad(jnp.asarray(x, dtype), ((0, 0), (0, flat)))
         for x in (positions, skeleton.offsets, joints)
@@ -71,56 +75,57 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     limits = None if skeleton.limits is None else bounds(skeleton, dtype)
 
     def place_joint(carry, row):
-        params, frames, places = carry
-        joint, parent, point, influence, slides, turns, kind, offset, rotation, position = row
-        frame, place = frames[parent], places[parent] + frames[parent] @ offset
+        params, frames = carry
+        (joint, parent, point, kind), influence, slides, turns, offset, rest = row
+        above = frames[parent]
+        frame, place = above[:, :3], above @ jnp.append(offset, 1.0)
         own = jnp.where(parent < 0, center, place)
         own = jnp.where((point >= 0) & (weights[point] > 0), joints[point], own)
 
-        def slide(params, place):
-            for motion in slides:
-                axis = frame @ motion.axis.astype(dtype)
-                params = motion.set(params, jnp.dot(axis, own - place), limits)
-                place = place + axis * motion.value(params)
-            return params, place
+        def slide(carry, motion):
+            params, place = carry
+            motion = _unpacked(motion)
+            axis = frame @ motion.axis
+            params = motion.set(params, jnp.dot(axis, own - place), limits)
+            return (params, place + axis * motion.value(params)), None
 
-        if slides:
-            moves = jnp.any(jnp.stack([motion.free for motion in slides]))
-            params, place = jax.lax.cond(moves, slide, lambda *same: same, params, place)
+        if slides is not None:
+            moves = jnp.any(_unpacked(slides).free > 0)
+            ways = lambda *carry: jax.lax.scan(slide, carry, slides)[0], lambda *same: same
+            params, place = jax.lax.cond(moves, *ways, params, place)
         place = jnp.where(point >= 0, own, place)
 
-        def turn(how, params, frame):
-            model = (ends - position[None]) @ rotation
+        def turn(params, frame):
+            model = (ends - rest[None, :, 3]) @ rest[:, :3]
             data = (joints - place[None]) @ frame
-            covariance = data.T @ (model * (weights * influence)[:, None])
-            params = how(params, limits, turns, covariance)
-            for motion in turns:
-                frame = frame @ motion.rotation(params)
-            return params, frame
+            args = limits, _unpacked(turns), data.T @ (model * (weights * influence)[:, None])
+            ways = functools.partial(_in_turn, num_loose), _at_once
+            params = jax.lax.switch(kind - 1, ways[: num_kinds - 1], params, *args)
+            return params, functools.reduce(jnp.matmul, args[1].rotation(params), frame)
 
-        ways = functools.partial(_in_turn, num_loose), _at_once
-        ways = [lambda *same: same, *(functools.partial(turn, how) for how in ways)][:num_kinds]
-        params, frame = jax.lax.switch(kind, ways, params, frame)
-        return (params, frames.at[joint].set(frame), places.at[joint].set(place)), None
+        if turns is not None:
+            params, frame = jax.lax.cond(kind > 0, turn, lambda *same: same, params, frame)
+        mine = jnp.concatenate([frame, place[:, None]], axis=1)
+        return (params, frames.at[joint].set(mine)), None
 
-    frames = jnp.zeros((skeleton.num_joints + 1, 3, 3), dtype).at[-1].set(jnp.eye(3, dtype=dtype))
-    places = jnp.zeros((skeleton.num_joints + 1, 3), dtype)
-    frames, places = varying_like((frames, places), start)
-    rows = jax.tree.map(lambda x: jnp.asarray(x, dtype if x.dtype == float else x.dtype), tables)
-    rows = (*rows, offsets, rotations, positions)
-    (params, _, _), _ = jax.lax.scan(place_joint, (start, frames, places), rows)
+    frames = np.zeros((skeleton.num_joints + 1, 3, 4), dtype)
+    frames[-1, :, :3] = np.eye(3)
+    tables = jax.tree.map(lambda x: jnp.asarray(x, dtype if x.dtype == float else x.dtype), tables)
+    rows = (*tables, offsets, jnp.concatenate([rotations, positions[:, :, None]], axis=2))
+    (params, _), _ = jax.lax.scan(place_joint, (start, varying_like(frames, start)), rows)
     return params
 
 
-def _in_turn(num_turns: int, params, limits, turns: "Sequence[_Row]", covariance) -> jax.Array:
+def _in_turn(num_turns: int, params, limits, turns: "_Rows", covariance) -> jax.Array:
     """How joints with few angles turn: one after the other, without limits and then within."""
-    identity, turns = jnp.eye(3, dtype=covariance.dtype), turns[:num_turns]
+    identity = jnp.eye(3, dtype=covariance.dtype)
 
     def sweep(limits, params):
-        for i, motion in enumerate(turns):
-            matrices = [other.rotation(params) for other in turns]
+        for i in range(num_turns):
+            motion = jax.tree.map(lambda x: x[i], turns)  # noqa: B023
+            matrices = list(turns.rotation(params))
             before = functools.reduce(jnp.matmul, matrices[:i], identity)
-            after = functools.reduce(jnp.matmul, matrices[i + 1 :], identity)
+            after = functools.reduce(jnp.matmul, matrices[i + 1 : num_turns], identity)
             seen = before.T @ covariance @ after.T
             sine, cosine = jnp.sum(motion.sine * seen), jnp.sum(motion.cosine * seen)
             params = motion.set(params, jnp.arctan2(sine, cosine), limits)
@@ -137,16 +142,14 @@ def _in_turn(num_turns: int, params, limits, turns: "Sequence[_Row]", covariance
     return sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits))
 
 
-def _at_once(params, limits, turns: "Sequence[_Row]", covariance) -> jax.Array:
+def _at_once(params, limits, turns: "_Rows", covariance) -> jax.Array:
     """How balls turn: to the rotation that maximises trace(R^T covariance), without limits."""
     del limits
-    axes = jnp.stack([motion.axis.astype(covariance.dtype) for motion in turns[:3]])
+    axes, dofs = turns.axis[:3], turns.dof[:3]
     seen = jnp.matmul(axes, jnp.matmul(covariance, axes.T))
-    angles = cardan_angles(_best_rotation(seen), jnp.zeros((), seen.dtype))
+    angles = jnp.stack(cardan_angles(_best_rotation(seen), jnp.zeros((), seen.dtype)))
     hand = jnp.sign(jnp.dot(axes[0], jnp.cross(axes[1], axes[2])))
-    for motion, angle in zip(turns[:3], angles, strict=True):
-        params = motion.set(params, hand * angle)
-    return params
+    return jnp.where(jnp.sum(dofs, axis=0) > 0, hand * angles @ dofs, params)
 
 
 def _best_rotation(covariance) -> jax.Array:
@@ -156,25 +159,19 @@ def _best_rotation(covariance) -> jax.Array:
     squaring that.
     """
     covariance = covariance / jnp.maximum(jnp.max(jnp.abs(covariance)), 1e-30)
-    size, trace = jnp.sqrt(jnp.sum(jnp.square(covariance))), jnp.trace(covariance)
-    skew = jnp.sum(_LEVI_CIVITA.astype(size.dtype) * covariance[None], axis=(1, 2))
-    rest = covariance + covariance.T - trace * jnp.eye(3, dtype=size.dtype)
-    matrix = jnp.pad(rest, (1, 0)).at[0].set(jnp.append(trace, -skew)).at[1:, 0].set(-skew)
-    matrix = matrix + 2.0 * size * jnp.eye(4, dtype=size.dtype)
+    table = _BY_QUATERNION.reshape(16, 9).astype(covariance.dtype)
+    matrix = (table @ covariance.ravel()).reshape(4, 4)
+    positive = 2.0 * jnp.sqrt(jnp.sum(jnp.square(covariance)))
+    matrix = matrix + positive * jnp.eye(4, dtype=covariance.dtype)
 
     def square(_, matrix):
-        matrix = matrix / jnp.maximum(jnp.trace(matrix), 1e-30)
+        matrix = matrix / jnp.maximum(jnp.max(matrix), 1e-30)
         return jnp.sum(matrix[:, :, None] * matrix[None], axis=1)
 
     matrix = jax.lax.fori_loop(0, _SQUARINGS, square, matrix)
-    largest = jnp.argmax(jnp.diagonal(matrix))
-    near = matrix[0, 0] > 1e-3 * matrix[largest, largest]
-    q = jnp.where(near, matrix[0], matrix[largest])
+    q = matrix[jnp.argmax(jnp.diagonal(matrix) * np.array([1e3, 1, 1, 1], matrix.dtype))]
     q = q / jnp.maximum(jnp.linalg.norm(q), 1e-30)
-    w, v = q[0], q[1:]
-    across = jnp.sum(_LEVI_CIVITA.astype(q.dtype) * v[None, None, :], axis=-1)
-    same = (w * w - jnp.dot(v, v)) * jnp.eye(3, dtype=q.dtype)
-    return same + 2.0 * v[:, None] * v[None, :] - 2.0 * w * across
+    return (jnp.outer(q, q).ravel() @ table).reshape(3, 3)
 
 
 def plausible(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> jax.Array:
@@ -203,66 +200,70 @@ def plausible(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> jax.
     return 2 * far <= jnp.sum(seen, axis=-1)
 
 
-class _Row(NamedTuple):
-    """One motion of each joint, as arrays over the joints; all zero where there is none."""
+class _Rows(NamedTuple):
+    """Motions of one kind, of a joint or several, M of each; zero where there are fewer."""
 
-    axis: np.ndarray  # (J, 3)
-    fixed: np.ndarray  # (J, 3, 3) Rodrigues' A
-    cosine: np.ndarray  # (J, 3, 3) B
-    sine: np.ndarray  # (J, 3, 3) C
-    dof: np.ndarray  # (J, D) one at the dof
-    multiplier: np.ndarray  # (J,)
-    bias: np.ndarray  # (J,)
-    free: np.ndarray  # (J,) whether the dof drives this motion alone
+    axis: jax.Array  # (..., M, 3)
+    fixed: jax.Array  # (..., M, 3, 3) Rodrigues' A
+    cosine: jax.Array  # (..., M, 3, 3) B
+    sine: jax.Array  # (..., M, 3, 3) C
+    multiplier: jax.Array  # (..., M)
+    bias: jax.Array  # (..., M)
+    free: jax.Array  # (..., M) one where the dof drives this motion alone
+    dof: jax.Array  # (..., M, D) one at the dof
 
     def value(self, params):
-        return self.multiplier * jnp.dot(self.dof, params) + self.bias
+        return self.multiplier * (self.dof @ params) + self.bias
 
     def rotation(self, params):
-        angle = self.value(params)
+        """Of all motions of a joint."""
+        angle = self.value(params)[:, None, None]
         return self.fixed + jnp.cos(angle) * self.cosine + jnp.sin(angle) * self.sine
 
     def set(self, params, value, limits=None):
-        """Puts the dof where the motion has this value, as far as limits allow."""
-        value = (value - self.bias) / jnp.where(self.free, self.multiplier, 1.0)
+        """Puts the dof where the one motion has this value, as far as limits allow."""
+        value = (value - self.bias) / jnp.where(self.free > 0, self.multiplier, 1.0)
         value = value if limits is None else jnp.clip(value, *limits)
-        return jnp.where(self.free & (self.dof > 0), value, params)
+        return jnp.where(self.free * self.dof > 0, value, params)
 
 
-def _rows(skeleton: Skeleton, kind: str) -> tuple[_Row, ...]:
-    """The first, second, ... motion of each joint that is of one kind."""
+def _packed(skeleton: Skeleton, kind: str) -> np.ndarray | None:
+    """(J, M, F) motions of one kind; None for a skeleton without any.
+
+    One array: each that a loop reads is a kernel to compile.
+    """
     dofs = [motion.dof for motion in skeleton.flat_motions]
     per_joint = [[m for m in joint if m.kind == kind] for joint in skeleton.motions]
-    nothing = Motion(kind, (0.0, 0.0, 0.0), multiplier=0.0)
-    rows = []
-    for i in range(max(map(len, per_joint))):
-        motions = [ms[i] if i < len(ms) else nothing for ms in per_joint]
-        axis = np.array([m.axis for m in motions])
-        rows.append(
-            _Row(
-                axis,
-                *rotation_parts(axis),
-                np.array([[m.dof == dof for dof in skeleton.dof_names] for m in motions], float),
-                np.array([m.multiplier for m in motions]),
-                np.array([m.bias for m in motions]),
-                np.array([m.multiplier != 0 and dofs.count(m.dof) == 1 for m in motions]),
-            )
-        )
-    return tuple(rows)
+    most, nothing = max(map(len, per_joint)), Motion(kind, (0.0, 0.0, 0.0), multiplier=0.0)
+    if not most:
+        return None
+
+    def numbers(m):
+        matrices = (part.ravel() for part in rotation_parts(np.array([m.axis])))
+        alone = m.multiplier != 0 and dofs.count(m.dof) == 1
+        names = [m.dof == dof for dof in skeleton.dof_names]
+        return np.concatenate([m.axis, *matrices, [m.multiplier, m.bias, alone], names])
+
+    rows = ([*own, *[nothing] * (most - len(own))] for own in per_joint)
+    return np.array([[numbers(m) for m in row] for row in rows])
 
 
-def _tables(skeleton: Skeleton) -> tuple[tuple, int, int]:
+def _unpacked(rows) -> _Rows:
+    axis, *parts, dof = jnp.split(rows, (3, 12, 21, 30, 31, 32, 33), axis=-1)
+    matrices = (x.reshape(*x.shape[:-1], 3, 3) for x in parts[:3])
+    return _Rows(axis, *matrices, *(x[..., 0] for x in parts[3:]), dof)
+
+
+def _tables(skeleton: Skeleton) -> tuple:
     """Joints as arrays, most rotations of one that is no ball, and how many kinds there are."""
-    order = {joint: k for k, joint in enumerate(skeleton.keypoints)}
-    joints = np.arange(skeleton.num_joints, dtype=np.int32)
-    points = np.array([order.get(joint, -1) for joint in joints], np.int32)
-    parents = np.array(skeleton.parents, np.int32)
-    slides, turns = _rows(skeleton, "t"), _rows(skeleton, "r")
-    count = np.array([sum(m.kind == "r" for m in own) for own in skeleton.motions], np.int32)
+    points = np.full(skeleton.num_joints, -1)
+    points[list(skeleton.keypoints)] = np.arange(skeleton.num_keypoints)
+    count = np.array([sum(m.kind == "r" for m in own) for own in skeleton.motions])
     kinds = np.minimum(count, 1)
     kinds[[ball.joint for ball in balls_of(skeleton)]] = 2
-    tables = joints, parents, points, _influence(skeleton), slides, turns, kinds
-    return tables, int(count[kinds == 1].max(initial=0)), 1 + int(kinds.max())
+    numbers = np.array([np.arange(len(points)), skeleton.parents, points, kinds], np.int32).T
+    tables = _influence(skeleton), _packed(skeleton, "t"), _packed(skeleton, "r")
+    return numbers, *tables, int(count[kinds == 1].max(initial=0)), 1 + int(kinds.max())
 
 
 def _influence(skeleton: Skeleton) -> np.ndarray:

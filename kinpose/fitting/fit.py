@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose._html import fit_html
+from kinpose._kernels.quick_jit import is_tracing, quick_jit
 from kinpose._kernels.thresholds import FEW_POSES, GROUP_POSES, INVERSE_POSES, LANES, MANY_POSES
 from kinpose._kinematics.scalars import at_least_float32
 from kinpose.fitting._dense import observability_of
@@ -136,9 +137,8 @@ def fit_params(
 
 def is_on_one_device(*trees: object) -> bool:
     """Whether all numbers are known now, and in one place."""
-    return all(
-        not isinstance(x, jax.Array)
-        or (not isinstance(x, jax.core.Tracer) and len(x.sharding.device_set) == 1)
+    return not is_tracing(trees) and all(
+        not isinstance(x, jax.Array) or len(x.sharding.device_set) == 1
         for x in jax.tree.leaves(trees)
     )
 
@@ -159,7 +159,7 @@ def _padded(numpy, x, size: int):
     return numpy.pad(x, [(0, size - len(x)), *[(0, 0)] * (x.ndim - 1)])
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
+@functools.partial(quick_jit, static_argnums=(3, 4))
 def _fit_batch(rows, softness, skeleton, method, max_iterations, tolerance) -> Fit:
     """Fits (B, K, n) points with (B, K) weights, from (B, D) or, where that is None, from nothing.
 
