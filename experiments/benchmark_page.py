@@ -29,6 +29,7 @@ _OTHERS = tuple(
     for measure in ("forward", "value and gradient")
 )
 _RESNETS = (("resnet18_64", 64), ("resnet18_224", 8), ("resnet50_64", 32), ("resnet50_224", 4))
+_ALIGNED = ("scipy-aligned", "optimistix-aligned")
 _OWN_FITS = ("kinpose", "kinpose-limits", "kinpose-gradient")
 
 PAGE = (
@@ -64,7 +65,11 @@ PAGE = (
     ),
     Table(
         "Model fitting from nothing",
-        (Plan("fit", (4096,), sample=16, rounds=3),),
+        (
+            Plan("fit", (4096,), ("reachable",), sample=16, rounds=3),
+            Plan("fit", (4096,), ("within limits",), (*_OWN_FITS, "scipy-aligned"), 16, 3),
+            Plan("fit", (4096,), ("10 mm noise",), ("kinpose", *_ALIGNED), 16, 3),
+        ),
         ("under 0.1 mm", "as the best", "first call s"),
     ),
     Table(
