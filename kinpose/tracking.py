@@ -189,11 +189,12 @@ def _fit_frames(
         state = state._replace(params=jnp.where(lost, other, own))
         return state.params, state
 
-    frames = targets, used, fresh
-    if init is None:
-        ahead = jax.tree.map(lambda x: x[:_AHEAD], frames)
-        init, _ = jax.lax.scan(follow, ahead[2][-1], ahead, reverse=True)
+    frames, count = (targets, used, fresh), len(targets)
+    if init is None:  # towards the first frame and on from there, by one loop
+        frames = jax.tree.map(lambda x: jnp.concatenate([x[:_AHEAD][::-1], x]), frames)
+        init = frames[2][0]
     _, states = jax.lax.scan(follow, init, frames)
+    states = jax.tree.map(lambda x: x[len(x) - count :], states)
     return report(joints, points, weights, softness, skeleton, states)
 
 

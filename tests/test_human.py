@@ -35,7 +35,7 @@ from kinpose import forward_kinematics
 from kinpose.io.bvh import load_bvh
 from kinpose.methods import Targets
 from kinpose.skeletons import human_17
-from tests.conftest import ROOT
+from tests.conftest import QUICK, ROOT
 from tests.human_stand_in import SIZE, open_samples
 
 DATASET = "human36m/stand_in"
@@ -50,7 +50,7 @@ def environment():
     """Of the programs: one device."""
     jax.devices()  # this process keeps its own settings
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        patch.setenv("XLA_FLAGS", QUICK)
         yield
 
 

@@ -15,7 +15,7 @@ from data.toy import load_toy, toy_object
 from experiments.toy_methods import METHODS, direction_units, make_method
 from experiments.toy_scores import format_table, model_fit, score, summarise
 from kinpose.methods import Prediction
-from tests.conftest import ROOT
+from tests.conftest import QUICK, ROOT
 
 FEW = ("--num_train=96", "--num_test=20", "--epochs=2", "--batch_size=32")
 
@@ -26,7 +26,7 @@ def command(workdir, *flags):
 
 def environment():
     """One device, and code that LLVM does not optimise: it runs for a second."""
-    return os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    return os.environ | {"XLA_FLAGS": QUICK}
 
 
 def run(workdir, *flags):

@@ -13,7 +13,7 @@ from test_kinematics import FLOAT32, close, random_params
 
 from kinpose import Joint, build_skeleton, fit_params, forward_kinematics
 from kinpose.skeletons import human_17
-from tests.conftest import ROOT
+from tests.conftest import QUICK, ROOT
 
 HUMAN = human_17()
 ARM = build_skeleton(
@@ -66,7 +66,7 @@ def test_exports_with_a_batch_left_open(name):
 @pytest.mark.slow
 def test_shards_whose_differences_are_checked():
     """In a process of its own, with eight devices."""
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    flags = f"--xla_force_host_platform_device_count=8 {QUICK}"
     subprocess.run(
         [sys.executable, "-m", "tests.shards"],
         cwd=ROOT,
