@@ -160,7 +160,7 @@ def holds_of(noise: float, fps: float, skeleton: Skeleton) -> dict[str, float]:
     return {"hold": max(_HOLD, part * fps / _SPEED), "rest": part / _SPREAD}
 
 
-@functools.partial(quick_jit, static_argnames="max_iterations")
+@functools.partial(quick_jit, most=np.inf, static_argnames="max_iterations")
 def _fit_frames(
     joints, weights, fresh, softness, skeleton, init, holds, max_iterations, tolerance
 ) -> Fit:

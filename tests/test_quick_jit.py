@@ -34,6 +34,17 @@ def test_results_are_those_of_jit_wherever_it_is_called():
     assert curve.__doc__ == "Something of x."
 
 
+def test_a_program_for_many_is_compiled_as_usual(monkeypatch):
+    def refuse():
+        raise AssertionError("compiled sooner")
+
+    monkeypatch.setattr(module, "_known_options", refuse)
+    double = quick_jit(lambda x: 2 * x, most=3)
+    np.testing.assert_array_equal(double(np.ones(4, np.float32)), 2)
+    with pytest.raises(AssertionError, match="sooner"):
+        double(np.ones(3, np.float32))
+
+
 def test_it_is_known_whether_a_program_is_being_traced():
     inside = []
     jax.jit(lambda: inside.append(is_tracing()))()

@@ -2,7 +2,8 @@
 
 XLA's CPU backend compiles every kernel by itself and takes some 30 ms for each. Its older way of
 writing kernels, optimised less, takes 12; and what it writes, sums and products of small matrices
-without a library's call among it, runs faster where kernels are many and small.
+without a library's call among it, runs faster where kernels are many and small. Large batches
+(`FEW_EXAMPLES`) run better by the usual one.
 """
 
 import functools
@@ -11,6 +12,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from kinpose._kernels.thresholds import FEW_EXAMPLES
 
 _OPTIONS = {
     "xla_cpu_use_fusion_emitters": False,
@@ -19,8 +23,15 @@ _OPTIONS = {
 }
 
 
-def quick_jit(function: Callable, **options) -> Callable:
-    """`jax.jit`, sooner done on a CPU; within another program it is that program's part."""
+def quick_jit(function: Callable, most: float = FEW_EXAMPLES, **options) -> Callable:
+    """`jax.jit`, sooner done on a CPU; within another program it is that program's part.
+
+    Args:
+      function: of arrays.
+      most: length of the first array's first dimension up to which compilation counts; a program
+        for more runs long enough to be optimised.
+      **options: of `jax.jit`.
+    """
     as_it_is = jax.jit(function, **options)
 
     @functools.cache
@@ -29,8 +40,9 @@ def quick_jit(function: Callable, **options) -> Callable:
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        inside = is_tracing(args, kwargs) or jax.default_backend() != "cpu"
-        return (as_it_is if inside else quick())(*args, **kwargs)  # whole programs have options
+        whole = not is_tracing(args, kwargs) and jax.default_backend() == "cpu"
+        soon = whole and max(np.shape(jax.tree.leaves(args)[0])[:1], default=0) <= most
+        return (quick() if soon else as_it_is)(*args, **kwargs)  # a part has no options
 
     return call
 
