@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments.benchmark_report import format_cell
 from experiments.benchmark_suite import Plan
 from experiments.results import format_markdown
 
@@ -76,7 +75,7 @@ PAGE = (
     Table(
         "Model fitting, batches",
         (Plan("fit", (1, 32, 512, 65536), ("within limits",), _OWN_FITS, rounds=3),),
-        ("first call s", "peak MB"),
+        ("first call s",),
     ),
     Table(
         "Inverse kinematics",
@@ -124,6 +123,6 @@ def _shown(column: str, row: dict) -> str:
     value = row[column]
     if column.startswith(("under", "as the best")):
         return f"{100 * value:.4g} %"
-    if column.endswith(" per item") and row["ratio"] != 1:
-        return f"{value:.3g} ({row['ratio']:.3g})"
-    return f"{value:.3g}" if isinstance(value, float) else format_cell(column, value)
+    text = f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+    is_other = column.endswith(" per item") and row["ratio"] != 1
+    return f"{text} ({row['ratio']:.3g})" if is_other else text
