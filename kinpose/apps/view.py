@@ -11,7 +11,7 @@ Opens .bvh, .c3d, .trc, .csv, .tsv, .npy, .npz, .urdf and MuJoCo's .xml files, d
 
 import pathlib
 import socket
-import threading
+import time
 
 from absl import app, flags
 
@@ -64,7 +64,8 @@ def main(argv: list[str]) -> None:
     port = _checked_port(given.host, given.port)
     address = f"http://{given.host}:{Viewer(clips, ghosts, given.host, port).port}"
     print(f"{address} shows {title}; ctrl-C ends it.", flush=True)
-    threading.Event().wait()
+    while True:
+        time.sleep(1)  # and no longer: a signal just before a wait without end would not end it
 
 
 def _opened(path: str, taken: Taken) -> Clip:
