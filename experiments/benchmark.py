@@ -224,7 +224,8 @@ def write(report: dict) -> None:
 
 def main(_) -> None:
     machine = describe_machine()
-    if _SUITE.value == "page":
+    (name,) = choose("suite", [_SUITE.value], [*SUITES, "page"])
+    if name == "page":
         tables: list[list[dict]] = []
         for table in PAGE:
             print(f"{len(tables) + 1} of {len(PAGE)}: {table.title}", flush=True)
@@ -232,7 +233,6 @@ def main(_) -> None:
             write({"machine": machine, "page": tables})
         print(format_page(machine, tables))
         return
-    (name,) = choose("suite", [_SUITE.value], SUITES)
     chosen = _WORKLOADS.value, _CONTENDERS.value
     plan = Plan(name, batches(_BATCH.value), *chosen, _SAMPLE.value, _ROUNDS.value)
     settings = {"batch": plan.batch, "sample": plan.sample, "rounds": plan.rounds}

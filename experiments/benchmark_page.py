@@ -27,6 +27,8 @@ _OTHERS = tuple(
     for skeleton in ("toy_10", "hand_31", "chain_64", "chain_512")
     for measure in ("forward", "value and gradient")
 )
+_OF_BATCHES = ("kinpose", "torch-compile", "pytorch-kinematics", "c")
+_OF_SINGLE_POSES = ("kinpose", "brax", "mjx", *_OF_BATCHES[1:3], "mujoco", "pinocchio")
 _RESNETS = (("resnet18_64", 64), ("resnet18_224", 8), ("resnet50_64", 32), ("resnet50_224", 4))
 _PEERS = ("scipy", "optimistix")
 _ALIGNED = ("scipy-aligned", "optimistix-aligned")
@@ -35,28 +37,11 @@ _OWN_FITS = ("kinpose", "kinpose-limits", "kinpose-gradient")
 PAGE = (
     Table(
         "Kinematics of the human, batches",
-        (
-            Plan(
-                "fk",
-                (256, 4096, 65536),
-                _HUMAN[:2],
-                ("kinpose", "torch-compile", "pytorch-kinematics", "c"),
-            ),
-        ),
+        (Plan("fk", (256, 4096, 65536), _HUMAN[:2], _OF_BATCHES),),
     ),
     Table(
         "Kinematics of the human, a single pose",
-        (
-            Plan(
-                "fk",
-                (1,),
-                _HUMAN,
-                (
-                    *("kinpose", "brax", "mjx", "torch-compile", "pytorch-kinematics"),
-                    *("mujoco", "pinocchio"),
-                ),
-            ),
-        ),
+        (Plan("fk", (1,), _HUMAN, _OF_SINGLE_POSES),),
     ),
     Table(
         "Kinematics of other skeletons",

@@ -10,12 +10,7 @@ import numpy as np
 
 from kinpose._kernels.quick_jit import quick_jit
 from kinpose._kinematics.scalars import at_least_float32
-from kinpose.fitting._levenberg_marquardt import (
-    MAX_ITERATIONS,
-    first_state,
-    form_for,
-    minimise,
-)
+from kinpose.fitting._levenberg_marquardt import MAX_ITERATIONS, first_state, form_for, minimise
 from kinpose.fitting._problem import Problem, into_bounds
 from kinpose.fitting.fit import Fit, checked_shape, fit_params, seen_points
 from kinpose.skeleton import Skeleton
@@ -99,7 +94,7 @@ def _towards(points, params, rest, skeleton: Skeleton) -> jax.Array:
         steps = MAX_ITERATIONS["least_squares"]
         return minimise(problem, state, skeleton, steps, _TOLERANCE).params
 
-    with jax.default_matmul_precision("highest"), form_for(len(points), skeleton):
+    with jax.default_matmul_precision("highest"), form_for(points.shape[0], skeleton):
         return jax.vmap(one)(points, params, rest)
 
 

@@ -189,12 +189,12 @@ def _fit_frames(
         state = state._replace(params=jnp.where(lost, other, own))
         return state.params, state
 
-    frames, count = (targets, used, fresh), len(targets)
+    frames, count = (targets, used, fresh), targets.shape[0]
     if init is None:  # towards the first frame and on from there, by one loop
         frames = jax.tree.map(lambda x: jnp.concatenate([x[:_AHEAD][::-1], x]), frames)
         init = frames[2][0]
     _, states = jax.lax.scan(follow, init, frames)
-    states = jax.tree.map(lambda x: x[len(x) - count :], states)
+    states = jax.tree.map(lambda x: x[x.shape[0] - count :], states)
     return report(joints, points, weights, softness, skeleton, states)
 
 

@@ -18,17 +18,19 @@ import jaxlib
 import pytest
 
 
-def known_flags(*flags: str) -> str:
-    """Those that this XLA has: it ends a program that sets another."""
+def is_known(flag: str) -> bool:
+    """Whether this XLA has a flag: it ends a program that sets another."""
     library = pathlib.Path(jaxlib.__file__).with_name("libjax_common.so")
     if not library.exists():
-        return ""
+        return False
     with library.open() as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as code:
-        known = [flag for flag in flags if code.find(flag.lstrip("-").split("=")[0].encode()) > 0]
-    return " ".join(known)
+        return code.find(flag.encode()) > 0
 
 
-QUICK = f"--xla_backend_optimization_level=0 {known_flags('--xla_cpu_use_fusion_emitters=false')}"
+QUICK, USUAL = "--xla_backend_optimization_level=0", {"xla_backend_optimization_level": 3}
+if is_known("xla_cpu_use_fusion_emitters"):
+    QUICK += " --xla_cpu_use_fusion_emitters=false"
+    USUAL["xla_cpu_use_fusion_emitters"] = True
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=2 {QUICK}")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -41,9 +43,6 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
-USUAL = {"xla_backend_optimization_level": 3}
-if "fusion_emitters" in QUICK:
-    USUAL["xla_cpu_use_fusion_emitters"] = True
 optimised_jit = functools.partial(jax.jit, compiler_options=USUAL)
 """As users compile."""
 
