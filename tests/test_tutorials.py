@@ -18,15 +18,8 @@ SMALL = {
 }
 """Settings with which the long ones are short."""
 
-FAST = ("2_own_skeleton", "8_retarget_blender")
-"""Those of a few seconds."""
-
 ALL_S = 300
 """Of all of them together."""
-
-
-def named(*stems):
-    return [path for path in TUTORIALS if not stems or path.stem in stems]
 
 
 def run(path, *values):
@@ -96,15 +89,7 @@ def test_what_a_tutorial_imports_and_links_is_there(path):
         assert target.startswith("https://") or (path.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("path", named(*FAST), ids=lambda path: path.stem)
-def test_a_short_tutorial_runs(path):
-    check(path, run(path))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "path", [path for path in TUTORIALS if path.stem not in FAST], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_a_tutorial_runs(path):
     check(path, run(path, *SMALL.get(path.stem, ())))
 
@@ -130,7 +115,7 @@ def test_all_tutorials_run_in_kernels_and_show_pictures():
 
 
 def _users_env():
-    """As users compile; and kernels find the library that is tested."""
+    """As users compile, without a test's optimisation of nothing; and kernels find the library."""
     env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     paths = [str(ROOT), env.get("PYTHONPATH", "")]
     return env | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}

@@ -17,7 +17,7 @@
 # become joint angles over time: which way is up, how long the bones are, the angles, and how far
 # each may be trusted.
 #
-# **Cost.** About 45 s on 2 CPU cores, nearly all of it compilation.
+# **Cost.** About 20 s on 2 CPU cores, nearly all of it compilation.
 #
 # **Needs.** `pip install 'kinpose[tool]'`. MediaPipe itself is not needed here.
 

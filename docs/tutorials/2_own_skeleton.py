@@ -17,7 +17,7 @@
 # how that place depends on every angle and on every bone, and a pose found by descending that
 # gradient.
 #
-# **Cost.** About 8 s on 2 CPU cores.
+# **Cost.** About 6 s on 2 CPU cores.
 #
 # **Needs.** `pip install 'kinpose[plot]'`.
 

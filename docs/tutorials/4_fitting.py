@@ -17,7 +17,7 @@
 # far each point is off, which angles the points do not determine; what limits, weights and a
 # robust loss are for; and a derivative through the whole fit.
 #
-# **Cost.** About 40 s on 2 CPU cores, nearly all of it compilation.
+# **Cost.** About 30 s on 2 CPU cores, nearly all of it compilation.
 #
 # **Needs.** `pip install 'kinpose[plot]'`.
 

@@ -17,7 +17,7 @@
 # the work, with the same result; the command that starts it on a TPU pod; and a training that is
 # killed and comes to the same bytes nevertheless. All on the CPU of one machine.
 #
-# **Cost.** About 1.5 minutes on 2 CPU cores: five processes are started.
+# **Cost.** About 1 minute on 2 CPU cores: five processes are started.
 #
 # **Needs.** `pip install 'kinpose[train]'`.
 

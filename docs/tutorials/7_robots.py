@@ -17,7 +17,7 @@
 # places of its hand within its limits, one and a thousand; which places are out of reach; the
 # gradient of a pose by its target; and the way back to the robot's own coordinates.
 #
-# **Cost.** About 50 s on 2 CPU cores, nearly all of it compilation.
+# **Cost.** About 30 s on 2 CPU cores, nearly all of it compilation.
 #
 # **Needs.** `pip install 'kinpose[plot,robots]'`: MuJoCo, whose compiler reads the files.
 

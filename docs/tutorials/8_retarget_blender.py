@@ -16,7 +16,7 @@
 # **What it shows.** A recorded walk carried over to a body of other proportions, with the same
 # angles and with feet that stand; what goes wrong without; and the file that Blender opens.
 #
-# **Cost.** About 4 s on 2 CPU cores: this is NumPy, nothing is compiled.
+# **Cost.** About 3 s on 2 CPU cores: this is NumPy, nothing is compiled.
 #
 # **Needs.** `pip install 'kinpose[plot]'`.
 
