@@ -114,7 +114,7 @@ def _points_of(targets: Mapping[str, jax.Array], skeleton: Skeleton) -> jax.Arra
             )
         places.append(place)
     try:
-        shape = np.broadcast_shapes(*(place.shape for place in places))
+        shape = jnp.broadcast_shapes(*(place.shape for place in places))
     except ValueError:
         shapes = {name: place.shape for name, place in zip(targets, places, strict=True)}
         raise ValueError(f"shapes of targets must broadcast, but are {shapes}.") from None

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 from test_kinematics import FLOAT32, close, random_params
 
-from kinpose import Joint, build_skeleton, fit_params, forward_kinematics
+from kinpose import (
+    Joint,
+    build_skeleton,
+    fit_params,
+    forward_kinematics,
+    inverse_kinematics,
+)
 from kinpose.skeletons import human_17
 from tests.conftest import QUICK, ROOT
 
@@ -28,6 +34,7 @@ ARM = build_skeleton(
 PARAMS = {
     skeleton: (0.3 * random_params(skeleton, 16)).astype(np.float32) for skeleton in (HUMAN, ARM)
 }
+JOINTS = np.asarray(forward_kinematics(PARAMS[ARM], ARM))
 
 
 def positions(params):
@@ -42,15 +49,28 @@ def fitted(joints):
     return fit_params(joints, ARM).params
 
 
+def reached(joints):
+    targets = {"elbow": joints[:, 1], "hand": joints[:, 2]}
+    params = inverse_kinematics(targets, ARM, rest=np.zeros(ARM.num_dofs)).params
+    return forward_kinematics(params, ARM)[:, 1:3]
+
+
 CASES = {
     "forward_kinematics": (positions, PARAMS[HUMAN]),
     "gradient": (gradient, PARAMS[HUMAN]),
-    "fit_params": (fitted, np.asarray(forward_kinematics(PARAMS[ARM], ARM))),
+    "fit_params": (fitted, JOINTS),
+    "inverse_kinematics": (reached, JOINTS),
 }
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(x, marks=pytest.mark.slow) if x == "gradient" else x for x in CASES]
+    "name",
+    [
+        "forward_kinematics",
+        "fit_params",
+        pytest.param("gradient", marks=pytest.mark.slow),
+        pytest.param("inverse_kinematics", marks=pytest.mark.slow),
+    ],
 )
 def test_exports_with_a_batch_left_open(name):
     pytest.importorskip("flatbuffers", reason="export needs flatbuffers: kinpose[export]")
