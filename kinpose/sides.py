@@ -5,7 +5,7 @@ nose and toes point backwards. Shapes: T frames, K keypoints, N points.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +33,11 @@ _SWITCH, _DOUBT, _UNSEEN = 20.0, 0.3, 1.0
 (of 1) and where nothing was seen before."""
 
 _LEG = re.compile(
-    "hip|leg|knee|ankle|foot|toe|heel|femur|tibia|thigh|shin|calf|shank", re.IGNORECASE
+    "hip|leg|knee|ankle|foot|toe|heel|femur|tibia|thigh|shin|calf|shank"
+    r"|[lr][_ ]?(asi|psi|thi|kne|tib|ank|hee|hjc|kjc|ajc)",
+    re.IGNORECASE,
 )
+"""Words, and how names of markers on the skin begin."""
 
 
 class Sides(NamedTuple):
@@ -97,7 +100,10 @@ def find_sides(
 
 
 def exchange_sides(
-    values: np.ndarray, names: Sequence[str], where: np.ndarray | bool = True
+    values: np.ndarray,
+    names: Sequence[str],
+    where: np.ndarray | bool = True,
+    legs: Collection[str] = (),
 ) -> np.ndarray:
     """Exchanges what belongs to points on the left and on the right.
 
@@ -105,6 +111,7 @@ def exchange_sides(
       values: (T, N, ...) positions or others.
       names: N names, of which `other_side` finds the pairs.
       where: whether to, for all, or (T, 2) for legs and for all else.
+      legs: names that are of legs, beside those that say so.
 
     Returns:
       A copy.
@@ -118,9 +125,14 @@ def exchange_sides(
         raise ValueError(f"no left and right can be exchanged among the names {names}.")
     where = np.broadcast_to(where, (len(values), 2))
     index = [names.index(other or name) for name, other in zip(names, others, strict=True)]
-    group = [0 if _LEG.search(name) else 1 for name in names]
+    group = [0 if name in legs or is_of_leg(name) else 1 for name in names]
     chosen = where[:, group].reshape(*where[:, group].shape, *[1] * (values.ndim - 2))
     return np.where(chosen, values[:, index], values)
+
+
+def is_of_leg(name: str) -> bool:
+    """Whether a point or joint is of a leg or the pelvis, by its name."""
+    return _LEG.search(name) is not None
 
 
 def find_toes(positions: np.ndarray, names: Sequence[str]) -> np.ndarray | None:

@@ -305,7 +305,8 @@ def test_lines_of_several_individuals_are_no_frames_of_one(tmp_path):
 
 def test_frames_without_any_point_are_missing_and_not_left_out(tmp_path):
     content = "frame,time,joint,x,y,z\n0,0,a,1,2,3\n1,0.1,a,1,2,4\n4,0.4,a,1,2,5\n5,0.5,a,1,2,6\n"
-    points = load_recording(write(tmp_path, content))
+    with pytest.warns(UserWarning, match="2 frames are not in the file, in 1 gaps"):
+        points = load_recording(write(tmp_path, content))
     np.testing.assert_array_equal(points.positions[:, 0, 2], [3, 4, np.nan, np.nan, 5, 6])
     assert points.frame_time_s == pytest.approx(0.1)
 

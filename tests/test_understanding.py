@@ -99,6 +99,23 @@ def test_exchanging_needs_sides_and_twice_is_nothing():
         exchange_sides(WALK[:, :2], ("a", "b"))
 
 
+def test_markers_on_the_skin_are_of_legs_or_of_arms_by_their_names():
+    legs = [
+        f"{side}{x}"
+        for x in ("ASI", "PSI", "THI", "KNE", "TIB", "ANK", "HEE", "TOE")
+        for side in "LR"
+    ]
+    arms = [f"{side}{x}" for x in ("SHO", "ELB", "WRA", "FHD") for side in "LR"]
+    names = [*legs, *arms, "LHJC_study", "RHJC_study", "L_x", "R_x"]
+    values = np.arange(float(len(names)))[None, :, None]
+    for where in ([[True, False]], [[False, True]]):
+        moved = exchange_sides(values, names, np.array(where), legs=("L_x", "R_x"))[0, :, 0]
+        moved = {
+            name for name, old, new in zip(names, values[0, :, 0], moved, strict=True) if old != new
+        }
+        assert moved == (set(names) - set(arms) if where[0][0] else set(arms))
+
+
 @pytest.mark.parametrize(
     ("turn", "up"),
     [

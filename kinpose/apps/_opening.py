@@ -160,6 +160,8 @@ def _of_points(name: str, points: Points, said: Sequence[str], taken: Taken) -> 
     shown = positions @ turn
     if not np.isfinite(shown).any():
         raise ValueError(f"{name} has no point in any frame.")
+    if not taken.fps and points.frame_time_s is None:
+        guessed = (*guessed, "30 frames/s: the file says no rate")
     human = human_17()
     poses = shown[:, :0] if person is None else person @ turn
     return Clip(

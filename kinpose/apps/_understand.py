@@ -37,8 +37,11 @@ from kinpose.recordings import (
     find_up,
 )
 from kinpose.shoulders import shoulder_direction
-from kinpose.sides import Sides, exchange_sides, find_sides, find_toes
+from kinpose.sides import Sides, exchange_sides, find_sides, find_toes, is_of_leg
 from kinpose.skeletons import HUMAN_LIMITS, human_17
+
+_USUAL_FPS, _LIKELY_FPS = 30.0, (1.0, 2000.0)
+"""Frames per second, where nobody says, and at least and at most."""
 
 
 class Recording(NamedTuple):
@@ -119,7 +122,8 @@ def understand(source: Input, settings: Settings) -> Recording:
     weights = pick_confidence(points.confidence, body.names, layout, model.keypoint_names)
     sure = np.where((weights >= 0.5 * np.median(weights))[..., None], joints - center, np.nan)
     noise = find_noise(sure, model.bones)
-    fps = settings.fps or 1.0 / (source.points.frame_time_s or 1 / 30)
+    fps, fps_said = _fps(source.points.frame_time_s, settings)
+    warnings += [fps_said] if fps_said else []
     return Recording(
         joints=joints - center,
         weights=weights,
@@ -218,7 +222,7 @@ def _mended(points: Points, body: _Body, settings) -> tuple[Points, np.ndarray, 
     flip = np.where(np.arange(3) == (1 if axis == 0 else 0), -1.0 if settings.mirror else 1.0, 1.0)
     points = points._replace(positions=points.positions * flip)
     if settings.swap_sides:
-        points = _exchanged(points, body.names, True)
+        points = _exchanged(points, body, True)
     if not settings.is_human:
         return points, flip, None
     joints, positions = body.pick(points.positions), points.positions
@@ -231,14 +235,16 @@ def _mended(points: Points, body: _Body, settings) -> tuple[Points, np.ndarray, 
         noise=find_noise(joints, body.model.bones),
     )
     if sides.exchanged.any():
-        points = _exchanged(points, body.names, sides.exchanged)
+        points = _exchanged(points, body, sides.exchanged)
     return points, flip, sides
 
 
-def _exchanged(points: Points, names, where) -> Points:
+def _exchanged(points: Points, body: _Body, where) -> Points:
+    sources = body.layout.sources.items()
+    legs = {name for keypoint, names in sources if is_of_leg(keypoint) for name in names}
     return points._replace(
-        positions=exchange_sides(points.positions, names, where),
-        confidence=exchange_sides(points.confidence, names, where),
+        positions=exchange_sides(points.positions, body.names, where, legs),
+        confidence=exchange_sides(points.confidence, body.names, where, legs),
     )
 
 
@@ -286,6 +292,15 @@ def _up(joints, model: Skeleton, rest, of_file: str | None, settings: Settings) 
     differs = found.axis != of_file
     doubt = f"the file says that {of_file} is up, but {found.reason}" if differs else ""
     return Up(of_file, "as the file says", doubt)
+
+
+def _fps(frame_time_s: float | None, settings: Settings) -> tuple[float, str]:
+    """Frames per second, and what is to be said of them."""
+    fps = settings.fps or (1.0 / frame_time_s if frame_time_s else _USUAL_FPS)
+    if not settings.fps and frame_time_s is None:
+        return fps, f"the file says no rate; {fps:g} frames/s are taken: --fps says better."
+    slow = not _LIKELY_FPS[0] <= fps <= _LIKELY_FPS[1]
+    return fps, f"{fps:g} frames/s are unlikely: --fps says better." if slow else ""
 
 
 def _unit(joints, model: Skeleton, of_file: float | None, settings: Settings) -> tuple[Unit, str]:

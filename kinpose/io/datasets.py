@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from kinpose.io.points import Points, checked_points
-from kinpose.io.text import rate_of, unique_names
+from kinpose.io.text import unique_names
+from kinpose.io.times import timed
 
 
 def points_of_dataset(dataset: Any, individual: str | None = None) -> Points:
@@ -53,8 +54,9 @@ def points_of_dataset(dataset: Any, individual: str | None = None) -> Points:
     fps = dataset.attrs.get("fps")
     times = dataset["time"].values if "time" in dataset.coords else np.zeros(0)
     seconds = dataset.attrs.get("time_unit") == "seconds"
-    frame_time_s = rate_of(times.astype(np.float64)) if seconds else 1.0 / fps if fps else None
-    return checked_points(name, positions.astype(np.float64), names, frame_time_s, confidence)
+    frame_time_s = 1.0 / fps if fps else None
+    points = checked_points(name, positions.astype(np.float64), names, frame_time_s, confidence)
+    return timed(name, points, times.astype(np.float64), None) if seconds else points
 
 
 def _dimension(dataset, name: str) -> str | None:

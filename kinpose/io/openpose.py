@@ -16,6 +16,7 @@ import warnings
 import numpy as np
 
 from kinpose.io.points import Points, checked_points
+from kinpose.io.times import timed
 from kinpose.layout_rows import ROWS
 
 _MODELS = {17: "coco_17", 25: "body_25", 26: "halpe_26", 133: "coco_wholebody_133"}
@@ -68,7 +69,17 @@ def load_openpose(path: str | os.PathLike, individual: int | None = None) -> Poi
     sure = np.nan_to_num(picked[..., -1])
     model = _MODELS.get(shape[0])
     names = ROWS[model].order if model else ()
-    return checked_points(name, picked[..., :-1], names, None, sure)
+    points = checked_points(name, picked[..., :-1], names, None, sure)
+    return timed(name, points, None, _numbers(files))
+
+
+def _numbers(files: list[pathlib.Path]) -> np.ndarray | None:
+    """The frames' numbers, where just one number of the names differs."""
+    numbers = [[int(x) for x in re.findall(r"\d+", file.name)] for file in files]
+    if len({len(x) for x in numbers}) > 1:
+        return None
+    differing = [column for column in zip(*numbers, strict=True) if len(set(column)) > 1]
+    return np.array(differing[0], np.float64) if len(differing) == 1 else None
 
 
 def _order(path: pathlib.Path) -> list:

@@ -36,23 +36,30 @@ def load_qualisys(path: str | os.PathLike) -> Points:
     """
     name, text = os.fspath(path), read_text(path)
     lines = [line.rstrip("\n").split("\t") for line in text.split("\n")]
-    header, start = {}, 0
-    while start < len(lines) and not _is_frame(lines[start]):
-        key, *values = (cell.strip() for cell in lines[start])
+    first = next((i for i, cells in enumerate(lines) if _is_frame(cells)), len(lines))
+    start = max((i + 1 for i, cells in enumerate(lines[:first]) if cells[0].strip()), default=0)
+    header: dict[str, list[str]] = {}
+    for key, *values in ([cell.strip() for cell in cells] for cells in lines[:start]):
         header.setdefault(key.upper(), values)
-        start += 1
     if KEYWORD not in header or "MARKER_NAMES" not in header:
         raise ValueError(f"{name}: a file of Qualisys has {KEYWORD} and MARKER_NAMES.")
     kind = (header.get("DATA_INCLUDED") or ["3D"])[0].upper()
     if kind not in ("3D", ""):
         raise ValueError(f"{name}: DATA_INCLUDED must be 3D, positions, but is {kind}.")
     names = unique_names([x for x in header["MARKER_NAMES"] if x], "marker")
-    numbers = [n for n in range(start, len(lines)) if any(map(str.strip, lines[n]))]
-    if not names or not numbers:
+    least = 3 * len(names)  # cells of a frame in which no marker was seen
+    numbers = [
+        n
+        for n in range(start, len(lines))
+        if len(lines[n]) >= least or any(map(str.strip, lines[n]))
+    ]
+    if not names or first == len(lines):
         raise ValueError(f"{name}: has no {'frames' if names else 'markers'}.")
-    lead = max(len(_filled(lines[n])) for n in numbers[:20]) - 3 * len(names)
-    lead = min(max(lead, 0), 2)  # frame and time
     rows, places = [lines[n] for n in numbers], [n + 1 for n in numbers]
+    lead = _lead([cell.strip().lower() for cell in lines[start - 1]], rows, len(names))
+    if lead:
+        kept = [i for i, row in enumerate(rows) if row[0].strip()]
+        rows, places = [rows[i] for i in kept], [places[i] for i in kept]
     width = lead + 3 * len(names)
     rows = even_rows(name, rows, places, width, is_whole=text.endswith("\n"))
     cells = read_numbers(name, rows, places)[:, lead:]
@@ -61,12 +68,13 @@ def load_qualisys(path: str | os.PathLike) -> Points:
     return points._replace(unit_mm=1.0)
 
 
-def _filled(cells: list[str]) -> list[str]:
-    """Cells without the empty ones at the end."""
-    count = len(cells)
-    while count and not cells[count - 1].strip():
-        count -= 1
-    return cells[:count]
+def _lead(titles: list[str], rows: list[list[str]], count: int) -> int:
+    """How many cells come before the markers' `count`: the frame's number and its time."""
+    told = [title for title in titles[:2] if title in ("frame", "time")]
+    if told:
+        return len(told)
+    filled = max(i + 1 for row in rows for i, cell in enumerate(row) if cell.strip())
+    return min(max(filled - 3 * count, 0), 2)
 
 
 def _is_frame(cells: list[str]) -> bool:

@@ -1,6 +1,7 @@
 """Which columns of a table of points are what, by their titles."""
 
 import collections
+import itertools
 import re
 from typing import NamedTuple
 
@@ -11,7 +12,27 @@ AXES = "xyz"
 """Names of a point's coordinates."""
 
 _SURE = ("confidence", "conf", "score", "likelihood", "visibility", "probability", "c")
-_TIMES = {"time": 1.0, "t": 1.0, "seconds": 1.0, "timestamp": 1.0, "timestamps": 1.0, "ms": 1e-3}
+_TIMES = {
+    "time": None,
+    "t": None,
+    "timestamp": None,
+    "timestamps": None,
+    "seconds": 1.0,
+    "ms": 1e-3,
+}
+_TIME_UNITS = {
+    "milliseconds": 1e-3,
+    "microseconds": 1e-6,
+    "nanoseconds": 1e-9,
+    "seconds": 1.0,
+    "sec": 1.0,
+    "ms": 1e-3,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ns": 1e-9,
+    "s": 1.0,
+}
 _FRAMES = ("frame", "frames", "fnum", "framenumber", "frameno", "frameindex", "index", "image")
 _POINTS = ("keypoint", "bodypart", "marker", "joint", "point", "landmark", "name", "label", "node")
 _WHOSE = (
@@ -47,16 +68,20 @@ class Columns(NamedTuple):
     Attributes:
       points: for each point, x, y, perhaps z.
       sure: for each point, its confidence, or None.
-      time: seconds, or None.
-      time_s: seconds per unit of time.
+      time: when it was, or None.
+      time_s: seconds per unit of time, or None where no title says.
       unit_mm: mm per unit of length, or None.
+      frame: the frame's number, or None.
+      fps: frames per second, or None.
     """
 
     points: dict[str, tuple[int, ...]]
     sure: dict[str, int | None]
     time: int | None = None
-    time_s: float = 1.0
+    time_s: float | None = None
     unit_mm: float | None = None
+    frame: int | None = None
+    fps: float | None = None
 
 
 def first_of_data(rows: list[list[str]]) -> int:
@@ -84,19 +109,24 @@ def _plain(title: str) -> str:
     return re.sub(r"[\W_]", "", _UNIT.sub("", title.lower()))
 
 
-def _time(titles: list[str]) -> tuple[int | None, float]:
-    """The column of time and seconds per unit."""
+def time_column(titles: list[str]) -> tuple[int | None, float | None]:
+    """The column of time, and seconds per unit where its title says."""
     for i, title in enumerate(titles):
-        match = _UNIT.search(title.lower())
-        unit = match.group(1) if match else ""
-        word = _plain(title)
-        for suffix, scale in (("milliseconds", 1e-3), ("ms", 1e-3), ("seconds", 1.0), ("s", 1.0)):
-            base = word.removesuffix(suffix)
-            if base != word and base in _TIMES:
-                return i, scale
+        match, word = _UNIT.search(title.lower()), _plain(title)
         if word in _TIMES:
-            return i, 1e-3 if unit in ("ms", "milliseconds") else _TIMES[word]
-    return None, 1.0
+            return i, _TIME_UNITS.get(match.group(1) if match else "", _TIMES[word])
+        for suffix, scale in _TIME_UNITS.items():
+            if word.endswith(suffix) and word.removesuffix(suffix) in _TIMES:
+                return i, scale
+    return None, None
+
+
+def _fps(header: list[list[str]]) -> float | None:
+    """A number that stands alone below a word that does: the rate in files of Vicon."""
+    for above, row in itertools.pairwise([[cell for cell in row if cell] for row in header]):
+        if len(above) == len(row) == 1 and is_number(row[0]) and not is_number(above[0]):
+            return float(row[0].replace(",", ".")) or None
+    return None
 
 
 def wide_columns(header: list[list[str]]) -> Columns:
@@ -104,7 +134,8 @@ def wide_columns(header: list[list[str]]) -> Columns:
     if not header:
         return Columns({}, {})
     titles = header[-1]
-    time, time_s = next((x for x in map(_time, header[::-1]) if x[0] is not None), (None, 1.0))
+    times = [x for x in map(time_column, header[::-1]) if x[0] is not None]
+    time, time_s = times[0] if times else (None, None)
     axes = [i for i, row in enumerate(header) if _axes_of(row)]
     if axes:
         labels = _stacked(header, axes[-1])
@@ -115,6 +146,8 @@ def wide_columns(header: list[list[str]]) -> Columns:
     for i, label in enumerate(labels):
         if label is not None and i != time:
             points.setdefault(label[0], {}).setdefault(label[1], i)
+    of_points = {i for x in points.values() for i in x.values()}
+    titled = [i for row in header for i, cell in enumerate(row) if _plain(cell) in _FRAMES]
     whole = {p: x for p, x in points.items() if {"x", "y"} <= set(x)}
     ndim = 3 if any("z" in x for x in whole.values()) else 2
     whole = {p: x for p, x in whole.items() if ndim == 2 or "z" in x}
@@ -123,7 +156,9 @@ def wide_columns(header: list[list[str]]) -> Columns:
         {p: x.get("sure") for p, x in whole.items()},
         time,
         time_s,
-        _header_unit(header),
+        header_unit(header),
+        next((i for i in titled if i not in of_points), None),
+        _fps(header),
     )
 
 
@@ -192,7 +227,8 @@ def _apart(title: str, match) -> bool:
     return not before[-1:].isalpha() or (axis.isupper() and before[-1].islower())
 
 
-def _header_unit(header: list[list[str]]) -> float | None:
+def header_unit(header: list[list[str]]) -> float | None:
+    """Millimetres per unit of length, where titles or the rows around them say one."""
     cells = [cell.lower() for row in header for cell in row]
     for i, cell in enumerate(cells[:-1]):
         if cell == "length units":
@@ -220,6 +256,6 @@ def long_columns(titles: list[str]) -> dict[str, int]:
         key: next((words.index(word) for word in choices if word in words), None)
         for key, choices in kinds.items()
     }
-    found["time"] = _time(titles)[0]
+    found["time"] = time_column(titles)[0]
     found = axes | {key: i for key, i in found.items() if i is not None and i not in axes.values()}
     return found if "point" in found else {}

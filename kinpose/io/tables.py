@@ -21,7 +21,9 @@ from kinpose.io.table_columns import (
     AXES,
     Columns,
     first_of_data,
+    header_unit,
     long_columns,
+    time_column,
     whose_column,
     wide_columns,
 )
@@ -29,17 +31,17 @@ from kinpose.io.text import (
     even_rows,
     find_delimiter,
     format_rows,
-    rate_of,
+    is_number,
     read_numbers,
     read_text,
     unique_names,
     write_lines,
 )
+from kinpose.io.times import in_seconds, timed
 from kinpose.io.written import UNITS_MM, point_names
 
-_SPARSEST, _EMPTIEST = 10, 1000
-"""Frames by their numbers may be this many times those that are there, and places of points this
-many times the lines."""
+_EMPTIEST = 1000
+"""Places of points may be this many times the lines."""
 
 
 def load_table(path: str | os.PathLike, columns: Mapping[str, Any] | None = None) -> Points:
@@ -57,14 +59,16 @@ def load_table(path: str | os.PathLike, columns: Mapping[str, Any] | None = None
       ValueError: naming the file, for a table that is none, or none of points.
     """
     name, text = os.fspath(path), read_text(path)
-    rows, lines = _split(name, text)
+    every, numbers = _split(name, text)
+    filled = [i for i, row in enumerate(every) if any(row)]
+    rows, lines = [every[i] for i in filled], [numbers[i] for i in filled]
     given = dict(columns or {})
     check_map(name, given)
     start = first_of_data(rows)
     titles = rows[start - 1] if start else []
     long = long_by_map(name, rows[0], given) or ({} if given else long_columns(rows[0]))
     if long:
-        points = _read_long(name, rows[1:], lines[1:], long)
+        points = _read_long(name, rows, lines, long)
     else:
         if start == len(rows):
             raise ValueError(f"{name}: has no line of numbers.")
@@ -78,6 +82,9 @@ def load_table(path: str | os.PathLike, columns: Mapping[str, Any] | None = None
                 f"{shown[:200]}); say by a map of columns which they are."
             )
         width = max(map(len, rows[:start] if titles else rows))
+        if not _are_numbered(rows[start:], found):
+            first = filled[start - 1] + 1 if start else 0
+            rows, lines = rows[:start] + every[first:], lines[:start] + numbers[first:]
         body = even_rows(name, rows[start:], lines[start:], width, is_whole=text.endswith("\n"))
         _refuse_several(name, titles, body)
         points = _read_wide(name, body, lines[start:], found)
@@ -100,13 +107,24 @@ def _refuse_several(name: str, titles: list[str], body) -> None:
         )
 
 
+def _are_numbered(rows: list[list[str]], columns: Columns) -> bool:
+    """Whether each line has something beside its points, as a time.
+
+    If so, a line of nothing but marks is no frame; if not, it is one in which nothing was seen.
+    """
+    of_points = {c for cells in columns.points.values() for c in cells} | {*columns.sure.values()}
+    others = set(range(min(map(len, rows)))) - of_points
+    return any(all(row[c] for row in rows) for c in others)
+
+
 def _split(name: str, text: str) -> tuple[list[list[str]], list[int]]:
-    """Cells of the lines that are not empty, and the lines' numbers."""
-    lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip(" ,;\t")]
-    if not lines:
+    """Cells of the lines that have any, and the lines' numbers."""
+    lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+    said = [line for _, line in lines if line.strip(" ,;\t")]
+    if not said:
         raise ValueError(f"{name}: is empty.")
     # Titles may lack marks that numbers have, and comments at the top anything.
-    mark = find_delimiter(lines[len(lines) // 2][1])
+    mark = find_delimiter(said[len(said) // 2])
     if mark is None:
         rows = [line.split() for _, line in lines]
     else:
@@ -120,9 +138,12 @@ def _split(name: str, text: str) -> tuple[list[list[str]], list[int]]:
 
 
 def _read_wide(name: str, rows, lines, columns: Columns) -> Points:
+    frame = columns.frame
+    if frame is not None and not all(is_number(row[frame]) for row in rows):  # names of pictures
+        columns = columns._replace(frame=None)
     used = sorted(
         {c for cells in columns.points.values() for c in cells}
-        | {c for c in (*columns.sure.values(), columns.time) if c is not None}
+        | {c for c in (*columns.sure.values(), columns.time, columns.frame) if c is not None}
     )
     if used[-1] >= len(rows[0]):
         raise ValueError(f"{name}: has {len(rows[0])} columns, but column {used[-1]} is named.")
@@ -139,14 +160,18 @@ def _read_wide(name: str, rows, lines, columns: Columns) -> Points:
             [np.ones(len(rows)) if c is None else cells[:, c] for c in sure], axis=1
         )
         confidence = np.nan_to_num(confidence)
-    times = None if columns.time is None else columns.time_s * cells[:, place[columns.time]]
-    frame_time_s = None if times is None else rate_of(times)
-    names = unique_names(columns.points)
+    names, frame_time_s = unique_names(columns.points), 1.0 / columns.fps if columns.fps else None
     points = checked_points(name, positions, names, frame_time_s, confidence)
-    return points._replace(unit_mm=columns.unit_mm)
+    times, numbers = (
+        None if c is None else cells[:, place[c]] for c in (columns.time, columns.frame)
+    )
+    if times is not None:
+        times = in_seconds(name, times, columns.time_s)
+    return timed(name, points._replace(unit_mm=columns.unit_mm), times, numbers)
 
 
 def _read_long(name: str, rows, lines, columns: dict[str, int]) -> Points:
+    titles, rows, lines = rows[0], rows[1:], lines[1:]
     width = max(columns.values()) + 1
     if any(len(row) < width for row in rows):
         line = next(n for n, row in zip(lines, rows, strict=True) if len(row) < width)
@@ -178,14 +203,15 @@ def _read_long(name: str, rows, lines, columns: dict[str, int]) -> Points:
     if "confidence" in cells:
         confidence = np.zeros(shape)
         confidence[t, n] = np.nan_to_num(cells["confidence"])
-    frame_time_s = None
-    if "time" in cells:
-        times = np.full(shape[0], np.nan)
-        times[t] = cells["time"]
-        steps = np.diff(np.flatnonzero(np.isfinite(times)))
-        step = rate_of(times)
-        frame_time_s = step / float(np.median(steps)) if step and len(steps) else step
-    return checked_points(name, positions, unique_names(points), frame_time_s, confidence)
+    found = checked_points(name, positions, unique_names(points), None, confidence)
+    found = found._replace(unit_mm=header_unit([titles]))
+    times, numbers = (
+        cells[key][np.unique(t, return_index=True)[1]] if key in cells else None
+        for key in ("time", "frame")
+    )
+    if times is not None:
+        times = in_seconds(name, times, time_column(titles)[1])
+    return timed(name, found, times, numbers)
 
 
 def _with_before(labels: list[str], rows, column: int) -> list[str]:
@@ -211,11 +237,7 @@ def _frames_of(name: str, cells, n: np.ndarray) -> np.ndarray:
         return t
     if not np.isfinite(given).all():
         raise ValueError(f"{name}: each line must have a frame.")
-    numbers, t = np.unique(given, return_inverse=True)
-    counted = "frame" in cells and (numbers % 1 == 0).all()
-    if counted and numbers[-1] - numbers[0] < _SPARSEST * len(numbers):
-        return (given - numbers[0]).astype(int)  # frames without any point are not in the file
-    return t
+    return np.unique(given, return_inverse=True)[1]
 
 
 def save_table(path: str | os.PathLike, points: Points) -> None:

@@ -153,13 +153,6 @@ def frame_time_of(rate: str) -> float | None:
     return 1.0 / value if 1e-9 < value < 1e9 else None
 
 
-def rate_of(times: np.ndarray) -> float | None:
-    """Seconds between frames by their times (T,) in seconds; None where they do not tell."""
-    steps = np.diff(times[np.isfinite(times)])
-    step = float(np.median(steps)) if len(steps) else 0.0
-    return step if 0 < step < math.inf else None
-
-
 def format_rows(number: str, mark: str, values: np.ndarray) -> list[str]:
     """Rows (T, C) as text, with a mark between numbers, which are empty where they are NaN."""
     line = mark.join([number] * values.shape[1])

@@ -3,7 +3,8 @@
 A header of five lines, then a line per frame: its number, its time and three coordinates per
 marker, with tabs between. Files differ from that, and are read: spaces instead of tabs, no
 empty line below the header, empty cells or "nan" where a marker was not seen, ends of lines
-that are not there, counts that are not those of the file, decimal commas.
+that are not there, counts that are not those of the file, decimal commas, frames that are left
+out. Where nothing but spaces stands between, a line that is too short is a frame without points.
 
 Shapes: T frames, N points.
 """
@@ -18,13 +19,16 @@ from kinpose.io.text import (
     format_rows,
     frame_time_of,
     is_number,
-    rate_of,
     read_numbers,
     read_text,
     unique_names,
     write_lines,
 )
+from kinpose.io.times import timed
 from kinpose.io.written import UNITS_MM, point_names, required_frame_time, unit_name
+
+_AGREE = 0.02
+"""Rates of the header and of the times may differ by this part."""
 
 
 def load_trc(path: str | os.PathLike) -> Points:
@@ -56,11 +60,26 @@ def load_trc(path: str | os.PathLike) -> Points:
             f"{name}: the header says {count} frames, but {len(rows)} follow; these are used.",
             stacklevel=2,
         )
-    frame_time_s = frame_time_of(header.get("datarate", "")) or rate_of(cells[:, 1])
     unit = header.get("units", "").strip("\"'").lower()
     positions = cells[:, 2:].reshape(len(rows), -1, 3)
-    points = checked_points(name, positions, names, frame_time_s)
-    return points._replace(unit_mm=UNITS_MM.get(unit))
+    points = checked_points(name, positions, names, None)._replace(unit_mm=UNITS_MM.get(unit))
+    points = timed(name, points, cells[:, 1], cells[:, 0])
+    return points._replace(frame_time_s=_frame_time(name, header, points.frame_time_s))
+
+
+def _frame_time(name: str, header: dict[str, str], by_times: float | None) -> float | None:
+    """The header's, which has all digits, where the times agree or do not tell."""
+    by_header = frame_time_of(header.get("datarate", ""))
+    if by_times is None or by_header is None:
+        return by_header or by_times
+    if abs(by_times / by_header - 1.0) < _AGREE:
+        return by_header
+    warnings.warn(
+        f"{name}: the header says {1 / by_header:g} frames a second, but by their times there are "
+        f"{1 / by_times:g}; that is taken.",
+        stacklevel=3,
+    )
+    return by_times
 
 
 def _cells(line: str) -> list[str]:
@@ -81,7 +100,7 @@ def _rows(name: str, lines: list[str]) -> tuple[list[str], list[list[str]], list
         names = names[::3]
     else:
         names = [cell for cell in names if cell]
-    rows, numbers = [], []
+    rows, numbers, short = [], [], []
     for number, line in enumerate(lines[4:], 5):
         cells = _cells(line)
         words = [cell for cell in cells if cell]
@@ -93,8 +112,17 @@ def _rows(name: str, lines: list[str]) -> tuple[list[str], list[list[str]], list
                     f"{len(words)} axes."
                 )
         elif words:
+            if "\t" not in line.strip() and len(cells) < 2 + 3 * len(names):
+                short.append(number)
+                cells = cells[:2]
             rows.append(cells)
             numbers.append(number)
+    if short:
+        warnings.warn(
+            f"{name}, line {short[0]}: {len(short)} lines have fewer numbers than {len(names)} "
+            "markers need, and spaces do not tell whose are missing: all of these frames are.",
+            stacklevel=3,
+        )
     return unique_names(names, "marker"), rows, numbers
 
 
