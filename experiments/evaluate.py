@@ -8,6 +8,7 @@ network is needed, nor are pictures read.
 """
 
 import pathlib
+from collections.abc import Sequence
 
 from absl import app, flags
 
@@ -48,20 +49,36 @@ def main(argv):
     )
     samples = open_samples(_DATASET.value, _SPLIT.value, data_dir=_DATA_DIR.value, memory_bytes=0)
     truth = make_truth(samples)
+    paths = list(map(pathlib.Path, _PREDICTIONS.value))
     scores = []
-    for path in map(pathlib.Path, _PREDICTIONS.value):
+    for path, row in zip(paths, _name_rows(paths), strict=True):
         found = read_predictions(path, sorted(truth.keys))  # a data set's own order is shuffled
-        name = path.parent.name if path.stem == "predictions" else path.stem
-        method, _, seed = name.rpartition("_")
-        if path.stem != "predictions" or not (method and seed.isdecimal()):  # of no run of ours
-            method, seed = name, 0
-        row = {"method": method, "seed": int(seed)}
         scores.append(row | evaluate(found.keys, found.joints, truth, protocol))
     if _OUTPUT.value:
         write_json(pathlib.Path(_OUTPUT.value), {"protocol": protocol._asdict(), "scores": scores})
     published = published_rows(_DATASET.value) if protocol == PAPER else {}
     title = {"root": "MPJPE (mm)", "procrustes": "PA-MPJPE (mm)"}[protocol.alignment]
     print(f"{describe(protocol)}\n\n{format_table(scores, published, title)}")
+
+
+def _name_rows(paths: Sequence[pathlib.Path]) -> list[dict]:
+    """Method and seed of each file, by its directory; behind what differs where they are alike."""
+
+    def name(path: pathlib.Path, above: str) -> tuple[str, int]:
+        if path.stem != "predictions":  # of no run of ours
+            return f"{above}{path.stem}", 0
+        method, _, seed = path.parent.name.rpartition("_")
+        ours = method and seed.isdecimal()
+        return (f"{above}{method}", int(seed)) if ours else (f"{above}{path.parent.name}", 0)
+
+    names = [name(path, "") for path in paths]
+    if len(set(names)) < len(names):
+        depths = [-3 if path.stem == "predictions" else -2 for path in paths]
+        above = [path.absolute().parts[i] for path, i in zip(paths, depths, strict=True)]
+        names = [name(path, f"{directory} ") for path, directory in zip(paths, above, strict=True)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"predictions of different runs must differ in name, but are {names}.")
+    return [{"method": method, "seed": seed} for method, seed in names]
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 from kinpose.extras import needs
+from kinpose.mesh import place_like
 
 with needs("train"):
     import orbax.checkpoint as ocp
@@ -118,7 +119,7 @@ class Checkpoints:
                 leaves = {path: leaves[path] for path in _by_path(like) if path in leaves}
             self._check_like(leaves, like, step)
             self._newest = step
-            placed = [_place(leaves[path], leaf) for path, leaf in _by_path(like).items()]
+            placed = [place_like(leaves[path], leaf) for path, leaf in _by_path(like).items()]
             return step, jax.tree.unflatten(jax.tree.structure(like), placed)
         if self._damaged:
             raise ValueError(
@@ -304,8 +305,3 @@ def _sync(path: pathlib.Path):
         os.fsync(number)
     finally:
         os.close(number)
-
-
-def _place(leaf: np.ndarray, like) -> jax.Array:
-    """On the devices of `like`, those of other processes included."""
-    return jax.make_array_from_callback(leaf.shape, like.sharding, lambda index: leaf[index])

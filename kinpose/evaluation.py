@@ -72,7 +72,11 @@ class Truth(NamedTuple):
 def describe(protocol: Protocol) -> str:
     """A protocol in words, to stand above its numbers."""
     count = len(protocol.keypoints)
-    frames = "all frames" if protocol.every == 1 else f"every {protocol.every}th frame"
+    frames = (
+        "all frames that the data set has"
+        if protocol.every == 1
+        else f"every {protocol.every}th frame"
+    )
     return (
         f"Trained on {', '.join(protocol.train_subjects)}, tested on "
         f"{', '.join(protocol.test_subjects)}, {frames}, each camera's view a sample; "
@@ -205,17 +209,17 @@ def _scores(joints, true, actions, subjects, protocol: Protocol) -> dict:
     chosen = [HUMAN36M_KEYPOINTS.index(name) for name in protocol.keypoints]
     parts = [slice(i, i + _AT_ONCE) for i in range(0, len(joints), _AT_ONCE)]
 
-    def measure(metric, factor=1.0, **options):
-        """(N, keypoints that count), also where the metric aligns."""
-        rows = [metric(joints[p], true[p], axis=(), **options) for p in parts]
-        return factor * np.concatenate(rows).astype(np.float64)[:, chosen]
+    def measure(metric, factor=1.0):
+        """(N, keypoints that count): they alone are aligned."""
+        rows = [metric(joints[p][:, chosen], true[p][:, chosen], axis=()) for p in parts]
+        return factor * np.concatenate(rows).astype(np.float64)
 
     joints, true = (np.asarray(x - x[:, :1], np.float32) for x in (joints, true))
     errors = {
-        "mpjpe_mm": measure(mpjpe, root=0),
+        "mpjpe_mm": measure(mpjpe),
         "pa_mpjpe_mm": measure(pa_mpjpe),
-        "pck_percent": measure(pck, 100.0, root=0),
-        "auc_percent": measure(auc, 100.0, root=0),
+        "pck_percent": measure(pck, 100.0),
+        "auc_percent": measure(auc, 100.0),
     }
     by_action = {name: _by_action(error.mean(axis=1), actions) for name, error in errors.items()}
     over_actions = {name: float(np.mean(list(x.values()))) for name, x in by_action.items()}

@@ -12,7 +12,9 @@ import threading
 import time
 
 import jax
+import numpy as np
 from jax._src import distributed  # its store of values and barriers have no public name
+from jax.experimental import multihost_utils
 
 _EVERY_S, _PATIENCE_S = 5.0, 45.0
 """How often a process says that it lives, and after which silence it is lost."""
@@ -63,6 +65,11 @@ def wait_for_all(what: str) -> None:
     """
     if distributed.global_state.client is not None:
         distributed.global_state.client.wait_at_barrier(what, 1000 * _START_S)
+
+
+def all_of(value: int) -> list[int]:
+    """A number of each process, in all of them; they come here together."""
+    return np.ravel(multihost_utils.process_allgather(np.int32(value))).tolist()
 
 
 def leave_processes() -> None:

@@ -9,9 +9,14 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """All devices of all processes, or those given, in one axis named `batch`."""
+    """All devices of all processes, or those given, in one axis named `batch`.
+
+    Process by process, so that the rows of each are next to each other in a batch, as `own_part`
+    has them: `jax.make_mesh` goes along the torus of a TPU, from host to host and back.
+    """
     devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), ("batch",), (AxisType.Auto,), devices=devices)
+    in_order = sorted(devices, key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(in_order), ("batch",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -34,3 +39,8 @@ def share_batch(batch: Any, mesh: Mesh) -> Any:
 def own_part(rows: np.ndarray) -> np.ndarray:
     """This process's rows of a global batch."""
     return np.split(rows, jax.process_count())[jax.process_index()]
+
+
+def place_like(value: np.ndarray, like: jax.Array) -> jax.Array:
+    """A new array on the devices of another of its shape, those of other processes included."""
+    return jax.make_array_from_callback(like.shape, like.sharding, lambda index: value[index])

@@ -9,6 +9,7 @@ import os
 import pathlib
 import platform
 import re
+import time
 from collections.abc import Iterator, Mapping
 from importlib import util
 from typing import Any
@@ -24,6 +25,9 @@ with needs("train"):
 _SETTINGS = "flags.json"
 _METRICS = "metrics.jsonl"
 _LOCK = ".lock"
+_SEEN_S = 60
+"""How late a network's file system may show what another machine wrote."""
+
 _LEFT_BY_A_KILL = re.compile(rf"{re.escape(_LOCK)}|\.[0-9a-f]{{32}}\.\w+")
 
 
@@ -47,6 +51,10 @@ def claim_workdir(
       ValueError: for a directory of other settings, naming each difference, for one that holds
         something else, and for one that another process has claimed, naming it.
     """
+    if "://" in os.fspath(workdir):
+        raise ValueError(
+            f"workdir must be a directory of this system, but {workdir} is an address; mount it."
+        )
     workdir = pathlib.Path(workdir)
     if jax.process_index() != 0:
         yield workdir
@@ -62,6 +70,22 @@ def claim_workdir(
     with _locked(workdir):
         _check_settings(workdir, json.loads(json.dumps(settings)))
         yield workdir
+
+
+def check_shared(workdir: pathlib.Path) -> None:
+    """The gate of a claimed directory that other processes are to see, too.
+
+    Raises:
+      ValueError: in a process that does not see what the first one wrote, within a minute.
+    """
+    for _ in range(_SEEN_S):
+        if jax.process_index() == 0 or (workdir / _SETTINGS).exists():
+            return
+        time.sleep(1.0)
+    raise ValueError(
+        f"{workdir.absolute()} must be a directory that all processes see, but process "
+        f"{jax.process_index()} does not see what the first one wrote there."
+    )
 
 
 @contextlib.contextmanager

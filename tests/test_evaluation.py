@@ -49,6 +49,17 @@ def test_actions_weigh_alike_and_frames_weigh_alike(truth):
     assert by_frames["score_mm"] == found["over_frames"]["mpjpe_mm"]
 
 
+def test_joints_that_do_not_count_move_no_others(truth):
+    """Neither by the root's place nor by the alignment."""
+    few = tuple(name for name in HUMAN36M_KEYPOINTS if name not in ("nose", "head", "torso"))
+    joints = truth.joints.copy()
+    joints[:, [HUMAN36M_KEYPOINTS.index(x) for x in HUMAN36M_KEYPOINTS if x not in few]] += 500
+    for alignment in ("root", "procrustes"):
+        protocol = PAPER._replace(keypoints=few, alignment=alignment)
+        assert evaluate(truth.keys, joints, truth, protocol)["score_mm"] < 0.01
+        assert evaluate(truth.keys, joints, truth, PAPER)["score_mm"] > 10
+
+
 def test_an_interval_has_the_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
     drawn = rng.exponential(3.0, size=(300, 40))

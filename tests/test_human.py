@@ -30,6 +30,7 @@ from experiments.human_tables import (
     format_csv,
     format_table,
     order_rows,
+    published_rows,
 )
 from kinpose import forward_kinematics
 from kinpose.io.bvh import load_bvh
@@ -38,7 +39,7 @@ from kinpose.skeletons import human_17
 from tests.conftest import QUICK, ROOT
 from tests.human_stand_in import SIZE, open_samples
 
-DATASET = "human36m/stand_in"
+DATASET = "human36m/paper_stand_in"
 FEW = (f"--dataset={DATASET}", "--epochs=2", "--batch_size=8")
 TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 # float32 rounding of joints of some 1000 mm, through a fit or a network or not.
@@ -145,6 +146,28 @@ def test_saved_predictions_are_evaluated_to_the_same_scores(finished, tmp_path):
         assert row["score_by_action_mm"] == saved["score_by_action_mm"]
         assert (row["method"], row["seed"]) == (saved["method"], saved["seed"])
     assert "against direct joint" in done.stdout
+
+
+def test_runs_of_one_name_are_rows_of_their_own(finished, tmp_path):
+    whole = finished[0] / "direct_joint_0" / "predictions.npz"
+    for name in ("first", "second"):
+        (tmp_path / name / "direct_joint_0").mkdir(parents=True)
+        (tmp_path / name / "direct_joint_0" / "predictions.npz").write_bytes(whole.read_bytes())
+    paths = [
+        str(tmp_path / name / "direct_joint_0" / "predictions.npz") for name in ("first", "second")
+    ]
+    done = run("evaluate", f"--predictions={','.join(paths)}", f"--dataset={DATASET}")
+    assert "| first direct joint " in done.stdout
+    assert "| second direct joint " in done.stdout
+    done = run("evaluate", f"--predictions={paths[0]},{paths[0]}", f"--dataset={DATASET}")
+    assert "error: predictions of different runs must differ in name" in done.stderr
+
+
+def test_published_rows_stand_above_those_of_all_test_frames():
+    names = [f"human36m/{x}" for x in ("paper_224", "paper_test64_224", "every64_64", "every5_128")]
+    assert [bool(published_rows(x)) for x in (*names, "rendered_people/paper_64")] == [
+        *(True, False, False, False, False)
+    ]
 
 
 def test_predictions_of_other_frames_are_refused_by_name(finished, tmp_path):

@@ -207,7 +207,20 @@ WRONG = {
         "batch_size must be a multiple of 2, the number of devices, but got 7",
     ),
     "batch for samples": (lambda: {"batch_size": 80}, "batch_size must be at most 72"),
-    "epochs": (lambda: {"epochs": 0}, "epochs and batch_size must be at least 1, but got 0 and 8"),
+    "epochs": (lambda: {"epochs": 0}, "epochs must be a whole number of at least 1, but got 0"),
+    "save_every": (lambda: {"save_every": 0}, "save_every must be a whole number of at least 1"),
+    "joints to test with": (
+        lambda: {"test_set": broken(lambda x, y: (x, y._replace(joints=y.joints[:, :2])))},
+        r"joints must be as the method predicts them, \(2, 3, 2\) .* of test_set are \(2, 2, 2\)",
+    ),
+    "no params to test with": (
+        lambda: {
+            "method": direct_parameter(SKELETON, np.zeros(3), np.ones(3)),
+            "test_set": broken(lambda x, y: (x, y._replace(params=None))),
+        },
+        "method cannot be applied to targets of test_set.*params None",
+    ),
+    "an address": (lambda: {"directory": "gs://bucket/run"}, "gs://bucket/run is an address"),
 }
 
 
@@ -217,9 +230,9 @@ def test_what_does_not_suit_is_named_before_anything_is_compiled(
 ):
     change, message = WRONG[what]
     right = {"model": Net(), "method": method, "train_set": sets[0], "test_set": sets[1]} | FEW
-    given = right | change()
+    given = {"directory": tmp_path / "new"} | right | change()
     with jax.log_compiles(), pytest.raises(ValueError, match=message):
-        train_network(tmp_path / "new", **given)
+        train_network(**given)
     assert not [record for record in caplog.records if "compil" in record.getMessage()]
     assert not (tmp_path / "new").exists()
 
@@ -228,6 +241,49 @@ def test_a_loss_for_the_whole_batch_is_refused(sets, method, tmp_path):
     mean = method._replace(loss=lambda *args: jnp.mean(method.loss(*args)))
     with pytest.raises(ValueError, match=r"one loss per image, but gives float32\[\]"):
         train_network(tmp_path / "new", Net(), mean, *sets, **FEW)
+
+
+def test_what_training_begins_with_is_copied_and_what_the_optimiser_knows(sets, method, tmp_path):
+    first = train_network(tmp_path / "a", Net(), method, sets[0], **FEW)
+    before = jax.device_get(first.variables)
+    half = jax.tree.map(lambda x: np.asarray(x, np.float16), before)
+    keeps = optax.contrib.schedule_free_sgd(1e-12)  # which keeps a copy of the weights
+    more = {"optimiser": keeps} | FEW
+    for i, given in enumerate((first.variables, half)):
+        found = train_network(
+            tmp_path / f"b{i}", Net(), method, sets[0], init=lambda _, x=given: x, **more
+        )
+        params = jax.tree.leaves(found.variables["params"])
+        for value, known in zip(params, jax.tree.leaves(before["params"]), strict=True):
+            assert value.dtype == np.float32
+            np.testing.assert_allclose(value, known, atol=2e-3)
+    assert_equal(jax.device_get(first.variables), before)
+    assert len(first.evaluate(sets[1])[1]) == 5
+    others = Net(4).init(jax.random.key(0), np.zeros((1, 6)))
+    with pytest.raises(ValueError, match=r"bias.* is \(4,\) there and \(3,\) in the model"):
+        train_network(tmp_path / "c", Net(), method, sets[0], init=lambda _: others, **FEW)
+
+
+def test_counts_of_numpy_and_optimisers_that_are_no_tuples(sets, method, tmp_path):
+    recipe = {"epochs": np.int64(1), "batch_size": np.int64(8), "seed": np.int64(2)}
+    every = optax.MultiSteps(optax.adam(1e-3), 2)
+    train_set = Source(np.int64(24), sets[0].load)
+    train_network(tmp_path, Net(), method, train_set, optimiser=every, **recipe)
+    assert [row["step"] for row in read_metrics(tmp_path)] == [3]
+
+
+def test_signals_are_given_back_where_a_score_fails(sets, method, tmp_path):
+    def fail(found):
+        raise RuntimeError("no score")
+
+    before = [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        train_network(tmp_path, Net(), method, *sets, score=fail, **FEW)
+    except RuntimeError as error:
+        kept = error  # and its frames, as a notebook keeps them
+        after = [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)]
+    assert after == before
+    assert str(kept) == "no score"
 
 
 def test_arrays_of_different_length_are_refused():

@@ -18,25 +18,27 @@ _FEW = 2
 """Images that a model is tried with; one could hide what goes wrong with many."""
 
 
-def count_steps(num: int, batch_size: int, epochs: int) -> int:
+def count_steps(num: int, batch_size: int, epochs: int, save_every: int = 1) -> int:
     """Steps of a whole training.
 
     Args:
       num: samples to learn from.
       batch_size: of each step, over all devices.
       epochs: passes over the samples.
+      save_every: steps between two checkpoints.
 
     Returns:
       How many whole batches they fill.
 
     Raises:
-      ValueError: for a batch that the samples do not fill, or the devices cannot share.
+      ValueError: for numbers that are none to count by, and for a batch that the samples do not
+        fill, or the devices cannot share.
     """
     devices = jax.device_count()
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(
-            f"epochs and batch_size must be at least 1, but got {epochs} and {batch_size}."
-        )
+    counts = {"epochs": epochs, "batch_size": batch_size, "save_every": save_every}
+    for name, count in counts.items():
+        if not isinstance(count, (int, np.integer)) or count < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, but got {count}.")
     if batch_size > epochs * num:
         raise ValueError(
             f"batch_size must be at most {epochs * num}, all epochs' images, but got {batch_size}."
@@ -58,14 +60,15 @@ def check_network(
       ValueError: naming what does not suit what.
     """
     _check_model(model)
-    images, targets = _read_one(train_set, "train_set")
-    if test_set is not None:
-        tested, _ = _read_one(test_set, "test_set")
-        if _say(tested) != _say(images):
-            raise ValueError(
-                f"images must be alike in both sets, but those of train_set are {_say(images)} "
-                f"and those of test_set {_say(tested)}."
-            )
+    sets = {"train_set": train_set} | ({} if test_set is None else {"test_set": test_set})
+    samples = {name: _read_one(source, name) for name, source in sets.items()}
+    images, _ = samples["train_set"]
+    tested, _ = samples.get("test_set", (images, None))
+    if _say(tested) != _say(images):
+        raise ValueError(
+            f"images must be alike in both sets, but those of train_set are {_say(images)} "
+            f"and those of test_set {_say(tested)}."
+        )
     try:
         outputs = jax.eval_shape(lambda images: _outputs(model, images), images)
     except Exception as error:
@@ -76,18 +79,23 @@ def check_network(
             f"model must give {method.num_outputs} outputs, those of the method, per image: "
             f"{wanted} for {_FEW} images, but gives {_say(outputs)}."
         )
+    for name, (_, targets) in samples.items():
+        _check_targets(method, outputs, targets, name)
+
+
+def _check_targets(method: Method, outputs, targets: Targets, name: str):
     try:
         found = jax.eval_shape(method.predict, outputs, targets.scale)
         same = found.joints.shape == targets.joints.shape
         losses = jax.eval_shape(method.loss, outputs, targets) if same else None
     except Exception as error:
         raise ValueError(
-            f"method cannot be applied to targets of {_say(targets)}: {error}"
+            f"method cannot be applied to targets of {name}, {_say(targets)}: {error}"
         ) from error
     if not same:
         raise ValueError(
             f"joints must be as the method predicts them, {found.joints.shape} for {_FEW} "
-            f"images, but those of train_set are {targets.joints.shape}."
+            f"images, but those of {name} are {targets.joints.shape}."
         )
     if losses.shape != (_FEW,):
         raise ValueError(f"method must give one loss per image, but gives {_say(losses)}.")

@@ -1,5 +1,6 @@
 """A network's whole training in one call."""
 
+import contextlib
 import functools
 import os
 import time
@@ -11,7 +12,7 @@ import numpy as np
 
 from kinpose.checkpoint import Checkpoints
 from kinpose.extras import needs
-from kinpose.hosts import wait_for_all
+from kinpose.hosts import all_of, wait_for_all
 from kinpose.mesh import make_mesh
 from kinpose.methods import Method, Prediction
 from kinpose.optimisers import one_cycle_adam
@@ -19,8 +20,15 @@ from kinpose.progress import show_progress
 from kinpose.train._gates import check_network, count_steps
 from kinpose.train._loop import train
 from kinpose.train._sources import Source, batch_indices
-from kinpose.train._steps import epoch_means, evaluate, init_state, make_eval_step, make_train_step
-from kinpose.workdir import MetricsWriter, claim_workdir, read_metrics
+from kinpose.train._steps import (
+    begin_with,
+    epoch_means,
+    evaluate,
+    init_state,
+    make_eval_step,
+    make_train_step,
+)
+from kinpose.workdir import MetricsWriter, check_shared, claim_workdir, read_metrics
 
 with needs("train"):
     import flax.linen as nn
@@ -78,7 +86,8 @@ def train_network(
       optimiser: of optax, or a function that makes it from the number of steps.
       seed: of initial weights, order of samples and dropout.
       score: numbers for metrics.jsonl by name, from predictions for the whole test set.
-      init: from the model's first variables to others, such as pretrained ones.
+      init: from the model's first variables to others of their shapes, such as pretrained ones,
+        which are copied.
       save_every: steps from one checkpoint to the next, or two epochs where these are fewer.
       ahead: makes a function from steps to batches work ahead, in threads of its own.
 
@@ -88,15 +97,15 @@ def train_network(
     Raises:
       ValueError: before anything is compiled, for samples, model and method that do not suit
         each other, for a batch that the devices cannot share, and for a directory of other
-        settings or in use.
+        settings, in use, or not seen by all processes.
       FloatingPointError: for a loss or gradient that is not finite.
       kinpose.stopping.Stopped: after SIGTERM or Ctrl-C, when the state is saved.
     """
     check_network(model, method, train_set, test_set)
-    num_steps = count_steps(train_set.num, batch_size, epochs)
-    if not isinstance(optimiser, optax.GradientTransformation):
+    num_steps = count_steps(train_set.num, batch_size, epochs, save_every)
+    if not hasattr(optimiser, "update"):
         optimiser = optimiser(num_steps)
-    num, epoch, mesh = train_set.num, max(1, train_set.num // batch_size), make_mesh()
+    num, epoch, mesh = int(train_set.num), max(1, train_set.num // batch_size), make_mesh()
     init_key, key = jax.random.split(jax.random.key(seed))
     step_fn = make_train_step(model, method, optimiser, mesh)
     eval_step = make_eval_step(model, method, mesh)
@@ -112,34 +121,36 @@ def train_network(
         return evaluate(eval_step, state.variables, source, mesh, _PER_DEVICE * mesh.size)
 
     settings = {"samples": num, "epochs": epochs, "batch_size": batch_size, "seed": seed}
+    settings = {name: int(value) for name, value in settings.items()}
     with claim_workdir(directory, settings) as place:
         wait_for_all(place.name)
+        check_shared(place)
         state = init_state(init_key, model, optimiser, train_set.load(np.arange(1))[0], mesh)
         checkpoints = Checkpoints(place / "checkpoints")
         saved = checkpoints.restore(state)
         if saved is None and init is not None:
-            state = state._replace(variables=init(state.variables))
+            state = begin_with(state, init(state.variables), optimiser)
         first, state = saved or (0, state)
+        if len(found := set(all_of(first))) > 1:
+            raise ValueError(
+                f"{checkpoints.directory} must be one directory for all processes, but their "
+                f"newest checkpoints there are of steps {sorted(found)}."
+            )
         start = time.monotonic()
-        steps = show_progress(
-            train(
-                state,
-                step_fn,
-                load_batch,
-                key,
-                mesh,
-                num_steps=num_steps,
-                checkpoints=checkpoints,
-                save_every=min(2 * epoch, save_every),
-                ends_epoch=ends_epoch,
-            ),
-            place.name,
-            unit="images",
-            count=lambda step: batch_size,
-            total=(num_steps - first) * batch_size,
+        steps = train(
+            state,
+            step_fn,
+            load_batch,
+            key,
+            mesh,
+            num_steps=num_steps,
+            checkpoints=checkpoints,
+            save_every=min(2 * epoch, save_every),
+            ends_epoch=ends_epoch,
         )
         has_row = first in {row["step"] for row in read_metrics(place)}
-        with MetricsWriter(place, first_step=first) as writer:
+        # Closed, it gives signals back to whoever had them, also where an evaluation fails.
+        with MetricsWriter(place, first_step=first) as writer, contextlib.closing(steps):
 
             def write_row(step: int, state):
                 rate = (step - first) * batch_size / (time.monotonic() - start)
@@ -154,7 +165,9 @@ def train_network(
 
             if first and has_end(first) and not has_row:  # ended between saving and writing
                 write_row(first, state)
-            for step, state, _ in steps:
+            shown = {"label": place.name, "unit": "images", "count": lambda step: batch_size}
+            total = (num_steps - first) * batch_size
+            for step, state, _ in show_progress(steps, **shown, total=total):
                 if has_end(step):
                     write_row(step, state)
     return TrainedNetwork(state.variables, functools.partial(test, state))

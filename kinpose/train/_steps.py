@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from kinpose.extras import needs
-from kinpose.mesh import own_part, replicated, share_batch, split
+from kinpose.mesh import own_part, place_like, replicated, share_batch, split
 from kinpose.methods import Method, Prediction
 from kinpose.train._sources import Source
 
@@ -67,6 +67,33 @@ def init_state(
         return TrainState(jnp.int32(0), variables, opt_state, jax.tree.map(jnp.float32, totals))
 
     return jax.jit(init, out_shardings=replicated(mesh))(key, np.asarray(images))
+
+
+def begin_with(
+    state: TrainState, variables: dict[str, Any], optimiser: optax.GradientTransformation
+) -> TrainState:
+    """A state before the first step, with other variables, which are copied.
+
+    Raises:
+      ValueError: for variables of another structure or shape, naming the first that differs.
+    """
+    own, given = (jax.tree.leaves_with_path(x) for x in (state.variables, variables))
+    there, here = ({jax.tree_util.keystr(p): x for p, x in pairs} for pairs in (given, own))
+    for path in [*here, *there]:
+        shapes = [np.shape(x[path]) if path in x else "missing" for x in (here, there)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"init must give variables of the model, but {path} is {shapes[1]} there and "
+                f"{shapes[0]} in the model."
+            )
+    leaves = [place_like(np.asarray(there[p], x.dtype), x) for p, x in here.items()]
+    variables = jax.tree.unflatten(jax.tree.structure(state.variables), leaves)
+    fresh = jax.tree.map(
+        lambda new, old: place_like(np.asarray(new), old),
+        optimiser.init(variables["params"]),
+        state.opt_state,
+    )
+    return state._replace(variables=variables, opt_state=fresh)
 
 
 def make_train_step(
