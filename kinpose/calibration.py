@@ -14,7 +14,7 @@ from kinpose._kernels.quick_jit import quick_jit
 from kinpose.fitting._problem import units
 from kinpose.fitting.fit import check_stop, checked_points, fit_params, seen_points
 from kinpose.kinematics import forward_kinematics, joint_jacobian
-from kinpose.skeleton import Skeleton, scale_skeleton
+from kinpose.skeleton import Motion, Skeleton, scale_skeleton
 
 _STEPS = 20
 
@@ -67,8 +67,10 @@ def calibrate_skeleton(
     if not len(joints):
         raise ValueError("a recording must have a frame, but has none.")
     frames = np.linspace(0, len(joints) - 1, min(len(joints), max_frames)).round().astype(int)
-    joints, weights = checked_points(_centred(joints[frames]), _rows(weights, frames), skeleton)
-    skeleton = scale_skeleton(skeleton, guess_scale(joints, skeleton))
+    _, weights = checked_points(joints[frames], _rows(weights, frames), skeleton)
+    joints = _centred(np.where((weights > 0)[..., None], joints[frames], np.nan))
+    joints, weights = checked_points(joints, weights, skeleton)
+    skeleton = _in_unit(skeleton, guess_scale(joints, skeleton))
     missing = ((0, max_frames - len(frames)), (0, 0))  # one shape, one compilation
     joints = np.pad(joints, (*missing, (0, 0)), constant_values=jnp.nan)
     weights = np.pad(weights, missing)
@@ -80,11 +82,30 @@ def calibrate_skeleton(
         change = _step(joints, trusted, fit.params, found, logs, groups, count)
         change = np.asarray(change, np.float64)
         logs = logs + np.clip(change, -_STRIDE, _STRIDE)
-        offsets = skeleton.offsets * np.exp(logs)[groups][:, None]
-        found = dataclasses.replace(skeleton, offsets=offsets)
+        if lengths == "scale":
+            found = _in_unit(skeleton, float(np.exp(logs[0])))
+        else:
+            offsets = skeleton.offsets * np.exp(logs)[groups][:, None]
+            found = dataclasses.replace(skeleton, offsets=offsets)
         if np.abs(change).max() < tolerance:
             break
     return found
+
+
+def _in_unit(skeleton: Skeleton, factor: float) -> Skeleton:
+    """The skeleton with all lengths, those of slides and their limits included, times a factor."""
+    angles = dict(zip(skeleton.dof_names, skeleton.is_angle, strict=True))
+
+    def changed(motion: Motion) -> Motion:
+        length = factor if motion.kind == "t" else 1.0
+        unit = 1.0 if angles[motion.dof] else factor
+        multiplier = motion.multiplier * (length / unit)
+        return dataclasses.replace(motion, multiplier=multiplier, bias=motion.bias * length)
+
+    factors = np.where(skeleton.is_angle, 1.0, factor)[:, None]
+    motions = tuple(tuple(map(changed, own)) for own in skeleton.motions)
+    limits = np.asarray(skeleton.limits) * factors
+    return dataclasses.replace(scale_skeleton(skeleton, factor), motions=motions, limits=limits)
 
 
 def _centred(joints: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from kinpose._kinematics.scalars import at_least_float32
 from kinpose.fitting._levenberg_marquardt import MAX_ITERATIONS, first_state, form_for, minimise
 from kinpose.fitting._problem import Problem, into_bounds
 from kinpose.fitting.fit import Fit, checked_shape, fit_params, seen_points
-from kinpose.skeleton import Skeleton
+from kinpose.skeleton import Skeleton, check_fittable
 
 _HOLD = 0.01
 """How firmly open dofs are held to the rest pose, in sizes per rad; targets are met afterwards."""
@@ -53,6 +53,7 @@ def inverse_kinematics(
       >>> bool(fit.residuals.max() < 0.01)
       True
     """
+    check_fittable(skeleton)
     points = _points_of(targets, skeleton)
     batch, num = points.shape[:-2], skeleton.num_dofs
     reported = tuple(skeleton.names.index(name) for name in targets)

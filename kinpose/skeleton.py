@@ -97,9 +97,10 @@ class Skeleton:
         return hash(self._structure)  # numbers may be traced
 
     def __repr__(self) -> str:
+        shape = getattr(self.offsets, "shape", ())  # jax.tree.map may have made other leaves
         return (
             f"<Skeleton {self.names[0]!r}: {self.num_joints} joints, {self.num_keypoints} "
-            f"keypoints, {self.num_dofs} dofs, {self.ndim}D>"
+            f"keypoints, {self.num_dofs} dofs, {f'{shape[-1]}D' if shape else self.offsets}>"
         )
 
     @property
@@ -247,6 +248,17 @@ def pose_dict(params: Any, skeleton: Skeleton) -> dict[str, Any]:
         )
     columns = zip(skeleton.dof_names, np.moveaxis(params, -1, 0), strict=True)
     return {name: x if x.ndim else x.item() for name, x in columns}
+
+
+def check_fittable(skeleton: Skeleton) -> None:
+    """The gate of skeletons that are fitted: with dofs, and one length per bone for all poses."""
+    if not skeleton.num_dofs:
+        raise ValueError("the skeleton must have a dof, or there is nothing to fit.")
+    if np.ndim(skeleton.offsets) > 2:
+        raise ValueError(
+            f"skeleton must have one length per bone, but its offsets have shape "
+            f"{np.shape(skeleton.offsets)}; jax.vmap over skeletons takes bones of each pose's own."
+        )
 
 
 def scale_skeleton(skeleton: Skeleton, scale: jax.typing.ArrayLike) -> Skeleton:

@@ -8,8 +8,10 @@ import pytest
 
 from kinpose import (
     Joint,
+    Motion,
     build_skeleton,
     calibrate_skeleton,
+    fit_params,
     forward_kinematics,
     scale_skeleton,
 )
@@ -128,3 +130,37 @@ def test_a_recording_far_from_the_origin_has_the_same_lengths():
         for shift in (0.0, 5.4e9)
     )
     np.testing.assert_allclose(near, far, rtol=1e-4, atol=1e-9)
+
+
+def test_slides_and_their_limits_are_in_the_unit_of_the_points():
+    arm = build_skeleton(
+        [
+            Joint("a", None, (0, 0), "tx ty rz"),
+            Joint("b", "a", (1.0, 0), [Motion("t", "x", "slide", 1.0, 0.1)]),
+            Joint("c", "b", (1.0, 0), [Motion("r", "z", "turn"), Motion("t", "x", "turn", 0.2)]),
+            Joint("d", "c", (1.0, 0)),
+        ],
+        limits={"slide": (0.0, 0.5)},
+    )
+    params = np.random.default_rng(0).uniform(0, 0.5, (6, arm.num_dofs)).astype(np.float32)
+    points = 1000 * np.asarray(forward_kinematics(params, arm))
+    found = calibrate_skeleton(points, arm)
+    np.testing.assert_allclose(found.limits[arm.dof_index("slide")], [0, 500], rtol=0.02)
+    assert np.abs(fit_params(points, found).residuals).max() < 1.0
+
+
+def test_points_of_no_weight_tell_no_length():
+    arm = build_skeleton(
+        [
+            Joint("a", None, (0, 0), "tx ty rz"),
+            Joint("b", "a", (1.0, 0), "rz"),
+            Joint("c", "b", (1.0, 0), "rz"),
+            Joint("d", "c", (1.0, 0)),
+        ]
+    )
+    params = np.random.default_rng(0).uniform(-1, 1, (6, 5)).astype(np.float32)
+    points = 5000 + 1000 * np.asarray(forward_kinematics(params, arm))
+    weights = np.ones((6, 4), np.float32)
+    points[:, 2:], weights[:, 2:] = 0, 0
+    found = calibrate_skeleton(points, arm, weights=weights, lengths="bones")
+    np.testing.assert_allclose(found.offsets[1:, 0], 1000, rtol=1e-3)

@@ -179,6 +179,29 @@ def test_mimic_joints_of_urdf_follow():
     np.testing.assert_allclose(tip, [0, 0.25 + math.pi / 4, 0], atol=1e-12)
 
 
+def test_who_leads_is_read_though_a_follower_comes_first():
+    robot = load_mjcf(
+        written("""<mujoco><worldbody><body name="base">
+          <body name="a" pos="0 0 1"><joint name="follower" axis="1 0 0"/>
+          <body name="b" pos="0 0 1"><joint name="leader" axis="1 0 0"/></body></body></body>
+          </worldbody><equality><joint joint1="follower" joint2="leader" polycoef="0.1 2 0 0 0"/>
+          </equality></mujoco>""")
+    )
+    qpos = params_to_qpos(np.float32([0.3]), robot)
+    np.testing.assert_allclose(qpos, [0.7, 0.3], rtol=1e-6)
+    np.testing.assert_allclose(qpos_to_params(qpos, robot), [0.3], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("low", "high"), [("0.5", "0.5"), ("1", "-1"), ("0", "0")])
+def test_limits_of_urdf_without_a_way_are_said(low, high):
+    text = f"""<robot name="r"><link name="a"/><link name="b"/>
+      <joint name="locked" type="revolute"><parent link="a"/><child link="b"/><axis xyz="1 0 0"/>
+        <limit lower="{low}" upper="{high}" effort="1" velocity="1"/></joint></robot>"""
+    with pytest.warns(UserWarning, match=f"'locked' has limits of {low} to {high}"):
+        robot = load_urdf(written(text, "r.urdf"))
+    assert np.isinf(robot.skeleton.limits).all()
+
+
 def test_a_floating_urdf_moves_freely(x64):
     save_urdf("arm.urdf", reference.random_skeleton(np.random.default_rng(3), 3, 5))
     robot = load_urdf("arm.urdf", floating=True)

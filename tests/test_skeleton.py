@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -275,6 +276,11 @@ def test_a_skeleton_prints_in_a_line_and_its_dofs_in_a_table():
     assert [row.split()[0] for row in rows] == list(skeleton.dof_names)
     row = rows[skeleton.dof_index("left_knee_flexion")]
     assert row.split()[1:] == ["left_knee", *["turns", "about", "x", "-15", "to", "160", "deg"]]
+
+
+def test_a_skeleton_of_other_leaves_prints():
+    for leaf in (jnp.shape, lambda x: 0, np.max):
+        assert repr(jax.tree.map(leaf, human_17())).startswith("<Skeleton 'pelvis': 19 joints")
 
 
 def test_leaves_of_a_built_skeleton_are_read_only():

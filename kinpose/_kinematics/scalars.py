@@ -1,8 +1,8 @@
 """Arithmetic of the walk: sums and products of numbers of which some are known beforehand.
 
 Those are Python's own. Zeros and ones that are known cost nothing, so formulas need no special
-cases for axes along X, Y or Z, for 2D objects, or for what stands still. What is not known is
-traced by `jax.lax`, which takes a third of the time that operators take.
+cases for axes along X, Y or Z, for 2D objects, or for what stands still. Where neither is known
+`jax.lax` traces it, in a third of the time of operators, which take what is known in any type.
 """
 
 import functools
@@ -20,7 +20,7 @@ def plus(a, b):
         return b
     if _known(b) and b == 0.0:
         return a
-    return a + b if _known(a) and _known(b) else lax.add(a, b)
+    return a + b if _known(a) or _known(b) else lax.add(a, b)
 
 
 def minus(a, b):
@@ -29,7 +29,7 @@ def minus(a, b):
         return times(-1.0, b)
     if _known(b) and b == 0.0:
         return a
-    return a - b if _known(a) and _known(b) else lax.sub(a, b)
+    return a - b if _known(a) or _known(b) else lax.sub(a, b)
 
 
 def times(a, b):
@@ -39,7 +39,7 @@ def times(a, b):
     known, other = (a, b) if _known(a) else (b, a)
     if _known(known) and known in (0.0, 1.0, -1.0):
         return 0.0 if known == 0.0 else other if known == 1.0 else lax.neg(other)
-    return lax.mul(a, b)
+    return known * other if _known(known) else lax.mul(a, b)
 
 
 def _known(x) -> bool:

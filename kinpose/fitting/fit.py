@@ -27,7 +27,7 @@ from kinpose.fitting._problem import Problem, pressed_at_limit, trust, units, wi
 from kinpose.fitting._restarts import pressed_hard, with_restarts
 from kinpose.fitting._start import align_params, plausible
 from kinpose.kinematics import check_skeleton, joint_jacobian
-from kinpose.skeleton import Skeleton
+from kinpose.skeleton import Skeleton, check_fittable
 
 STATUS = ("solved", "at a limit", "out of steps")
 """What `Fit.status` says, by number: no step lowers the cost; none that the limits allow does,
@@ -256,7 +256,7 @@ def _report_one(joints, points, weights, state: State, softness, skeleton: Skele
     jacobian = jax.lax.stop_gradient(jacobian)
     miss = jax.lax.stop_gradient(positions - points)
     trusted = trust(jnp.sum(jnp.square(miss), axis=-1), softness)
-    heaviest = jnp.maximum(jnp.max(weights_there), jnp.finfo(params.dtype).tiny)
+    heaviest = jnp.where(jnp.any(weights_there > 0), jnp.max(weights_there), jnp.inf)
     pull = (weights / heaviest * trusted)[:, None] * (positions - points)
     gradient = jnp.einsum("kid,ki->d", jacobian, pull, precision="highest") * unit / size**2
     stopped = pressed_hard(params, jax.lax.stop_gradient(gradient), still)
@@ -313,8 +313,7 @@ def checked_points(
     What comes as NumPy stays there, with JAX's choice of precision.
     """
     check_skeleton(skeleton, joints, "joints")
-    if not skeleton.num_dofs:
-        raise ValueError("the skeleton must have a dof, or there is nothing to fit.")
+    check_fittable(skeleton)
     joints = _array(joints)
     shape = (skeleton.num_keypoints, skeleton.ndim)
     if joints.shape[-2:] != shape:
@@ -348,7 +347,7 @@ def checked_softness(robust: float | None, dtype: jax.typing.DTypeLike) -> jax.A
         np.ndim(robust) == 0 and 0 < robust < np.inf
     ):
         raise ValueError(f"robust must be a positive distance, or None, but got {robust!r}.")
-    return 1.0 / (robust * robust) + np.zeros((), dtype)
+    return (1.0 / (robust * robust) + np.zeros((), dtype)).astype(dtype)
 
 
 def check_stop(tolerance: float, max_iterations: int = 0) -> None:

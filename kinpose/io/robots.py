@@ -15,6 +15,7 @@ import math
 import os
 import pathlib
 import warnings
+from xml.etree import ElementTree
 
 import jax
 import jax.numpy as jnp
@@ -72,8 +73,24 @@ def load_urdf(path: str | os.PathLike, *, floating: bool = False) -> Robot:
 
     Raises:
       ValueError: for a file that MuJoCo refuses, and for what a skeleton cannot say.
+
+    Warns of limits without a range, which MuJoCo takes for none.
     """
-    return _load(path, floating)
+    robot = _load(path, floating)
+    for joint in ElementTree.parse(path).iter("joint"):
+        limit, kind = joint.find("limit"), joint.get("type")
+        ends = [limit.get(end) for end in ("lower", "upper")] if limit is not None else [None]
+        if kind in ("revolute", "prismatic") and None not in ends and not _is_range(*ends):
+            warnings.warn(
+                f"{os.fspath(path)}: joint {joint.get('name')!r} has limits of {ends[0]} to "
+                f"{ends[1]}, which leave it no way, so it has none; fix it if it is locked.",
+                stacklevel=2,
+            )
+    return robot
+
+
+def _is_range(low: str, high: str) -> bool:
+    return float(low) < float(high)
 
 
 def qpos_to_params(qpos: ArrayLike, robot: Robot) -> jax.Array:
@@ -98,7 +115,8 @@ def qpos_to_params(qpos: ArrayLike, robot: Robot) -> jax.Array:
     parts = jnp.split(qpos, np.cumsum(sizes)[:-1], axis=-1)
     for coordinate, part in zip(robot.coordinates, parts, strict=True):
         if coordinate.dof:
-            values.setdefault(coordinate.dof, part[..., 0])
+            if coordinate.name == coordinate.dof:  # and follows no other
+                values[coordinate.dof] = part[..., 0]
             continue
         turn = jnp.matmul(
             part[..., -4:], _into_world(coordinate, robot).T.astype(qpos.dtype), precision="highest"
