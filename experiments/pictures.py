@@ -92,7 +92,8 @@ def _open_video(path: pathlib.Path) -> Pictures:
         try:
             with av.open(str(path)) as container:
                 for i, frame in enumerate(container.decode(video=0)):
-                    yield str(i), frame.to_image()
+                    turned = getattr(frame, "rotation", 0)  # as phones say it
+                    yield str(i), frame.to_image().rotate(turned, expand=True)
         except Exception as error:  # damaged videos raise anything
             raise ValueError(f"{path} cannot be read as a video ({error}).") from error
 

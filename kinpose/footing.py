@@ -33,7 +33,7 @@ def foot_contacts(
     *,
     rest: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """When a person's feet stand: their ankles are low and slow, far below the root.
+    """When a person's feet stand: their ankles are low and slow, far below where legs begin.
 
     Args:
       params: (T, D) recording.
@@ -56,7 +56,10 @@ def foot_contacts(
     joints = [skeleton.names.index(name) for name in ankles]
     rest = np.zeros(skeleton.num_dofs) if rest is None else np.asarray(rest, np.float64)
     standing = frames_of(rest[None], skeleton)[1][0]
-    leg = standing[0] - standing[joints].mean(axis=0)
+    # Not the root, which may lie on the floor; of one ankle nothing tells where legs begin.
+    pelvis = max(j for j in range(skeleton.num_joints) if {*joints} <= {*below(skeleton, j)})
+    pelvis = 0 if pelvis in joints else pelvis
+    leg = standing[pelvis] - standing[joints].mean(axis=0)
     up = nearest_axis(leg)
     _, places = frames_of(np.asarray(params, np.float64), skeleton)
     paths, length = places[:, joints], np.linalg.norm(leg)
@@ -65,7 +68,7 @@ def foot_contacts(
     speeds = np.minimum(np.append(steps, steps[-1:], 0), np.append(steps[:1], steps, 0))
     speeds = speeds if len(steps) else np.zeros(heights.shape)
     low = np.percentile(heights, 5) + _LOW * length
-    above = (places[:, :1] @ up - heights) > 0.5 * length
+    above = (places[:, [pelvis]] @ up - heights) > 0.5 * length
     stands = (heights < low) & (speeds < _SLOW * length) & above
     for side in stands.T:
         for run in runs_of(side):

@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import fractions
+import struct
 import subprocess
 import sys
 
@@ -125,6 +127,31 @@ def test_points_of_no_known_layout_become_a_file_without_bones(tmp_path):
     assert "does not say its axis up; give --from_up" in run.stderr
     run = kinpose("convert", path, tmp_path / "x.glb", *told, "--from_up=y")
     assert "1 frames of 1 points and 0 bones" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "message"),
+    [
+        ("x.mot", ["--up=z", "--unit=mm"], "--unit and --up cannot be done"),
+        ("x.mot", ["--from_up=z"], "--from_up must be y"),
+        ("x.glb", ["--missing=zeros"], "--missing cannot be done"),
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused(tmp_path, target, given, message):
+    run = kinpose("convert", WALK, tmp_path / target, "--from_unit=cm", *given)
+    assert run.returncode == 1
+    assert message in run.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_rate_is_written_and_a_unit_that_nobody_says_is_said(tmp_path):
+    run = kinpose("convert", WALK, tmp_path / "x.mot", "--from_unit=cm", "--fps=100")
+    assert run.returncode == 0
+    lines = (tmp_path / "x.mot").read_text().splitlines()
+    assert float(lines[-1].split()[0]) == pytest.approx((len(load_bvh(WALK).params) - 1) / 100)
+    save_recording(tmp_path / "x.csv", load_points(WALK))
+    run = kinpose("convert", tmp_path / "x.csv", tmp_path / "x.trc", "--fps=100")
+    assert "does not say its unit: mm is written; --from_unit says better" in run.stdout
 
 
 @pytest.mark.parametrize(
@@ -264,36 +291,59 @@ def test_a_file_that_is_no_fit_is_named(tmp_path, text):
         compare.read_angles(str(tmp_path))
 
 
-def write_video(path, num=3):
+def write_video(path, times_ms=(0, 40, 80), turned=False):
+    """Frames of 64 x 48, ever lighter, whose upper half is red; turned as phones say it."""
     av = pytest.importorskip("av", reason="reading videos needs kinpose[video]")
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height = 64, 48
-        for t in range(num):
-            picture = np.full((48, 64, 3), 40 * t, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        millisecond = fractions.Fraction(1, 1000)
+        stream.time_base = stream.codec_context.time_base = millisecond
+        for t, time_ms in enumerate(times_ms):
+            picture = np.full((48, 64, 3), 2 * t, np.uint8)
+            picture[:24, :, 0] = 255
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = time_ms, millisecond
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    if turned:  # the matrix of the track's header: a quarter turn clockwise
+        data = bytearray(path.read_bytes())
+        start = data.find(b"tkhd") + 44
+        data[start : start + 36] = struct.pack(
+            ">9i", 0, 0x10000, 0, -0x10000, 0, 0, 48 << 16, 0, 0x40000000
+        )
+        path.write_bytes(data)
 
 
-def test_frames_of_a_video_come_with_their_rate_and_number(tmp_path):
+def test_frames_of_a_video_come_with_their_times_number_and_rate(tmp_path):
     write_video(tmp_path / "x.mp4")
     with video._frames(str(tmp_path / "x.mp4")) as (frames, num, fps):
-        frames = list(frames)
-    assert (len(frames), num, fps) == (3, 3, 25.0)
-    assert frames[0].shape == (48, 64, 3)
-    assert frames[2].mean() == pytest.approx(80, abs=8)
+        times, pictures = zip(*frames, strict=True)
+    assert (num, fps) == (3, 25.0)
+    np.testing.assert_allclose(times, [0, 0.04, 0.08])
+    assert pictures[0].shape == (48, 64, 3)
+    assert pictures[0][:20, :, 0].mean() > 200
     (tmp_path / "torn.mp4").write_bytes(b"no video")
     with pytest.raises(ValueError, match=r"torn\.mp4 cannot be read as a video"):  # noqa: SIM117
         with video._frames(str(tmp_path / "torn.mp4")):
             pass
 
 
-def test_points_of_a_video_are_a_recording(tmp_path, monkeypatch):
+def test_a_video_that_lies_on_its_side_is_turned(tmp_path):
+    write_video(tmp_path / "x.mp4", turned=True)
+    with video._frames(str(tmp_path / "x.mp4")) as (frames, _, _):
+        picture = next(frames)[1]
+    assert picture.shape == (64, 48, 3)
+    assert picture[:, 28:, 0].mean() > 200  # what was above is on the right
+    assert picture[:, :20, 0].mean() < 50
+
+
+def test_points_of_a_video_are_a_recording(tmp_path, monkeypatch, capsys):
     """But for the detector, which is not here."""
-    write_video(tmp_path / "x.mp4")
+    write_video(tmp_path / "x.mp4", (0, 40, 80, 120, 240))  # two frames are left out
     rng = np.random.default_rng(0)
-    landmarks = rng.uniform(0.1, 1, (3, 33, 4))
-    landmarks[1] = np.nan
+    landmarks = rng.uniform(0.1, 1, (7, 33, 4))
+    landmarks[[1, 4, 5]] = np.nan
 
     @contextlib.contextmanager
     def landmarker(model):
@@ -306,11 +356,13 @@ def test_points_of_a_video_are_a_recording(tmp_path, monkeypatch):
     values.mark_as_parsed()
     monkeypatch.setattr(video.flags, "FLAGS", values)
     video.main(["", str(tmp_path / "x.mp4"), str(tmp_path / "points.npz")])
+    assert "2 frames are not in the file, in 1 gaps" in capsys.readouterr().out
     points = load_recording(tmp_path / "points.npz")
     np.testing.assert_allclose(points.positions, landmarks[..., :3])
     np.testing.assert_allclose(points.confidence, np.nan_to_num(landmarks[..., 3]))
     assert points.names == LAYOUTS["mediapipe_33"].order
-    assert (points.frame_time_s, points.unit_mm, points.up) == (0.04, 1000.0, "-y")
+    assert points.frame_time_s == pytest.approx(0.04)
+    assert (points.unit_mm, points.up) == (1000.0, "-y")
 
 
 @pytest.mark.parametrize(

@@ -342,6 +342,31 @@ REFUSED = [
 ]
 
 
+def test_contacts_are_the_same_below_a_root_on_the_floor(tmp_path, walk):
+    lines = (ROOT / "data" / "motions" / "walk.bvh").read_text().splitlines()
+    at, channels = (
+        lines.index("MOTION"),
+        "Xposition Yposition Zposition Zrotation Xrotation Yrotation",
+    )
+    head = ["HIERARCHY", "ROOT Reference", "{", "OFFSET 0 0 0", f"CHANNELS 6 {channels}"]
+    head += [lines[1].replace("ROOT", "JOINT"), *lines[2:at], "}", *lines[at : at + 3]]
+    frames = [f"0 0 0 0 0 0 {line}" for line in lines[at + 3 :] if line]
+    (tmp_path / "x.bvh").write_text("\n".join([*head, *frames, ""]))
+    found = [
+        foot_contacts(x.params, x.skeleton, ("LeftFoot", "RightFoot"), x.frame_time_s)
+        for x in (walk, load_bvh(tmp_path / "x.bvh"))
+    ]
+    for name, stands in found[0].items():
+        assert stands.any()
+        np.testing.assert_array_equal(found[1][name], stands)
+
+
+def test_the_program_takes_clips_of_one_rig_whose_hips_hang_on_more_joints(cmu_dir, tmp_path):
+    done = run(cmu_dir / "02_01.bvh", cmu_dir / "35_01.bvh", tmp_path / "x.bvh")
+    assert done.returncode == 0, done.stderr
+    assert "joints by name" in done.stdout
+
+
 @pytest.mark.parametrize(("change", "message"), REFUSED, ids=[text for _, text in REFUSED])
 def test_arguments_are_checked(walk, change, message):
     skeleton, params, _ = walk

@@ -33,6 +33,9 @@ from kinpose.layouts import (
 from kinpose.recordings import UNITS_MM, UP, find_unit, find_up
 from kinpose.skeletons import HUMAN36M_KEYPOINTS, human_17
 
+_OF_POINTS = ("unit", "up", "columns", "individual", "missing")
+"""Flags that are of points only."""
+
 
 def define_flags() -> None:
     """Of this verb; not at import, as those of others have the same names."""
@@ -70,15 +73,26 @@ def main(argv: list[str]) -> None:
     for sentence in said:
         print(f"warning: {sentence}")
     points = _told(points)
-    if points.positions.shape[-1] == 3:
+    if points.positions.shape[-1] == 2:
+        _refuse_flags(f"{source} has points of 2 coordinates", "unit", "up", "missing")
+    else:
         points = points._replace(positions=mark_missing(points.positions, flags.FLAGS.missing)[0])
         points = _turned(_scaled(points, source), source)
     if is_glb:
         _save_for_viewers(points, source, target)
         return
+    if points.unit_mm is None and ending in (".trc", ".c3d"):
+        print(f"warning: {source} does not say its unit: mm is written; --from_unit says better.")
     save_recording(target, points)
     frames, count = points.positions.shape[:2]
     print(f"{target}: {frames} frames of {count} points")
+
+
+def _refuse_flags(what: str, *names: str):
+    """The gate of flags that would do nothing."""
+    given = [f"--{name}" for name in names if flags.FLAGS[name].value != flags.FLAGS[name].default]
+    if given:
+        raise ValueError(f"{what}: {' and '.join(given)} cannot be done.")
 
 
 def _convert_motion(source: str, target: str) -> None:
@@ -90,6 +104,10 @@ def _convert_motion(source: str, target: str) -> None:
     (skeleton, params, frame_time_s), said = heard(load_bvh, source)
     for sentence in said:
         print(f"warning: {sentence}")
+    _refuse_flags(f"{target} is of angles, in metres", *_OF_POINTS)
+    if not target.lower().endswith(".glb") and flags.FLAGS.from_up not in (None, "y"):
+        raise ValueError(f"{target}: y is up in OpenSim's files; --from_up must be y.")
+    frame_time_s = 1.0 / flags.FLAGS.fps if flags.FLAGS.fps else frame_time_s
     scale = UNITS_MM[flags.FLAGS.from_unit] / 1000.0
     if target.lower().endswith(".glb"):
         up = flags.FLAGS.from_up or "y"

@@ -63,10 +63,9 @@ def _matched(source: Skeleton, target: Skeleton) -> tuple[dict[str, str], tuple[
         names = _load_names(flags.FLAGS.names)
         return names, legs_of(target, names)
     same = {name: name for name in target.names if name in source.names}
-    if len(same) == target.num_joints:
-        return same, legs_of(target, same)
     try:
-        return match_people(source, target)
+        names, legs = match_people(source, target)  # who knows where legs begin
+        return (same if len(same) == target.num_joints else names), legs
     except ValueError as error:
         if 2 * len(same) > target.num_joints:
             return same, legs_of(target, same)

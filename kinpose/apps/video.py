@@ -5,7 +5,8 @@
 
 The model is a .task file of https://developers.google.com/mediapipe (pose landmarker). Writes 33
 landmarks about the middle of the hips, in metres, -y up, with their visibility as confidence, to a
-.npz, .csv, .trc or .c3d file; frames without a person are missing. One camera tells depth badly:
+.npz, .csv, .trc or .c3d file; frames without a person are missing, as are those that the video
+leaves out. One camera tells depth badly:
 angles of limbs that point at it may be tens of degrees off.
 """
 
@@ -17,11 +18,13 @@ import numpy as np
 from absl import app, flags
 
 from kinpose.apps._outputs import refuse_existing
+from kinpose.apps._reading import heard
 from kinpose.apps.progress import show_progress
 from kinpose.extras import needs
 from kinpose.io import save_recording
 from kinpose.io.points import checked_points
 from kinpose.io.recordings import WRITERS
+from kinpose.io.times import timed
 from kinpose.layouts import LAYOUTS
 
 _NAMES = LAYOUTS["mediapipe_33"].order
@@ -44,11 +47,11 @@ def main(argv: list[str]) -> None:
     for path in (source, flags.FLAGS.model):
         if not os.path.isfile(path):
             raise ValueError(f"{path} is no file.")
+    rows, times = [], []
     with _frames(source) as (frames, num, fps), _landmarker(flags.FLAGS.model) as detect:
-        rows = [
-            detect(frame, round(1000 * t / fps))
-            for t, frame in enumerate(show_progress(frames, "detecting", unit="frames", total=num))
-        ]
+        for time_s, frame in show_progress(frames, "detecting", unit="frames", total=num):
+            rows.append(detect(frame, round(1000 * time_s)))
+            times.append(time_s)
     if not rows:
         raise ValueError(f"{source} has no frames.")
     points = np.stack(rows)
@@ -58,13 +61,16 @@ def main(argv: list[str]) -> None:
     found = checked_points(
         source, points[..., :3], _NAMES, 1.0 / fps, np.nan_to_num(points[..., 3])
     )
+    found, said = heard(timed, source, found, np.array(times), None)
+    for sentence in said:
+        print(f"warning: {sentence}")
     save_recording(target, found._replace(unit_mm=1000.0, up="-y"))
     print(f"{target}: {len(points)} frames, {lost} without a person")
 
 
 @contextlib.contextmanager
 def _frames(path: str):
-    """Pictures of a video (H, W, 3) uint8, how many there are as it says, and their rate."""
+    """Times (s) and upright pictures (H, W, 3) uint8 of a video, how many it says, and its rate."""
     with needs("video"):
         import av
     try:
@@ -73,10 +79,24 @@ def _frames(path: str):
             if not stream.average_rate:
                 raise ValueError(f"{path} has no frame rate.")
             num = stream.frames or round((container.duration or 0) * stream.average_rate / 1e6)
-            decoded = (frame.to_ndarray(format="rgb24") for frame in container.decode(stream))
-            yield decoded, num, float(stream.average_rate)
+            rate = float(stream.average_rate)
+            yield _upright(container.decode(stream), rate), num, rate
     except (av.error.FFmpegError, IndexError) as error:
         raise ValueError(f"{path} cannot be read as a video ({error}).") from error
+
+
+def _upright(frames, rate: float):
+    """Each frame when it is shown, from 0 on and later than the one before, and as it is shown.
+
+    Phones store what they see lying on its side, and by how much to turn it.
+    """
+    first, last = None, -1.0
+    for t, frame in enumerate(frames):
+        shown = t / rate if frame.time is None else float(frame.time)
+        first = shown if first is None else first
+        last = max(shown - first, last + 1e-3)
+        turns = round(getattr(frame, "rotation", 0) / 90)  # counter-clockwise
+        yield last, np.rot90(frame.to_ndarray(format="rgb24"), turns)
 
 
 @contextlib.contextmanager
