@@ -49,7 +49,8 @@ def mpjpe(
       pred: (..., K, n) predicted joints.
       true: (..., K, n) true joints, in the same unit.
       root: static index of the joint that both poses are shifted to, which is the paper's
-        protocol; it stays among the K joints, with error zero. None: as they are.
+        protocol; it stays among the K joints, with error zero, and a pose of which it is not
+        there does not count. None: as they are.
       where: joints that are there; see the module.
       axis: what the mean is over; see the module.
 
@@ -286,18 +287,21 @@ def _poses(pred, true, where, root=None) -> _Poses:
         )
     where = jnp.broadcast_to(jnp.asarray(where, bool), pred.shape[:-1])
     dtype = pred.dtype
+    if root is not None:
+        _check_root(root, where.shape[-1])
+        where &= where[..., root, None]
     pred = _relative(at_least_float32(pred, "pred"), root)
     true = _relative(at_least_float32(true, "true"), root)
     return _Poses(pred, jnp.where(where[..., None], true, 0.0), where, dtype)
 
 
-def _relative(joints, root: int | None) -> jax.Array:
-    if root is None:
-        return joints
-    num_joints = joints.shape[-2]
+def _check_root(root: int, num_joints: int):
     if not -num_joints <= root < num_joints:
         raise ValueError(f"root must be the index of one of {num_joints} joints, but got {root}.")
-    return joints - joints[..., root, None, :]
+
+
+def _relative(joints, root: int | None) -> jax.Array:
+    return joints if root is None else joints - joints[..., root, None, :]
 
 
 def _mean(values, poses: _Poses, axis) -> jax.Array:

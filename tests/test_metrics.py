@@ -116,6 +116,22 @@ def test_missing_joints_do_not_count(score):
     np.testing.assert_allclose(score(pred, holes, where=there), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("filled", [np.nan, 0.0])
+def test_a_pose_whose_root_is_missing_does_not_count(filled):
+    pred, true = poses(4, 17, 3)
+    there = np.ones((4, 17), bool)
+    there[1, 6] = False
+    holes = jnp.where(there[..., None], true, filled)
+    for score in (metrics.mpjpe, metrics.n_mpjpe):
+        others = np.array([0, 2, 3])
+        expected = score(pred[others], true[others], root=6, axis=None)
+        found = score(pred, holes, where=there, root=6, axis=None)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        gradient = jax.grad(lambda p: score(p, holes, where=there, root=6, axis=None))(pred)  # noqa: B023
+        assert np.isfinite(gradient).all()
+        assert not gradient[1].any()
+
+
 @every_distance
 def test_gradient_is_finite_where_joints_are_missing(score):
     pred, true = poses(17, 3)
