@@ -52,6 +52,9 @@ _TITLE = re.compile(
 )
 _TURNED_TITLE = re.compile(r"(?P<axis>[xyz])[\s._:|/-]+(?P<point>.+)", re.IGNORECASE)
 
+_VICON = ("trajectories", "model outputs")
+"""What tables of Vicon are of, as they say at their top."""
+
 _OTHER_ROWS = ("id", "parent", "type")
 """Rows of OptiTrack's header that are no names."""
 
@@ -122,9 +125,9 @@ def time_column(titles: list[str]) -> tuple[int | None, float | None]:
 
 
 def _fps(header: list[list[str]]) -> float | None:
-    """A number that stands alone below a word that does: the rate in files of Vicon."""
+    """The rate in files of Vicon: a number that stands alone below what the table is of."""
     for above, row in itertools.pairwise([[cell for cell in row if cell] for row in header]):
-        if len(above) == len(row) == 1 and is_number(row[0]) and not is_number(above[0]):
+        if len(above) == len(row) == 1 and above[0].lower() in _VICON and is_number(row[0]):
             return float(row[0].replace(",", ".")) or None
     return None
 

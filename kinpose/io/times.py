@@ -74,9 +74,10 @@ def timed(
 
 def _places(name: str, what: str, given: np.ndarray) -> np.ndarray:
     """(T,) the places of frames among those that there were, from 0."""
-    step, steps = step_of(given), np.diff(given)
     one_by_one = np.arange(len(given))
-    if not np.isfinite(given).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        step, steps = step_of(given), np.diff(given)
+    if not np.isfinite(steps).all():
         return one_by_one
     count = np.maximum(np.rint(steps / step), 1)
     uneven = np.abs(steps / step - count) > _EVEN

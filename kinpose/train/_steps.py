@@ -86,14 +86,12 @@ def begin_with(
                 f"init must give variables of the model, but {path} is {shapes[1]} there and "
                 f"{shapes[0]} in the model."
             )
-    leaves = [place_like(np.asarray(there[p], x.dtype), x) for p, x in here.items()]
-    variables = jax.tree.unflatten(jax.tree.structure(state.variables), leaves)
-    fresh = jax.tree.map(
-        lambda new, old: place_like(np.asarray(new), old),
-        optimiser.init(variables["params"]),
-        state.opt_state,
-    )
-    return state._replace(variables=variables, opt_state=fresh)
+    leaves = [np.asarray(there[path], x.dtype) for path, x in here.items()]
+    values = jax.tree.unflatten(jax.tree.structure(state.variables), leaves)
+    kept = values, optimiser.init(values["params"])  # on the host, the same in all processes
+    before = state.variables, state.opt_state
+    copies = jax.tree.map(lambda new, old: place_like(np.asarray(new), old), kept, before)
+    return state._replace(variables=copies[0], opt_state=copies[1])
 
 
 def make_train_step(
