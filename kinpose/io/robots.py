@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 
 from kinpose._kinematics.scalars import at_least_float32
 from kinpose.io.mujoco_reader import Coordinate, Robot, mujoco_module, refusal, robot_of
+from kinpose.io.text import is_number
 from kinpose.io.urdf_writer import save_urdf
 from kinpose.representations import params_to_quaternion, quaternion_to_params
 from kinpose.skeleton import Skeleton
@@ -77,20 +78,29 @@ def load_urdf(path: str | os.PathLike, *, floating: bool = False) -> Robot:
     Warns of limits without a range, which MuJoCo takes for none.
     """
     robot = _load(path, floating)
-    for joint in ElementTree.parse(path).iter("joint"):
-        limit, kind = joint.find("limit"), joint.get("type")
-        ends = [limit.get(end) for end in ("lower", "upper")] if limit is not None else [None]
-        if kind in ("revolute", "prismatic") and None not in ends and not _is_range(*ends):
+    for joint, low, high in _limits_of(path):
+        if low >= high:
             warnings.warn(
-                f"{os.fspath(path)}: joint {joint.get('name')!r} has limits of {ends[0]} to "
-                f"{ends[1]}, which leave it no way, so it has none; fix it if it is locked.",
+                f"{os.fspath(path)}: joint {joint!r} has limits of {low:g} to {high:g}, which "
+                "leave it no way, so it has none; fix it if it is locked.",
                 stacklevel=2,
             )
     return robot
 
 
-def _is_range(low: str, high: str) -> bool:
-    return float(low) < float(high)
+def _limits_of(path) -> list[tuple[str, float, float]]:
+    """Joints of a URDF with both ends that their limits say."""
+    try:
+        joints = list(ElementTree.parse(path).iter("joint"))
+    except (ElementTree.ParseError, LookupError, ValueError):  # MuJoCo asks for less
+        return []
+    found = []
+    for joint in joints:
+        limit = joint.find("limit")
+        ends = [] if limit is None else [limit.get(end, "") for end in ("lower", "upper")]
+        if joint.get("type") in ("revolute", "prismatic") and ends and all(map(is_number, ends)):
+            found.append((joint.get("name"), *(float(end.replace(",", ".")) for end in ends)))
+    return found
 
 
 def qpos_to_params(qpos: ArrayLike, robot: Robot) -> jax.Array:
