@@ -22,9 +22,9 @@ from kinpose.apps._reading import heard
 from kinpose.apps.progress import show_progress
 from kinpose.extras import needs
 from kinpose.io import save_recording
+from kinpose.io._times import timed
 from kinpose.io.points import checked_points
 from kinpose.io.recordings import WRITERS
-from kinpose.io.times import timed
 from kinpose.layouts import LAYOUTS
 
 _NAMES = LAYOUTS["mediapipe_33"].order

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from kinpose.io._times import timed
 from kinpose.io.points import Points, checked_points
 from kinpose.io.text import unique_names
-from kinpose.io.times import timed
 
 
 def points_of_dataset(dataset: Any, individual: str | None = None) -> Points:

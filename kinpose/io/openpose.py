@@ -15,8 +15,8 @@ import warnings
 
 import numpy as np
 
+from kinpose.io._times import timed
 from kinpose.io.points import Points, checked_points
-from kinpose.io.times import timed
 from kinpose.layout_rows import ROWS
 
 _MODELS = {17: "coco_17", 25: "body_25", 26: "halpe_26", 133: "coco_wholebody_133"}

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from kinpose.io._times import in_seconds, timed
 from kinpose.io.column_maps import check_map, long_by_map, wide_by_map
 from kinpose.io.points import Points, checked_points
 from kinpose.io.table_columns import (
@@ -37,7 +38,6 @@ from kinpose.io.text import (
     unique_names,
     write_lines,
 )
-from kinpose.io.times import in_seconds, timed
 from kinpose.io.written import UNITS_MM, point_names
 
 _EMPTIEST = 1000

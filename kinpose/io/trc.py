@@ -13,6 +13,7 @@ import os
 import pathlib
 import warnings
 
+from kinpose.io._times import timed
 from kinpose.io.points import Points, checked_points
 from kinpose.io.text import (
     even_rows,
@@ -24,7 +25,6 @@ from kinpose.io.text import (
     unique_names,
     write_lines,
 )
-from kinpose.io.times import timed
 from kinpose.io.written import UNITS_MM, point_names, required_frame_time, unit_name
 
 _AGREE = 0.02
