@@ -29,8 +29,9 @@ def inverse_kinematics(
 ) -> Fit:
     """Poses in which joints are at given places.
 
-    Within the skeleton's limits. Dofs that the targets leave open come as near to the rest pose as
-    they can, by the sum of squares of angles and, in lengths of the skeleton's size, of distances.
+    Within the skeleton's limits. Dofs that the targets leave open come near to the rest pose, by
+    the sum of squares of angles and, in lengths of the skeleton's size, of distances: downhill
+    from the rest pose, which need not be the nearest of all poses that reach.
 
     Args:
       targets: (..., n) places by the names of joints, in the skeleton's length unit; leading
@@ -41,7 +42,7 @@ def inverse_kinematics(
 
     Returns:
       The fit; its residuals (..., len(targets)) tell which targets were out of reach. Derivatives
-      by the targets are as those of `fit_params`.
+      by the targets are as those of `fit_params`: along what the targets tell, open dofs stay.
 
     Raises:
       ValueError: without targets, for one that is no joint's, and for wrong shapes or types.
