@@ -192,6 +192,19 @@ def test_who_leads_is_read_though_a_follower_comes_first():
     np.testing.assert_allclose(qpos_to_params(qpos, robot), [0.3], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "joints", [("hinge", "ball"), ("ball", "slide"), ("slide", "ball")]
+)
+def test_a_ball_has_a_joint_of_its_own(joints, x64):
+    rows = "".join(
+        f'<joint name="j{i}" type="{kind}" axis="0 1 0" pos="0 0 .2"/>'
+        for i, kind in enumerate(joints)
+    )
+    path = written(f"""<mujoco><worldbody><body name="a"><body name="b" pos="0 0 1">{rows}
+      <geom size=".1"/><body name="c" pos="1 0 0"/></body></body></worldbody></mujoco>""")
+    check_against_mujoco(load_mjcf(path), mujoco.MjModel.from_xml_path(str(path)))
+
+
 @pytest.mark.parametrize(("low", "high"), [("0.5", "0.5"), ("1", "-1"), ("0", "0")])
 def test_limits_of_urdf_without_a_way_are_said(low, high):
     text = f"""<robot name="r"><link name="a"/><link name="b"/>

@@ -139,7 +139,9 @@ class _Reader:
         for j in joints:
             kind = _KINDS[model.jnt_type[j]]
             anchor = rest @ model.jnt_pos[j] if kind in ("hinge", "ball") else at
-            if np.abs(anchor - at).max() > _CLOSE:
+            there = {_KINDS[model.jnt_type[p]] for p in pending}
+            apart = "ball" in there or (kind == "ball" and "hinge" in there)  # a ball is alone
+            if np.abs(anchor - at).max() > _CLOSE or apart:
                 if pending:
                     parent = self.add_helper(name, parent, offset + at, pending, rest)
                     offset, pending = -at, []
