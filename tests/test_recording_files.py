@@ -639,6 +639,7 @@ def test_what_a_file_cannot_hold_is_refused_and_leaves_nothing(tmp_path, name, p
     ("name", "content", "message"),
     [
         ("x.csv", "", "is empty"),
+        ("x.csv", "\x1d,,", "is empty"),
         ("x.csv", "a,b\n", "no line of numbers"),
         ("x.csv", "a,b,c\n1,2,3\n", "name no points with x, y and z .they are: a, b, c"),
         ("x.csv", "a_x,a_y,a_z\n1,2,3\n1,2,oops\n", r"line 3: expected a number, but found 'oops'"),

@@ -61,6 +61,8 @@ def load_table(path: str | os.PathLike, columns: Mapping[str, Any] | None = None
     name, text = os.fspath(path), read_text(path)
     every, numbers = _split(name, text)
     filled = [i for i, row in enumerate(every) if any(row)]
+    if not filled:
+        raise ValueError(f"{name}: is empty.")
     rows, lines = [every[i] for i in filled], [numbers[i] for i in filled]
     given = dict(columns or {})
     check_map(name, given)
@@ -121,10 +123,8 @@ def _split(name: str, text: str) -> tuple[list[list[str]], list[int]]:
     """Cells of the lines that have any, and the lines' numbers."""
     lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     said = [line for _, line in lines if line.strip(" ,;\t")]
-    if not said:
-        raise ValueError(f"{name}: is empty.")
     # Titles may lack marks that numbers have, and comments at the top anything.
-    mark = find_delimiter(said[len(said) // 2])
+    mark = find_delimiter(said[len(said) // 2]) if said else None
     if mark is None:
         rows = [line.split() for _, line in lines]
     else:
