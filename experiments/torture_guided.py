@@ -35,6 +35,7 @@ def main(name: str, seconds: str):
             raise RuntimeError(failure)
 
     options = [f"-max_total_time={seconds}", "-print_final_stats=1", "-max_len=65536"]
+    options.append(f"-artifact_prefix={directory}/")  # what falls short, not into a checkout
     atheris.Setup([sys.argv[0], *options, str(corpus)], try_one)
     atheris.Fuzz()
 
