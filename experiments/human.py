@@ -239,7 +239,8 @@ def draw(workdir: pathlib.Path, scores: list[dict], test: Samples, skeleton: Ske
     draw_figure7(workdir / "figure7.png", {run: rows for run, rows in metrics.items() if rows})
     seed = min(map(int, SEEDS.value))
     shown = ("direct_joint", "kinematic_joint", "fitted_joint", "model_fit")
-    files = {m: workdir / f"{m}_{seed}" / "predictions.npz" for m in shown}
+    loss = "" if (workdir / f"direct_joint_{seed}").exists() else "_l1"  # all of one loss
+    files = {m: workdir / f"{m}{loss}_{seed}" / "predictions.npz" for m in shown}
     poses = {m: read_predictions(path).joints for m, path in files.items() if path.exists()}
     if "direct_joint" in poses:
         draw_table2(workdir / "table2.png", test, poses, skeleton)
