@@ -22,7 +22,7 @@ STYLES = {
     "fitted_joint": "#cc79a7",
     "model_fit": "#e69f00",
 }
-"""Colours by method, Okabe and Ito's as in the toy's pictures; others are black."""
+"""Colours by method, of either loss, Okabe and Ito's as in the toy's pictures; others are black."""
 
 _EYE = np.radians(25.0)
 """The viewpoint of Table 2: the camera, moved to the picture's left about the person, and 10
@@ -62,7 +62,7 @@ def draw_figure7(path, metrics: Mapping[tuple[str, int], Sequence[Mapping]]) -> 
                 label = f"{method.replace('_', ' ')}, {'training' if key == 'loss' else 'test'}"
                 label = "_" if (method, key) in shown else label
                 shown.add((method, key))
-                color = STYLES.get(method, "#000000")
+                color = STYLES.get(method.removesuffix("_l1"), "#000000")
                 line = {"color": color, "linewidth": widths[method], "label": label}
                 ax.plot(*np.array(curve).reshape(-1, 2).T, style, **line)
         ax.set_title(title, loc="left", fontsize=12)
