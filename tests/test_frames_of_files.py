@@ -102,9 +102,10 @@ def test_times_that_can_be_no_seconds_are_taken_for_what_they_can_be(tmp_path, u
     with pytest.warns(UserWarning, match=f"are taken for {unit[0]}"):
         found = load_recording(write(tmp_path, content, "x.csv"))
     assert found.frame_time_s == pytest.approx(0.02)
-    content = table(f"time,{TITLES}", 3600.0 * STEPS, PLACES)
-    with pytest.warns(UserWarning, match="3600 s between frames"):
-        load_recording(write(tmp_path, content, "x.csv"))
+    for step in (1.0, 3600.0):
+        content = table(f"time,{TITLES}", step * STEPS, PLACES)
+        with pytest.warns(UserWarning, match=f"leave {step:g} s between frames"):
+            load_recording(write(tmp_path, content, "x.csv"))
 
 
 def test_times_of_few_digits_tell_the_rate(tmp_path):

@@ -299,7 +299,7 @@ def _fps(frame_time_s: float | None, settings: Settings) -> tuple[float, str]:
     fps = settings.fps or (1.0 / frame_time_s if frame_time_s else _USUAL_FPS)
     if not settings.fps and frame_time_s is None:
         return fps, f"the file says no rate; {fps:g} frames/s are taken: --fps says better."
-    slow = not _LIKELY_FPS[0] <= fps <= _LIKELY_FPS[1]
+    slow = not _LIKELY_FPS[0] < fps <= _LIKELY_FPS[1]
     return fps, f"{fps:g} frames/s are unlikely: --fps says better." if slow else ""
 
 

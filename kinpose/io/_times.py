@@ -14,7 +14,7 @@ _SPARSEST, _SHORT = 10, 10_000
 """Frames may be this many times those that are in the file; up to this many they may be any."""
 
 _SLOWEST_S = 1.0
-"""Between frames; further apart, the numbers are likely of another unit."""
+"""Between frames; as far apart, the numbers are likely of another unit, or count frames."""
 
 _UNITS_S = {"milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
 _LIKELY_S = (1 / 250, 1 / 5)
@@ -40,7 +40,7 @@ def in_seconds(name: str, times: np.ndarray, unit_s: float | None) -> np.ndarray
     """
     step, (low, high) = step_of(times), _LIKELY_S
     apart = 0.0 if step is None else step * (unit_s or 1.0)
-    if apart > _SLOWEST_S:
+    if apart >= _SLOWEST_S:
         likely = [x for x, s in _UNITS_S.items() if unit_s is None and low <= step * s <= high]
         said = f"are taken for {likely[0]}" if likely else f"leave {apart:g} s between frames"
         warnings.warn(f"{name}: times that are {step:g} apart {said}.", stacklevel=5)
