@@ -192,9 +192,7 @@ def test_who_leads_is_read_though_a_follower_comes_first():
     np.testing.assert_allclose(qpos_to_params(qpos, robot), [0.3], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "joints", [("hinge", "ball"), ("ball", "slide"), ("slide", "ball")]
-)
+@pytest.mark.parametrize("joints", [("hinge", "ball"), ("ball", "slide"), ("slide", "ball")])
 def test_a_ball_has_a_joint_of_its_own(joints, x64):
     rows = "".join(
         f'<joint name="j{i}" type="{kind}" axis="0 1 0" pos="0 0 .2"/>'
