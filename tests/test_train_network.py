@@ -264,12 +264,14 @@ def test_what_training_begins_with_is_copied_and_what_the_optimiser_knows(sets, 
         train_network(tmp_path / "c", Net(), method, sets[0], init=lambda _: others, **FEW)
 
 
-def test_counts_of_numpy_and_optimisers_that_are_no_tuples(sets, method, tmp_path):
+def test_counts_of_numpy_and_optimisers_of_any_kind(sets, method, tmp_path):
     recipe = {"epochs": np.int64(1), "batch_size": np.int64(8), "seed": np.int64(2)}
     every = optax.MultiSteps(optax.adam(1e-3), 2)
+    plateau = optax.chain(optax.adam(1e-3), optax.contrib.reduce_on_plateau())  # asks for the loss
     train_set = Source(np.int64(24), sets[0].load)
-    train_network(tmp_path, Net(), method, train_set, optimiser=every, **recipe)
-    assert [row["step"] for row in read_metrics(tmp_path)] == [3]
+    for name, optimiser in (("every", every), ("plateau", plateau)):
+        train_network(tmp_path / name, Net(), method, train_set, optimiser=optimiser, **recipe)
+        assert [row["step"] for row in read_metrics(tmp_path / name)] == [3]
 
 
 def test_signals_are_given_back_where_a_score_fails(sets, method, tmp_path):

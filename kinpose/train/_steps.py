@@ -114,6 +114,8 @@ def make_train_step(
       `gradient_norm`, of all weights together.
     """
 
+    update = optax.with_extra_args_support(optimiser).update  # some ask for the loss
+
     def step(state, images, targets, key):
         def loss_of(params):
             outputs, updates = model.apply(
@@ -127,7 +129,7 @@ def make_train_step(
 
         params = state.variables["params"]
         (loss, updates), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
-        moves, opt_state = optimiser.update(gradient, state.opt_state, params)
+        moves, opt_state = update(gradient, state.opt_state, params, value=loss)
         variables = {**state.variables, **updates, "params": optax.apply_updates(params, moves)}
         metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
         totals = {name: state.totals[name] + (metrics | {"steps": 1.0})[name] for name in _TOTALS}
