@@ -113,7 +113,6 @@ def make_train_step(
       next state and the metrics of the batch: `loss`, the mean before the step, and
       `gradient_norm`, of all weights together.
     """
-
     update = optax.with_extra_args_support(optimiser).update  # some ask for the loss
 
     def step(state, images, targets, key):
