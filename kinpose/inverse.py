@@ -10,6 +10,7 @@ import numpy as np
 
 from kinpose._kernels.quick_jit import quick_jit
 from kinpose._kinematics.scalars import at_least_float32
+from kinpose._varying import varying_like
 from kinpose.fitting._levenberg_marquardt import MAX_ITERATIONS, first_state, form_for, minimise
 from kinpose.fitting._problem import Problem, into_bounds
 from kinpose.fitting.fit import Fit, checked_shape, fit_params, seen_points
@@ -63,6 +64,7 @@ def inverse_kinematics(
         return fit_params(points, skeleton, tolerance=_TOLERANCE)
     rest = checked_shape(rest, (*batch, num), "rest").astype(points.dtype).reshape(-1, num)
     flat = points.reshape(-1, *points.shape[-2:])
+    rest = varying_like(rest, points)
     params = _bent(rest, skeleton)
     for _ in range(2):  # the second time from where limits let no direct way through
         start = _towards(flat, params, rest, skeleton).reshape(*batch, num)
