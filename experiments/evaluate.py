@@ -63,22 +63,20 @@ def main(argv):
 
 def _name_rows(paths: Sequence[pathlib.Path]) -> list[dict]:
     """Method and seed of each file, by its directory; behind what differs where they are alike."""
-
-    def name(path: pathlib.Path, above: str) -> tuple[str, int]:
-        if path.stem != "predictions":  # of no run of ours
-            return f"{above}{path.stem}", 0
-        method, _, seed = path.parent.name.rpartition("_")
-        ours = method and seed.isdecimal()
-        return (f"{above}{method}", int(seed)) if ours else (f"{above}{path.parent.name}", 0)
-
-    names = [name(path, "") for path in paths]
+    names = [_name(path) for path in paths]
     if len(set(names)) < len(names):
-        depths = [-3 if path.stem == "predictions" else -2 for path in paths]
-        above = [path.absolute().parts[i] for path, i in zip(paths, depths, strict=True)]
-        names = [name(path, f"{directory} ") for path, directory in zip(paths, above, strict=True)]
+        above = [path.absolute().parents[path.stem == "predictions"].name for path in paths]
+        names = [(f"{x} {method}", seed) for x, (method, seed) in zip(above, names, strict=True)]
     if len(set(names)) < len(names):
         raise ValueError(f"predictions of different runs must differ in name, but are {names}.")
     return [{"method": method, "seed": seed} for method, seed in names]
+
+
+def _name(path: pathlib.Path) -> tuple[str, int]:
+    method, _, seed = path.parent.name.rpartition("_")
+    if path.stem != "predictions":  # of no run of ours
+        return path.stem, 0
+    return (method, int(seed)) if method and seed.isdecimal() else (path.parent.name, 0)
 
 
 if __name__ == "__main__":

@@ -67,9 +67,9 @@ def calibrate_skeleton(
     if not len(joints):
         raise ValueError("a recording must have a frame, but has none.")
     frames = np.linspace(0, len(joints) - 1, min(len(joints), max_frames)).round().astype(int)
-    _, weights = checked_points(joints[frames], _rows(weights, frames), skeleton)
-    joints = _centred(np.where((weights > 0)[..., None], joints[frames], np.nan))
-    joints, weights = checked_points(joints, weights, skeleton)
+    joints = joints[frames]
+    checked, weights = checked_points(joints, _rows(weights, frames), skeleton)
+    joints = _centred(np.where((weights > 0)[..., None], joints, np.nan)).astype(checked.dtype)
     skeleton = _in_unit(skeleton, guess_scale(joints, skeleton))
     missing = ((0, max_frames - len(frames)), (0, 0))  # one shape, one compilation
     joints = np.pad(joints, (*missing, (0, 0)), constant_values=jnp.nan)

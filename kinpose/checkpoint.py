@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from kinpose.extras import needs
-from kinpose.mesh import place_like
+from kinpose.mesh import by_path, place_like
 
 with needs("train"):
     import orbax.checkpoint as ocp
@@ -72,7 +72,7 @@ class Checkpoints:
           OSError: naming the directory and the step, when it cannot be written.
           ValueError: for a step that is there, or before one.
         """
-        leaves = {path: np.asarray(leaf) for path, leaf in _by_path(state).items()}
+        leaves = {path: np.asarray(leaf) for path, leaf in by_path(state).items()}
         if jax.process_index() == 0:
             try:
                 self._write(step, leaves)
@@ -112,14 +112,14 @@ class Checkpoints:
                     logging.warning("%s is damaged and passed over: %s", path, damage)
                     self._damaged.append(step)
                 continue
-            for name, leaf in _by_path(like).items():
+            for name, leaf in by_path(like).items():
                 if leaf.size == 0:  # of which Orbax writes none
                     leaves.setdefault(name, np.empty(leaf.shape, leaf.dtype))
             if part:
-                leaves = {path: leaves[path] for path in _by_path(like) if path in leaves}
+                leaves = {path: leaves[path] for path in by_path(like) if path in leaves}
             self._check_like(leaves, like, step)
             self._newest = step
-            placed = [place_like(leaves[path], leaf) for path, leaf in _by_path(like).items()]
+            placed = [place_like(leaves[path], leaf) for path, leaf in by_path(like).items()]
             return step, jax.tree.unflatten(jax.tree.structure(like), placed)
         if self._damaged:
             raise ValueError(
@@ -182,7 +182,7 @@ class Checkpoints:
 
     def _check_like(self, leaves: dict[str, np.ndarray], like: Any, step: int):
         there = {path: f"{x.dtype}{list(x.shape)}" for path, x in leaves.items()}
-        here = {path: f"{x.dtype}{list(x.shape)}" for path, x in _by_path(like).items()}
+        here = {path: f"{x.dtype}{list(x.shape)}" for path, x in by_path(like).items()}
         for path in [*here, *there]:
             if there.get(path) != here.get(path):
                 raise ValueError(
@@ -194,12 +194,6 @@ class Checkpoints:
 def _put_aside(path: pathlib.Path):
     names = [f"{path.name}.damaged", *(f"{path.name}.damaged.{i}" for i in range(1, 10_000))]
     path.rename(next(path.with_name(n) for n in names if not os.path.lexists(path.with_name(n))))
-
-
-def _by_path(tree: Any) -> dict[str, Any]:
-    """Leaves by names such as `variables.params.conv1.kernel`."""
-    leaves, _ = jax.tree.flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 def _fill(directory: pathlib.Path, step: int, leaves: Mapping[str, np.ndarray]):

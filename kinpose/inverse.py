@@ -14,6 +14,7 @@ from kinpose._varying import varying_like
 from kinpose.fitting._levenberg_marquardt import MAX_ITERATIONS, first_state, form_for, minimise
 from kinpose.fitting._problem import Problem, into_bounds
 from kinpose.fitting.fit import Fit, checked_shape, fit_params, seen_points
+from kinpose.kinematics import check_skeleton
 from kinpose.skeleton import Skeleton, check_fittable
 
 _HOLD = 0.01
@@ -55,6 +56,7 @@ def inverse_kinematics(
       >>> bool(fit.residuals.max() < 0.01)
       True
     """
+    check_skeleton(skeleton, targets, "targets")
     check_fittable(skeleton)
     points = _points_of(targets, skeleton)
     batch, num = points.shape[:-2], skeleton.num_dofs

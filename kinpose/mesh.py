@@ -44,3 +44,9 @@ def own_part(rows: np.ndarray) -> np.ndarray:
 def place_like(value: np.ndarray, like: jax.Array) -> jax.Array:
     """A new array on the devices of another of its shape, those of other processes included."""
     return jax.make_array_from_callback(like.shape, like.sharding, lambda index: value[index])
+
+
+def by_path(tree: Any) -> dict[str, Any]:
+    """Leaves by names such as `variables.params.conv1.kernel`."""
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

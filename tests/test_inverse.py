@@ -172,6 +172,11 @@ def test_arguments_are_checked(targets, options, message):
         inverse_kinematics(targets, PANDA, **options)
 
 
+def test_exchanged_arguments_are_said():
+    with pytest.raises(ValueError, match="skeleton must be a Skeleton, but got dict; targets come"):
+        inverse_kinematics(PANDA, {"hand": jnp.zeros(3)})
+
+
 def test_the_benchmark_judges_mink_and_finds_as_many_places(places):
     pytest.importorskip("mink", reason="in the extra bench")
     ours = np.asarray(IK.contenders["kinpose"].build(places)())

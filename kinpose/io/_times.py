@@ -16,7 +16,9 @@ _SPARSEST, _SHORT = 10, 10_000
 _SLOWEST_S = 1.0
 """Between frames; as far apart, the numbers are likely of another unit, or count frames."""
 
-_UNITS_S = {"milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
+UNITS_S = {"milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
+"""Seconds per unit of time."""
+
 _LIKELY_S = (1 / 250, 1 / 5)
 """Between frames, in a unit that nobody names."""
 
@@ -41,10 +43,10 @@ def in_seconds(name: str, times: np.ndarray, unit_s: float | None) -> np.ndarray
     step, (low, high) = step_of(times), _LIKELY_S
     apart = 0.0 if step is None else step * (unit_s or 1.0)
     if apart >= _SLOWEST_S:
-        likely = [x for x, s in _UNITS_S.items() if unit_s is None and low <= step * s <= high]
+        likely = [x for x, s in UNITS_S.items() if unit_s is None and low <= step * s <= high]
         said = f"are taken for {likely[0]}" if likely else f"leave {apart:g} s between frames"
         warnings.warn(f"{name}: times that are {step:g} apart {said}.", stacklevel=5)
-        unit_s = _UNITS_S[likely[0]] if likely else unit_s
+        unit_s = UNITS_S[likely[0]] if likely else unit_s
     return times * (unit_s or 1.0)
 
 

@@ -5,6 +5,7 @@ import itertools
 import re
 from typing import NamedTuple
 
+from kinpose.io._times import UNITS_S
 from kinpose.io.text import is_number
 from kinpose.io.written import UNITS_MM
 
@@ -20,10 +21,7 @@ _TIMES = {
     "seconds": 1.0,
     "ms": 1e-3,
 }
-_TIME_UNITS = {
-    "milliseconds": 1e-3,
-    "microseconds": 1e-6,
-    "nanoseconds": 1e-9,
+_TIME_UNITS = UNITS_S | {
     "seconds": 1.0,
     "sec": 1.0,
     "ms": 1e-3,
@@ -137,8 +135,8 @@ def wide_columns(header: list[list[str]]) -> Columns:
     if not header:
         return Columns({}, {})
     titles = header[-1]
-    times = [x for x in map(time_column, header[::-1]) if x[0] is not None]
-    time, time_s = times[0] if times else (None, None)
+    times = (x for x in map(time_column, header[::-1]) if x[0] is not None)
+    time, time_s = next(times, (None, None))
     axes = [i for i, row in enumerate(header) if _axes_of(row)]
     if axes:
         labels = _stacked(header, axes[-1])

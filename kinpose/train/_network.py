@@ -105,7 +105,7 @@ def train_network(
     num_steps = count_steps(train_set.num, batch_size, epochs, save_every)
     if not hasattr(optimiser, "update"):
         optimiser = optimiser(num_steps)
-    num, epoch, mesh = int(train_set.num), max(1, train_set.num // batch_size), make_mesh()
+    num, epoch, mesh = train_set.num, max(1, train_set.num // batch_size), make_mesh()
     init_key, key = jax.random.split(jax.random.key(seed))
     step_fn = make_train_step(model, method, optimiser, mesh)
     eval_step = make_eval_step(model, method, mesh)

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from kinpose.extras import needs
-from kinpose.mesh import own_part, place_like, replicated, share_batch, split
+from kinpose.mesh import by_path, own_part, place_like, replicated, share_batch, split
 from kinpose.methods import Method, Prediction
 from kinpose.train._sources import Source
 
@@ -77,8 +77,7 @@ def begin_with(
     Raises:
       ValueError: for variables of another structure or shape, naming the first that differs.
     """
-    own, given = (jax.tree.leaves_with_path(x) for x in (state.variables, variables))
-    there, here = ({jax.tree_util.keystr(p): x for p, x in pairs} for pairs in (given, own))
+    here, there = by_path(state.variables), by_path(variables)
     for path in [*here, *there]:
         shapes = [np.shape(x[path]) if path in x else "missing" for x in (here, there)]
         if shapes[0] != shapes[1]:
