@@ -185,7 +185,7 @@ def _fit_frames(
             0.5 * _APART * jnp.square(hold),
         )
         start_anew = 1.05 * cost_of(free, other, still) + apart + _CLEARLY
-        lost = cost_of(problem, state.params, still) > start_anew
+        lost = state.cost > start_anew
         state = state._replace(params=jnp.where(lost, other, own))
         return state.params, state
 

@@ -84,6 +84,12 @@ def descent_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
     return [moved, jnp.stack([cost_of(problem, moved, skeleton), predicted, promised])]
 
 
+def slopes_of(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
+    """(D,) derivatives of Eq. 3 (squared sizes) by angles and by lengths in sizes."""
+    residual, by_angle, _ = _linearise(problem, params, skeleton)
+    return residual @ by_angle
+
+
 def solution(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
     """See `kinpose.fitting._levenberg_marquardt.solution_of`."""
     jacobian = _in_sizes(joint_jacobian(params, skeleton)[1], weights, skeleton)

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose.angles import balls_of, into_limits, nearest_turn, real_limits
+from kinpose.fitting._dense import slopes_of
 from kinpose.fitting._levenberg_marquardt import State, first_state
-from kinpose.fitting._problem import bounds, cost_of, pressed_at_limit, units
+from kinpose.fitting._problem import bounds, pressed_at_limit
 from kinpose.skeleton import Skeleton
 
 _FEW_RESTARTS = 3
@@ -64,9 +65,7 @@ def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_fi
 
     @jax.vmap
     def pressed_in(problem, state):
-        _, unit = units(skeleton, state.params.dtype)
-        slopes = unit * jax.grad(cost_of, argnums=1)(problem, state.params, skeleton)
-        stopped = pressed_hard(state.params, slopes, skeleton)
+        stopped = pressed_hard(state.params, slopes_of(problem, state.params, skeleton), skeleton)
         lowest, highest = real_limits(skeleton, state.params.dtype)
         near = (state.params < lowest + _NEAR) | (state.params > highest - _NEAR)
         return jnp.where(state.converged, stopped, near)  # or to and fro at a limit
@@ -91,8 +90,7 @@ def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_fi
         stuck = jnp.where(number < 0, limited | held, stuck & held & (best.cost > _FOUND))
         trial = state_at(start_again(number, best.params, pressed), limits)
         trial = choose(stuck, trial, best._replace(converged=jnp.ones_like(stuck)))
-        unknown = jnp.full_like(best.cost, jnp.inf)
-        best = best._replace(cost=jnp.where((number < 0) & limited, unknown, best.cost))
+        best = best._replace(cost=jnp.where((number < 0) & limited, jnp.inf, best.cost))
         return number + 1, best, trial, steps, stuck
 
     first = state_at(starts, free if free_first else limits)

@@ -253,8 +253,7 @@ def _report_one(joints, points, weights, state: State, softness, skeleton: Skele
     params, weights_there, still = jax.lax.stop_gradient((state.params, weights, skeleton))
     size, unit = units(still, params.dtype)
     positions, jacobian = joint_jacobian(params, skeleton)
-    jacobian = jax.lax.stop_gradient(jacobian)
-    miss = jax.lax.stop_gradient(positions - points)
+    jacobian, miss = jax.lax.stop_gradient((jacobian, positions - points))
     trusted = trust(jnp.sum(jnp.square(miss), axis=-1), softness)
     heaviest = jnp.where(jnp.any(weights_there > 0), jnp.max(weights_there), jnp.inf)
     pull = (weights / heaviest * trusted)[:, None] * (positions - points)
@@ -343,9 +342,8 @@ def checked_softness(robust: float | None, dtype: jax.typing.DTypeLike) -> jax.A
     """The inverse square of the distance `robust` of `fit_params`, zero for None."""
     if robust is None:
         return np.zeros((), dtype)
-    if not isinstance(robust, jax.core.Tracer) and not (
-        np.ndim(robust) == 0 and 0 < robust < np.inf
-    ):
+    known = not isinstance(robust, jax.core.Tracer)
+    if known and not (np.ndim(robust) == 0 and 0 < robust < np.inf):
         raise ValueError(f"robust must be a positive distance, or None, but got {robust!r}.")
     return (1.0 / (robust * robust) + np.zeros((), dtype)).astype(dtype)
 
