@@ -266,6 +266,20 @@ def test_runs_are_compared_where_both_are_known(tmp_path):
     assert compare.ranges_of(b) == []
 
 
+def test_runs_that_begin_at_different_times_are_said(tmp_path):
+    first, second = run_files(tmp_path)
+    path = tmp_path / "b" / "angles.csv"
+    head, *rows = path.read_text().splitlines()
+    moved = (row.split(",", 1) for row in rows)
+    path.write_text("\n".join([head, *(f"{float(t) + 0.2},{rest}" for t, rest in moved)]))
+    run = kinpose("compare", first, second)
+    assert "by these: a at 0 s, b at 0.2 s" in run.stdout
+    assert "left_knee_flexion  0.0" in run.stdout
+    run = kinpose("compare", first, second, "--from_start")
+    assert "by these" not in run.stdout
+    assert "left_knee_flexion  2.0   2.0" in run.stdout
+
+
 @pytest.mark.parametrize("turns", [-1, 2])
 def test_curves_whole_turns_apart_are_the_same_motion(tmp_path, turns):
     a, b = map(compare.read_angles, run_files(tmp_path))

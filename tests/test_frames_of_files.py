@@ -9,6 +9,7 @@ from kinpose.apps._reading import Settings, read_input
 from kinpose.apps._understand import understand
 from kinpose.io import load_recording, save_recording
 from kinpose.io.points import Points
+from kinpose.skeletons import human_17
 from tests.test_recording_files import QUALISYS, table, trc, write
 from tests.troubles import place, walking
 
@@ -35,6 +36,26 @@ def test_frames_in_which_nothing_is_seen_come_back(tmp_path, suffix):
     save_recording(tmp_path / f"x{suffix}", Points(places, ("nose", "hip"), rate, None, 1.0))
     found = load_recording(tmp_path / f"x{suffix}").positions
     np.testing.assert_allclose(found, places, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".trc", ".c3d", ".npz"])
+@pytest.mark.parametrize("start", [0.0, 2.5, 1400.0, -0.5, 1.7e9])
+def test_the_time_of_the_first_frame_stays(tmp_path, suffix, start):
+    points = Points(PLACES, ("nose", "hip"), 0.02, None, 1.0, start_s=start)
+    save_recording(tmp_path / f"x{suffix}", points)
+    found = load_recording(tmp_path / f"x{suffix}")
+    held = suffix != ".c3d" or 0 <= start < 2**31 * 0.02  # by numbers of frames, from 1
+    assert found.start_s == pytest.approx(start if held else 0.0, abs=1e-6)
+    assert found.frame_time_s == pytest.approx(0.02)
+    np.testing.assert_allclose(found.positions, PLACES, atol=1e-6)
+
+
+def test_a_fit_counts_time_as_the_recording(tmp_path):
+    joints = place(walking(np.random.default_rng(0)))
+    points = Points(joints, human_17().keypoint_names, 0.02, None, 1.0, start_s=2.5)
+    save_recording(tmp_path / "x.trc", points)
+    settings = Settings()
+    assert understand(read_input(str(tmp_path / "x.trc"), settings), settings).start_s == 2.5
 
 
 def test_a_line_of_marks_is_no_frame_where_frames_are_numbered(tmp_path):

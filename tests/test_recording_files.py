@@ -589,8 +589,10 @@ POINTS = Points(XYZ, NAMES, 1 / RATE, None, 1.0, "z")
 
 
 def test_others_read_our_c3d(tmp_path):
-    save_recording(tmp_path / "x.c3d", POINTS)
+    save_recording(tmp_path / "x.c3d", POINTS._replace(start_s=2.5))
     theirs = ezc3d.c3d(str(tmp_path / "x.c3d"))
+    first = theirs["header"]["points"]["first_frame"]  # it counts from 0
+    assert first / RATE == 2.5
     np.testing.assert_allclose(theirs["data"]["points"][:3].T, XYZ, rtol=1e-6)
     assert theirs["parameters"]["POINT"]["LABELS"]["value"] == list(NAMES)
     assert theirs["parameters"]["POINT"]["UNITS"]["value"] == ["mm"]
@@ -754,14 +756,14 @@ MOTION = np.array([[100.0, 0.5], [200.0, -1.0], [300.0, 0.0]])
 @pytest.mark.parametrize("suffix", [".mot", ".sto"])
 def test_a_motion_has_the_header_of_opensim_angles_in_degrees_and_lengths_scaled(tmp_path, suffix):
     path = tmp_path / f"walk{suffix}"
-    save_motion(path, SKELETON, MOTION, 0.02, scale=0.001)
+    save_motion(path, SKELETON, MOTION, 0.02, scale=0.001, start_s=2.5)
     lines = path.read_text().splitlines()
     assert lines[:7] == [
         *("walk", "version=1", "nRows=3", "nColumns=3", "inDegrees=yes", "endheader"),
         "time\tslide\tturn",
     ]
     rows = np.array([line.split("\t") for line in lines[7:]], float)
-    expected = np.stack([[0, 0.02, 0.04], MOTION[:, 0] / 1000, np.degrees(MOTION[:, 1])], axis=1)
+    expected = np.stack([[2.5, 2.52, 2.54], MOTION[:, 0] / 1000, np.degrees(MOTION[:, 1])], axis=1)
     np.testing.assert_allclose(rows, expected, atol=1e-6)
 
 

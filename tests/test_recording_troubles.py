@@ -249,9 +249,12 @@ def test_isb_angles_stand_beside_ours(tmp_path):
     trouble = trouble_of("legs_come_late", 3)
     result = run_points(tmp_path, trouble.points.astype(np.float32), convention="isb")
     report = result.report | {"input": "late.npy"}
-    write_results(tmp_path / "out", result.recording, result.fitted, report, None, with_isb=True)
+    recording = result.recording._replace(start_s=2.5)
+    write_results(tmp_path / "out", recording, result.fitted, report, None, with_isb=True)
     with open(tmp_path / "out" / "angles.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    motion = (tmp_path / "out" / "angles.mot").read_text(encoding="utf-8").splitlines()
+    assert (rows[0]["time_s"], motion[7].split("\t")[0]) == ("2.500000", "2.5")
     for t, row in enumerate(rows):
         assert row["isb_left_knee_flexion_deg"] == row["left_knee_flexion_deg"]
         assert (row["isb_right_hip_flexion_deg"] == "") == (t < 20)

@@ -73,6 +73,7 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
         "up": recording.up.axis,
         "up_reason": recording.up.reason,
         "fps": recording.fps,
+        "start_s": recording.start_s,
         "unit_mm": mm,
         "unit_reason": recording.unit.reason,
         "noise": recording.noise,
@@ -230,7 +231,7 @@ def _curves(recording: Recording, fitted: Fitted):
     observability = np.asarray(fitted.fit.observability, np.float64)[:, turns]
     spread = np.degrees(recording.noise / np.maximum(observability, 1e-30))
     spread = np.minimum(spread, 180.0)
-    times = np.arange(len(told)) / recording.fps
+    times = recording.start_s + np.arange(len(told)) / recording.fps
     return Curves(times, names, np.degrees(told[:, turns]), spread)
 
 
@@ -250,10 +251,12 @@ def write_results(
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     made = pathlib.Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
     try:
-        write_angles(made / "angles.csv", fitted, fps, with_isb=with_isb)
+        start_s = recording.start_s
+        write_angles(made / "angles.csv", fitted, fps, start_s, with_isb=with_isb)
         save_bvh(made / "fit.bvh", skeleton, fitted.params, 1.0 / fps)
         metres = (recording.unit.mm or 1000.0) / 1000.0
-        save_motion(made / "angles.mot", skeleton, fitted.params, 1.0 / fps, scale=metres)
+        motion = skeleton, fitted.params, 1.0 / fps
+        save_motion(made / "angles.mot", *motion, scale=metres, start_s=start_s)
         (made / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
         poses = np.asarray(place(jnp.asarray(fit.params), skeleton))

@@ -14,7 +14,7 @@ BEYOND = math.radians(0.5)
 """Angles this near the end of their range are at it."""
 
 
-def write_angles(path, fitted: Fitted, fps: float, *, with_isb: bool = False):
+def write_angles(path, fitted: Fitted, fps: float, start_s: float, *, with_isb: bool = False):
     """One row per frame: time, angles in degrees, lengths in the input's unit.
 
     Cells that the points do not tell are empty. Last come columns that name the angles of the row
@@ -46,7 +46,7 @@ def write_angles(path, fitted: Fitted, fps: float, *, with_isb: bool = False):
         for t, row in enumerate(values):
             cells = [f"{x:.4f}" if there else "" for x, there in zip(row, shown[t], strict=True)]
             marked = [" ".join(plain[: mark.shape[1]][mark[t]]) for mark in marks.values()]
-            writer.writerow([f"{t / fps:.6f}", *cells, *marked])
+            writer.writerow([f"{start_s + t / fps:.6f}", *cells, *marked])
 
 
 def range_margin(params: np.ndarray, skeleton: Skeleton) -> np.ndarray:

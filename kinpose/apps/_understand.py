@@ -53,6 +53,7 @@ class Recording(NamedTuple):
       center: (3,) what was taken off the joints.
       model: the skeleton, in its own unit.
       fps: frames per second.
+      start_s: time of the first frame, as the file counts.
       layout: its name.
       up: the axis up.
       unit: the unit.
@@ -68,6 +69,7 @@ class Recording(NamedTuple):
     center: np.ndarray
     model: Skeleton
     fps: float
+    start_s: float
     layout: str
     up: Up
     unit: Unit
@@ -130,6 +132,7 @@ def understand(source: Input, settings: Settings) -> Recording:
         center=center,
         model=model,
         fps=fps,
+        start_s=source.points.start_s,
         layout=layout_name,
         up=up,
         unit=unit,

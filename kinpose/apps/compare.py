@@ -5,6 +5,7 @@
 Each run is a directory of `kinpose fit`, or its angles.csv. The first is compared with each other
 one, at its own times: the root mean square (RMS) of the differences of each angle, the mean
 difference, and the RMS without it; of curves that lie whole turns apart the later one is moved.
+Times are those of the recordings; --from_start counts each run's from its first frame.
 A second table has each angle's range of motion (5th to 95th percentile), left and right.
 --output_dir also gets curves.png and both tables as compare.csv.
 """
@@ -24,6 +25,7 @@ from kinpose.curves import Curves, side_of, without_side
 def define_flags() -> None:
     """Of this verb; not at import, as those of others have the same names."""
     flags.DEFINE_string("output_dir", None, "New directory for curves.png, compare.csv.")
+    flags.DEFINE_bool("from_start", False, "Count the time of each run from its first frame.")
 
 
 def main(argv: list[str]) -> None:
@@ -34,6 +36,11 @@ def main(argv: list[str]) -> None:
     if output_dir and output_dir.exists():
         raise ValueError(f"{output_dir} exists; give another --output_dir.")
     runs = [read_angles(path) for path in argv[1:]]
+    if flags.FLAGS.from_start:
+        runs = [run._replace(time_s=run.time_s - run.time_s[0]) for run in runs]
+    elif len({run.time_s[0] for run in runs}) > 1:
+        begin = ", ".join(f"{run.label} at {run.time_s[0]:g} s" for run in runs)
+        print(f"the runs begin at different times, and are compared by these: {begin}")
     runs[1:] = [without_turns(runs[0], run) for run in runs[1:]]
     differences = [row for run in runs[1:] for row in compare(runs[0], run)]
     ranges = [row for run in runs for row in ranges_of(run)]

@@ -71,6 +71,8 @@ def timed(
     if step is not None:
         whole = float(times[-1] - times[0]) / int(places[-1])  # each step may be rounded
         points = points._replace(frame_time_s=whole if abs(whole / step - 1) < _EVEN else step)
+    if times is not None and np.isfinite(times[0]):
+        points = points._replace(start_s=float(times[0]))
     return spread(points, places)
 
 

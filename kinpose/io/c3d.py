@@ -92,7 +92,7 @@ def _read(name: str, data: bytes) -> Points:
         raise ValueError(f"{name}: has no points.")
     if not math.isfinite(scale) or scale == 0:
         raise ValueError(f"{name}: the scale of the points must be a number, but is {scale}.")
-    count = _num_frames(parameters, header)
+    first, count = _first_frame_and_count(parameters, header)
     at = BLOCK * (int(header[8]) - 1)
     if at < BLOCK:
         raise ValueError(
@@ -123,7 +123,9 @@ def _read(name: str, data: bytes) -> Points:
     unit = _text(parameters, "UNITS").lower()
     up = _text(parameters, "Y_SCREEN").lower().removeprefix("+")
     return points._replace(
-        unit_mm=UNITS_MM.get(unit), up=up if up in ("x", "y", "z", "-x", "-y", "-z") else None
+        unit_mm=UNITS_MM.get(unit),
+        up=up if up in ("x", "y", "z", "-x", "-y", "-z") else None,
+        start_s=max(first - 1, 0) * (points.frame_time_s or 0.0),
     )
 
 
@@ -203,17 +205,18 @@ def _computed(parameters) -> set[str]:
     return {label for key in _COMPUTED for label in _texts(parameters, key) if label}
 
 
-def _num_frames(parameters, header) -> int:
-    """Of the header, unless there are more than its 16 bits hold."""
+def _first_frame_and_count(parameters, header) -> tuple[int, int]:
+    """Of the header, unless the numbers are more than its 16 bits hold."""
+    first, count = int(header[3]), max(int(header[4]) - int(header[3]) + 1, 1)
     fields = [parameters.get(("TRIAL", f"ACTUAL_{end}_FIELD")) for end in ("START", "END")]
     if all(x is not None and len(x) == 2 and not isinstance(x[0], str) for x in fields):
-        first, last = (int(x[0]) % 65536 + 65536 * (int(x[1]) % 65536) for x in fields)
-        if last - first + 1 > 65535:
-            return last - first + 1
+        start, last = (int(x[0]) % 65536 + 65536 * (int(x[1]) % 65536) for x in fields)
+        if last - start + 1 == count or last - start + 1 > 65535:
+            return start, last - start + 1
     long = parameters.get(("POINT", "LONG_FRAMES"), [])
     if len(long) and not isinstance(long[0], str) and 65535 < long[0] < 2**31:
-        return int(long[0])
-    return max(int(header[4]) - int(header[3]) + 1, 1)
+        count = int(long[0])
+    return first, count
 
 
 def _frames(values: bytes, num_points: int, size: int, scale: float, numbers: _Numbers):

@@ -7,7 +7,7 @@ import numpy as np
 
 from kinpose.io.files import write_atomically
 from kinpose.io.points import Points
-from kinpose.io.written import point_names, required_frame_time, unit_name
+from kinpose.io.written import first_frame, point_names, required_frame_time, unit_name
 
 BLOCK = 512
 """Bytes that sections of a file begin at multiples of."""
@@ -15,6 +15,9 @@ MAGIC = 0x50
 """The second byte of a file."""
 INTEL = 84
 """The kind of processor whose numbers are little-endian."""
+
+_MOST = 65535
+"""What the header's numbers of 16 bits hold."""
 
 _LABELS = 255
 """Labels of one parameter; more go on in LABELS2, LABELS3, ..."""
@@ -35,27 +38,30 @@ def save_c3d(path: str | os.PathLike, points: Points) -> None:
     if unit is None:
         raise ValueError(f"{path}: a unit of {points.unit_mm:g} mm has no name; scale the points.")
     names, (frames, count, _) = point_names(points), points.positions.shape
-    if count > 65535 or max(len(name.encode()) for name in names) > 127:
+    if count > _MOST or max(len(name.encode()) for name in names) > 127:
         raise ValueError(f"{path}: C3D holds 65535 points with names of 127 bytes at most.")
     missing = np.isnan(points.positions).any(axis=-1)
     cells = np.zeros((frames, count, 4), "<f4")
     cells[..., :3] = np.where(missing[..., None], 0.0, points.positions)
     cells[..., 3] = np.where(missing, -1.0, 0.0)
-    shown = min(frames, 65535)
+    start = first_frame(points)
+    start = start if start + frames <= 2**31 else 1
+    ends = start, start + frames - 1
 
     def parameters(block: int) -> bytes:
-        return _parameter_blocks(rate, unit, points.up, names, frames, block)
+        return _parameter_blocks(rate, unit, points.up, names, ends, block)
 
     first = 2 + len(parameters(0)) // BLOCK
-    header = struct.pack("<BBHHHHHfHHf", 2, MAGIC, count, 0, 1, shown, 0, -1.0, first, 0, rate)
+    shown = ends if ends[1] <= _MOST else (1, min(frames, _MOST))
+    header = struct.pack("<BBHHHHHfHHf", 2, MAGIC, count, 0, *shown, 0, -1.0, first, 0, rate)
     with write_atomically(path) as temporary, open(temporary, "wb") as file:
         file.write(header.ljust(BLOCK, b"\0") + parameters(first))
         content = cells.tobytes()
         file.write(content + b"\0" * (-len(content) % BLOCK))
 
 
-def _parameter_blocks(rate, unit, up, names, frames, first_block) -> bytes:
-    shown = min(frames, 65535)
+def _parameter_blocks(rate, unit, up, names, ends, first_block) -> bytes:
+    shown = min(ends[1] - ends[0] + 1, _MOST)
     point = {
         "USED": np.int16(np.uint16(len(names)).view(np.int16)),
         "SCALE": np.float32(-1.0),
@@ -71,7 +77,6 @@ def _parameter_blocks(rate, unit, up, names, frames, first_block) -> bytes:
         key = "LABELS" + (str(i // _LABELS + 1) if i else "")
         point[key] = names[i : i + _LABELS]
         point[key.replace("LABELS", "DESCRIPTIONS")] = [""] * len(point[key])
-    ends = {"ACTUAL_START_FIELD": 1, "ACTUAL_END_FIELD": frames}
     groups = {
         "POINT": point,
         "ANALOG": {
@@ -80,8 +85,8 @@ def _parameter_blocks(rate, unit, up, names, frames, first_block) -> bytes:
             "RATE": np.float32(0.0),
         },
         "TRIAL": {
-            key: np.array([x % 65536, x // 65536], np.uint16).view(np.int16)
-            for key, x in ends.items()
+            f"ACTUAL_{end}_FIELD": np.array([x % 65536, x // 65536], np.uint16).view(np.int16)
+            for end, x in zip(("START", "END"), ends, strict=True)
         },
     }
     content = b""

@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 
 from kinpose.io.bvh_writer import check_positive
-from kinpose.io.text import write_lines
+from kinpose.io.text import format_times, write_lines
 from kinpose.skeleton import Skeleton
 
 SUFFIXES = (".mot", ".sto")
@@ -23,6 +23,7 @@ def save_motion(
     frame_time_s: float,
     *,
     scale: float = 1.0,
+    start_s: float = 0.0,
 ) -> None:
     """Writes a motion that OpenSim opens: angles in degrees, by the names of the dofs.
 
@@ -32,6 +33,7 @@ def save_motion(
       params: (T, D) rad and the skeleton's length unit; finite, as OpenSim reads no NaN.
       frame_time_s: time from one frame to the next.
       scale: multiplies lengths; 0.001 writes a skeleton in mm in OpenSim's metres.
+      start_s: time of the first frame.
 
     Raises:
       ValueError: for params of another shape or not finite, a frame time or scale that is not
@@ -61,6 +63,7 @@ def save_motion(
         "endheader",
         "\t".join(["time", *skeleton.dof_names]),
     ]
-    for t, row in enumerate(values):
-        lines.append("\t".join([f"{t * frame_time_s:.9g}", *(f"{x:.8g}" for x in row + 0.0)]))
+    times = format_times(len(values), frame_time_s, start_s)
+    for time, row in zip(times, values, strict=True):
+        lines.append("\t".join([time, *(f"{x:.8g}" for x in row + 0.0)]))
     write_lines(path, lines)

@@ -43,6 +43,7 @@ class Points(NamedTuple):
         say.
       unit_mm: millimetres per unit of length, or None where the file does not say.
       up: the axis that points up, such as "y" or "-z", or None where the file does not say.
+      start_s: when the first frame was taken, as the file counts time.
     """
 
     positions: np.ndarray
@@ -51,6 +52,7 @@ class Points(NamedTuple):
     confidence: np.ndarray | None = None
     unit_mm: float | None = None
     up: str | None = None
+    start_s: float = 0.0
 
     def _repr_html_(self) -> str:
         return points_html(self, *_body(self))
@@ -92,10 +94,10 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
     Args:
       path: a `.bvh` file, whose joints are the points; a `.npy` array; or a `.npz` file with
         an array `joints`, or one array of three dimensions, and optionally `names` (N strings),
-        `fps` (AMASS: `mocap_framerate`), `confidence` (T, N), `unit_mm` and `up`. An array has
-        the shape (T, N, 3) or (T, N, 4), whose fourth column is the confidence; with one person's
-        axis of length 1 before N or before T; or, where the number of points is known from names,
-        (T, 3 N), (T, 4 N), (N, T, 3) or (N, T, 4).
+        `fps` (AMASS: `mocap_framerate`), `confidence` (T, N), `unit_mm`, `up` and `start_s`. An
+        array has the shape (T, N, 3) or (T, N, 4), whose fourth column is the confidence; with one
+        person's axis of length 1 before N or before T; or, where the number of points is known
+        from names, (T, 3 N), (T, 4 N), (N, T, 3) or (N, T, 4).
       order: names of the points of an array without names, which tell N.
 
     Returns:
@@ -117,7 +119,8 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
     names = _texts(name, arrays.pop("names", np.array((), str)))
     rates = [arrays.pop(key) for key in _RATES if key in arrays]
     frame_time_s = _frame_time(name, rates[0] if rates else None)
-    confidence, unit_mm, up = (arrays.pop(key, None) for key in ("confidence", "unit_mm", "up"))
+    said = ("confidence", "unit_mm", "up", "start_s")
+    confidence, unit_mm, up, start_s = (arrays.pop(key, None) for key in said)
     if "joints" not in arrays:
         if {"poses", "trans"} <= set(arrays):
             raise ValueError(
@@ -139,7 +142,7 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
             raise ValueError(f"{name}: has 'confidence' and a fourth column too; give one.")
         confidence = rows[..., 3]
     points = checked_points(name, rows[..., :3], names, frame_time_s, confidence)
-    return points._replace(**_unit_and_up(name, unit_mm, up))
+    return points._replace(**_unit_up_and_start(name, unit_mm, up, start_s))
 
 
 def _texts(name: str, array: np.ndarray) -> tuple[str, ...]:
@@ -149,10 +152,11 @@ def _texts(name: str, array: np.ndarray) -> tuple[str, ...]:
         raise ValueError(f"{name}: names must be text: {error}.") from None
 
 
-def _unit_and_up(name: str, unit_mm, up) -> dict:
-    """What an archive says of the unit and the axis up."""
-    if unit_mm is not None and not (unit_mm.dtype.kind in "iuf" and unit_mm.size == 1):
-        raise ValueError(f"{name}: unit_mm must be one number, but is {unit_mm}.")
+def _unit_up_and_start(name: str, unit_mm, up, start_s) -> dict:
+    """What an archive says of the unit, the axis up and the time of the first frame."""
+    for key, x in {"unit_mm": unit_mm, "start_s": start_s}.items():
+        if x is not None and not (x.dtype.kind in "iuf" and x.size == 1 and np.isfinite(x).all()):
+            raise ValueError(f"{name}: {key} must be one number, but is {x}.")
     if unit_mm is not None and not 0 < unit_mm.item() < math.inf:
         raise ValueError(f"{name}: unit_mm must be positive, but is {unit_mm}.")
     if up is not None and str(up) not in _UPS:
@@ -160,6 +164,7 @@ def _unit_and_up(name: str, unit_mm, up) -> dict:
     return {
         "unit_mm": None if unit_mm is None else float(unit_mm.item()),
         "up": None if up is None else str(up),
+        "start_s": 0.0 if start_s is None else float(start_s.item()),
     }
 
 

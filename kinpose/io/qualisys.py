@@ -7,6 +7,8 @@ cells are missing points; older exports write zeros, which `kinpose.io.mark_miss
 
 import os
 
+import numpy as np
+
 from kinpose.io.points import Points, checked_points
 from kinpose.io.text import (
     even_rows,
@@ -56,16 +58,20 @@ def load_qualisys(path: str | os.PathLike) -> Points:
     if not names or first == len(lines):
         raise ValueError(f"{name}: has no {'frames' if names else 'markers'}.")
     rows, places = [lines[n] for n in numbers], [n + 1 for n in numbers]
-    lead = _lead([cell.strip().lower() for cell in lines[start - 1]], rows, len(names))
+    titles = [cell.strip().lower() for cell in lines[start - 1]]
+    lead = _lead(titles, rows, len(names))
     if lead:
         kept = [i for i, row in enumerate(rows) if row[0].strip()]
         rows, places = [rows[i] for i in kept], [places[i] for i in kept]
     width = lead + 3 * len(names)
     rows = even_rows(name, rows, places, width, is_whole=text.endswith("\n"))
-    cells = read_numbers(name, rows, places)[:, lead:]
+    cells = read_numbers(name, rows, places)
     frame_time_s = frame_time_of((header.get("FREQUENCY") or [""])[0])
-    points = checked_points(name, cells.reshape(len(rows), -1, 3), names, frame_time_s)
-    return points._replace(unit_mm=1.0)
+    positions = cells[:, lead:].reshape(len(rows), -1, 3)
+    points = checked_points(name, positions, names, frame_time_s)._replace(unit_mm=1.0)
+    if "time" in titles[:lead] and np.isfinite(cells[0, titles.index("time")]):
+        points = points._replace(start_s=float(cells[0, titles.index("time")]))
+    return points
 
 
 def _lead(titles: list[str], rows: list[list[str]], count: int) -> int:

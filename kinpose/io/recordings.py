@@ -124,6 +124,7 @@ def _save_archive(path: str | os.PathLike, points: Points) -> None:
         "confidence": points.confidence,
         "unit_mm": points.unit_mm,
         "up": points.up,
+        "start_s": points.start_s or None,
     }
     with write_atomically(path) as temporary:
         np.savez_compressed(

@@ -32,6 +32,7 @@ from kinpose.io.text import (
     even_rows,
     find_delimiter,
     format_rows,
+    format_times,
     is_number,
     read_numbers,
     read_text,
@@ -258,7 +259,8 @@ def save_table(path: str | os.PathLike, points: Points) -> None:
     cells = format_rows("%.9g", ",", rows.reshape(len(rows), -1))
     if points.frame_time_s is not None:
         titles = ["time_s", *titles]
-        cells = [f"{t * points.frame_time_s:.9g},{row}" for t, row in enumerate(cells)]
+        times = format_times(len(cells), points.frame_time_s, points.start_s)
+        cells = [f"{time},{row}" for time, row in zip(times, cells, strict=True)]
     write_lines(path, [_csv_line(titles), *cells])
 
 

@@ -159,6 +159,11 @@ def format_rows(number: str, mark: str, values: np.ndarray) -> list[str]:
     return [(line % tuple(row)).replace("nan", "") for row in values.tolist()]
 
 
+def format_times(count: int, frame_time_s: float, start_s: float = 0.0) -> list[str]:
+    """When each of some frames was taken, in seconds, with all digits that count."""
+    return [repr(round(float(start_s + t * frame_time_s), 9)) for t in range(count)]
+
+
 def write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
     """A text file, whole or not at all."""
     with (

@@ -25,7 +25,7 @@ from kinpose.io.text import (
     unique_names,
     write_lines,
 )
-from kinpose.io.written import UNITS_MM, point_names, required_frame_time, unit_name
+from kinpose.io.written import UNITS_MM, first_frame, point_names, required_frame_time, unit_name
 
 _AGREE = 0.02
 """Rates of the header and of the times may differ by this part."""
@@ -144,7 +144,7 @@ def save_trc(path: str | os.PathLike, points: Points) -> None:
     names = point_names(points)
     if any(set("\t\n\r") & set(name) for name in names):
         raise ValueError(f"{path}: names of a TRC file must be without tabs and ends of lines.")
-    frames = len(points.positions)
+    frames, first = len(points.positions), first_frame(points)
     header = {
         "DataRate": f"{rate:.12g}",
         "CameraRate": f"{rate:.12g}",
@@ -152,7 +152,7 @@ def save_trc(path: str | os.PathLike, points: Points) -> None:
         "NumMarkers": str(len(names)),
         "Units": unit,
         "OrigDataRate": f"{rate:.12g}",
-        "OrigDataStartFrame": "1",
+        "OrigDataStartFrame": str(first),
         "OrigNumFrames": str(frames),
     }
     axes = [f"{axis}{n}" for n in range(1, len(names) + 1) for axis in "XYZ"]
@@ -165,5 +165,5 @@ def save_trc(path: str | os.PathLike, points: Points) -> None:
         "",
     ]
     rows = format_rows("%.6f", "\t", points.positions.reshape(frames, -1))
-    lines += [f"{t + 1}\t{t / rate:.6f}\t{row}" for t, row in enumerate(rows)]
+    lines += [f"{first + t}\t{points.start_s + t / rate:.6f}\t{row}" for t, row in enumerate(rows)]
     write_lines(path, lines)

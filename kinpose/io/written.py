@@ -40,6 +40,11 @@ def required_frame_time(points: Points, path: str | os.PathLike) -> float:
     return points.frame_time_s
 
 
+def first_frame(points: Points) -> int:
+    """The number of the first frame, of which number 1 was taken at 0 s; 1 for what is before."""
+    return max(round(points.start_s / points.frame_time_s), 0) + 1
+
+
 def point_names(points: Points) -> list[str]:
     """Names of the points; `point_1`, ... where they have none."""
     return unique_names(points.names or [""] * points.positions.shape[1])
