@@ -66,13 +66,13 @@ class Checkpoints:
 
         Args:
           step: of the state, beyond any that is there.
-          state: a pytree of arrays.
+          state: a pytree of arrays, keys of random numbers among them.
 
         Raises:
           OSError: naming the directory and the step, when it cannot be written.
           ValueError: for a step that is there, or before one.
         """
-        leaves = {path: np.asarray(leaf) for path, leaf in by_path(state).items()}
+        leaves = {path: np.asarray(leaf) for path, leaf in by_path(_numbers(state)).items()}
         if jax.process_index() == 0:
             try:
                 self._write(step, leaves)
@@ -112,14 +112,16 @@ class Checkpoints:
                     logging.warning("%s is damaged and passed over: %s", path, damage)
                     self._damaged.append(step)
                 continue
-            for name, leaf in by_path(like).items():
+            numbers = by_path(_numbers(like))
+            for name, leaf in numbers.items():
                 if leaf.size == 0:  # of which Orbax writes none
                     leaves.setdefault(name, np.empty(leaf.shape, leaf.dtype))
             if part:
-                leaves = {path: leaves[path] for path in by_path(like) if path in leaves}
-            self._check_like(leaves, like, step)
+                leaves = {path: leaves[path] for path in numbers if path in leaves}
+            self._check_like(leaves, numbers, step)
             self._newest = step
-            placed = [place_like(leaves[path], leaf) for path, leaf in by_path(like).items()]
+            placed = [place_like(leaves[path], leaf) for path, leaf in numbers.items()]
+            placed = map(_as_key, placed, jax.tree.leaves(like))
             return step, jax.tree.unflatten(jax.tree.structure(like), placed)
         if self._damaged:
             raise ValueError(
@@ -180,15 +182,33 @@ class Checkpoints:
         for number in sorted(self._steps())[: -self._keep]:
             shutil.rmtree(self._path(number).rename(self._temporary(number)))
 
-    def _check_like(self, leaves: dict[str, np.ndarray], like: Any, step: int):
-        there = {path: f"{x.dtype}{list(x.shape)}" for path, x in leaves.items()}
-        here = {path: f"{x.dtype}{list(x.shape)}" for path, x in by_path(like).items()}
+    def _check_like(self, leaves: dict[str, np.ndarray], like: dict[str, jax.Array], step: int):
+        there, here = (
+            {path: f"{x.dtype}{list(x.shape)}" for path, x in tree.items()}
+            for tree in (leaves, like)
+        )
         for path in [*here, *there]:
             if there.get(path) != here.get(path):
                 raise ValueError(
                     f"step {step} in {self.directory} is of another model or optimiser: {path} is "
                     f"{there.get(path, 'missing')} there, {here.get(path, 'missing')} here."
                 )
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _numbers(tree: Any) -> Any:
+    """The tree with the numbers of its random keys, as some optimisers have them, for these."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
+
+
+def _as_key(numbers: jax.Array, like: jax.Array) -> jax.Array:
+    """What `_numbers` made of a leaf, as that leaf is."""
+    if not _is_key(like):
+        return numbers
+    return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(like))
 
 
 def _put_aside(path: pathlib.Path):

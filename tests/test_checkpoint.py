@@ -55,6 +55,18 @@ def restore(directory, like=None):
     return Checkpoints(directory).restore(make_state() if like is None else like)
 
 
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_keys_of_random_numbers_come_back_as_such(tmp_path, impl):
+    state = {"key": jax.random.key(3, impl=impl), "many": jax.random.split(jax.random.key(4), 5)}
+    Checkpoints(tmp_path).save(1, state)
+    like = jax.tree.map(lambda key: jax.random.fold_in(key, 7), state["key"])
+    _, found = Checkpoints(tmp_path).restore({"key": like, "many": state["many"][::-1]})
+    for key in state:
+        assert found[key].dtype == state[key].dtype
+        draw = jax.random.key_data(found[key]), jax.random.key_data(state[key])
+        np.testing.assert_array_equal(*draw)
+
+
 def contents(directory):
     found = (path for path in directory.rglob("*") if path.is_file())
     return {str(path.relative_to(directory)): path.read_bytes() for path in found}

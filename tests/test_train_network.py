@@ -269,7 +269,8 @@ def test_counts_of_numpy_and_optimisers_of_any_kind(sets, method, tmp_path):
     every = optax.MultiSteps(optax.adam(1e-3), 2)
     plateau = optax.chain(optax.adam(1e-3), optax.contrib.reduce_on_plateau())  # asks for the loss
     train_set = Source(np.int64(24), sets[0].load)
-    for name, optimiser in (("every", every), ("plateau", plateau)):
+    noisy = optax.noisy_sgd(1e-3, key=jax.random.key(0))  # its state has a key
+    for name, optimiser in (("every", every), ("plateau", plateau), ("noisy", noisy)):
         train_network(tmp_path / name, Net(), method, train_set, optimiser=optimiser, **recipe)
         assert [row["step"] for row in read_metrics(tmp_path / name)] == [3]
 
