@@ -6,6 +6,7 @@ are learnt in, so all that follows knows one flat vector of parameters.
 Shapes: B batch, D dofs.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -26,6 +27,10 @@ from kinpose.skeleton import Skeleton
 
 _SHORT = 1e-12
 """Square of a length below which a column says no direction."""
+
+_UNIT_SOFTPLUS = math.log(math.e - 1)
+_ITS_SLOPE = 1 - 1 / math.e
+"""Where softplus is 1, and its slope there."""
 
 
 def quaternion_to_params(quaternions: ArrayLike, skeleton: Skeleton, joint: str) -> jax.Array:
@@ -141,7 +146,8 @@ def read_outputs(
         sure it gives a short vector, not a wrong angle; "rotation_6d", for a joint that turns
         freely (`kinpose.angles.balls_of`) six outputs, two columns of a matrix (Zhou et al., CVPR
         2019), for all else one per dof;
-        "bounded", an output per dof, through a sigmoid where the dof has limits.
+        "bounded", an output per dof, through a sigmoid where the dof has limits, or a softplus
+        where it has one.
 
     Returns:
       The number of outputs, and the function from outputs (B, .) to parameters (B, D), which are
@@ -187,22 +193,28 @@ def _cos_sin(plain, skeleton: Skeleton, mean_params):
 
 def _bounded(plain, skeleton: Skeleton, mean_params):
     low, high = np.asarray(skeleton.limits, np.float32).T
-    has_limits = np.isfinite(low) & np.isfinite(high)
-    low, width = np.where(has_limits, low, 0), np.where(has_limits, high - low, 1)
-    middle = np.where(has_limits, (np.asarray(mean_params) - low) / width, 0.5)
-    outside = np.flatnonzero((middle <= 0) | (middle >= 1))
+    mean = np.asarray(mean_params)
+    outside = np.flatnonzero((mean <= low) | (mean >= high))
     if len(outside):
         raise ValueError(
             f"mean_params must be within the limits, but got {mean_params[outside[0]]:g} for "
             f"{skeleton.dof_names[outside[0]]!r}."
         )
-    start = np.log(middle / (1 - middle)).astype(np.float32)
+    has_low, has_high = np.isfinite(low), np.isfinite(high)
+    both, one = has_low & has_high, has_low ^ has_high
+    base, width = np.where(both, low, 0), np.where(both, high - low, 1)
+    middle = np.where(both, (mean - base) / width, 0.5)
+    middle = np.log(middle / (1 - middle)).astype(np.float32)
+    end = np.where(one, np.where(has_low, low, high), 0)
+    gap = np.where(one, mean - end, 1).astype(np.float32)  # negative below a highest value
 
     def read(outputs):
         params = plain(outputs)
-        moves = 4 * (params - mean_params[None]) / width[None]  # slope 1 in the middle
-        within = low[None] + width[None] * jax.nn.sigmoid(start[None] + moves)
-        return jnp.where(has_limits[None], within, params)
+        moves = params - mean_params[None]
+        within = jax.nn.sigmoid(middle[None] + 4 * moves / width[None])  # slope 1 in the middle
+        beside = jax.nn.softplus(_UNIT_SOFTPLUS + moves / gap[None] / _ITS_SLOPE)  # 1 at 0
+        params = jnp.where(both[None], base[None] + width[None] * within, params)
+        return jnp.where(one[None], end[None] + gap[None] * beside, params)
 
     return skeleton.num_dofs, read
 

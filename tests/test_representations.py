@@ -1,5 +1,7 @@
 """Laws of the forms of outputs: any outputs are valid, and every pose can be said."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,6 +101,22 @@ def test_bounded_angles_keep_their_limits_whatever_the_outputs():
     assert ((params > low - 1e-6) & (params < high + 1e-6)).all()  # rounding of the width
     free = ~np.isfinite(low)
     np.testing.assert_allclose(params[:, free], (MEAN[None] + outputs)[:, free], rtol=1e-5)
+
+
+@pytest.mark.parametrize("low", [True, False])
+def test_one_limit_is_kept_too(low):
+    limits = np.tile([-np.inf, np.inf], (HUMAN.num_dofs, 1))
+    limits[:, 0 if low else 1] = MEAN + (-0.3 if low else 0.3)
+    human = dataclasses.replace(HUMAN, limits=limits)
+    num, read = read_outputs(human, MEAN, UNITS, "bounded")
+    np.testing.assert_allclose(read(jnp.zeros((1, num)))[0], MEAN, atol=1e-6)
+    slopes = jax.jacobian(lambda x: read(x[None])[0])(jnp.zeros(num))
+    np.testing.assert_allclose(slopes, np.diag(UNITS), atol=1e-5)
+    params = np.asarray(read(30 * jax.random.normal(jax.random.key(0), (100, num))))
+    assert (params >= limits[:, 0] - 1e-6).all()
+    assert (params <= limits[:, 1] + 1e-6).all()
+    far = np.asarray(read(jnp.full((1, num), 5.0 if low else -5.0)))[0]
+    assert (np.abs(far - MEAN) > 2).all()  # the other way is free
 
 
 def test_a_mean_beyond_a_limit_is_named():
