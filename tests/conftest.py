@@ -49,6 +49,17 @@ optimised_jit = functools.partial(jax.jit, compiler_options=USUAL)
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+def pytest_configure(config):
+    """Files in the order below: pytest-xdist would begin with those of many tests."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config, items):
+    """The file that takes longest first where several processes share the tests, file by file."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.name != "test_tutorials.py")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def what_is_compiled_is_not_searched_for_garbage():
     """Programs of earlier modules are millions of objects."""
