@@ -79,14 +79,55 @@ class Balls(NamedTuple):
     hand: np.ndarray
 
 
-def side_by_side(balls: Sequence[Ball]) -> Balls:
-    """The balls as arrays."""
+def side_by_side(skeleton: Skeleton) -> Balls:
+    """All balls as arrays."""
+    balls = balls_of(skeleton)
     return Balls(
         np.array([ball.joint for ball in balls], np.int32),
         np.array([ball.dofs for ball in balls], np.int32).reshape(-1, 3).T,
         np.moveaxis(np.array([ball.axes for ball in balls]).reshape(-1, 3, 3), 0, -1),
         np.array([ball.hand for ball in balls]),
     )
+
+
+def put_balls(x: jax.Array, balls: Balls, values: jax.Array) -> jax.Array:
+    """Numbers of dofs (..., D) with those of balls (..., 3, b) in their places.
+
+    By a table of places: what is scattered goes one by one on a CPU, in a loop of its own.
+    """
+    places = np.arange(x.shape[-1])
+    places[balls.dofs.ravel()] = len(places) + np.arange(balls.dofs.size)
+    values = jnp.broadcast_to(values, (*x.shape[:-1], *balls.dofs.shape))
+    return jnp.concatenate([x, values.reshape(*x.shape[:-1], -1)], axis=-1)[..., places]
+
+
+class Limbs(NamedTuple):
+    """Balls, each with the hinges right below, dof by dof.
+
+    Attributes:
+      ball: (D,) whose a dof is, a place in `balls_of`, or -1.
+      ends: (D,) whether it is the first or last rotation of a ball.
+      middle: (D,) whether it is the second.
+      last: (D,) whether it is the last.
+      hinge: (D,) whether it bends below one.
+    """
+
+    ball: np.ndarray
+    ends: np.ndarray
+    middle: np.ndarray
+    last: np.ndarray
+    hinge: np.ndarray
+
+
+def limbs_of(skeleton: Skeleton) -> Limbs:
+    """What dofs do in limbs."""
+    of = np.full(skeleton.num_dofs, -1)
+    ends, middle, last, hinge = np.zeros((4, skeleton.num_dofs), bool)
+    for i, ball in enumerate(balls_of(skeleton)):
+        of[[*ball.dofs, *ball.hinges]] = i
+        ends[[ball.dofs[0], ball.dofs[2]]] = middle[ball.dofs[1]] = last[ball.dofs[2]] = True
+        hinge[list(ball.hinges)] = True
+    return Limbs(of, ends, middle, last, hinge)
 
 
 @functools.lru_cache(maxsize=64)
@@ -144,18 +185,24 @@ def into_limits(params: jax.Array, skeleton: Skeleton) -> jax.Array:
     def towards(values):
         return jnp.where(angle, nearest_turn(values, middle), values)
 
-    found = towards(params)
-    for ball in balls_of(skeleton):
-        own, hinges = np.array(ball.dofs), np.array(ball.hinges, int)
-        group = np.array([*own, *hinges])
-        ways = [found, found.at[own].set(jnp.stack(other_triple(found[own])))]
-        if len(hinges):
-            ways += [way.at[own[2]].add(math.pi).at[hinges].multiply(-1) for way in ways]
-        ways = jnp.stack([towards(way) for way in ways])
-        outside = jnp.abs(ways - jnp.clip(ways, low[None], high[None]))
-        far = _OUTSIDE * outside + jnp.where(jnp.isfinite(high - low)[None], jnp.abs(ways), 0.0)
-        found = ways[jnp.argmin(jnp.sum(far[:, group], axis=1))]
-    return found
+    def half_turned(values):
+        return jnp.where(limbs.last, values + math.pi, jnp.where(limbs.hinge, -values, values))
+
+    found, limbs = towards(params), limbs_of(skeleton)
+    if not limbs.last.any():
+        return found
+    other = jnp.where(limbs.ends, found + math.pi, found)  # as `other_triple` says
+    other = jnp.where(limbs.middle, math.pi - found, other)
+    ways = [found, other, half_turned(found), half_turned(other)]
+    ways = jnp.stack([towards(way) for way in ways])
+    outside = jnp.abs(ways - jnp.clip(ways, low[None], high[None]))
+    far = _OUTSIDE * outside + jnp.where(jnp.isfinite(high - low)[None], jnp.abs(ways), 0.0)
+    whose = np.arange(limbs.ball.max() + 1)[:, None] == limbs.ball[None]
+    costs = jnp.sum(jnp.where(whose[None], far[:, None, :], 0.0), axis=-1)
+    rigid = ~(whose & limbs.hinge[None]).any(axis=1)
+    never = rigid[None] & (np.arange(len(ways)) >= 2)[:, None]
+    best = jnp.argmin(jnp.where(never, jnp.inf, costs), axis=0)[limbs.ball]
+    return jnp.take_along_axis(ways, best[None], axis=0)[0]
 
 
 def nearest_turn(angle: ArrayLike, near: ArrayLike) -> jax.Array:

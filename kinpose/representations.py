@@ -220,7 +220,7 @@ def _bounded(plain, skeleton: Skeleton, mean_params):
 
 
 def _rotation_6d(plain, skeleton: Skeleton, mean_params):
-    balls = side_by_side(balls_of(skeleton))
+    balls = side_by_side(skeleton)
     turned, count = balls.dofs.T.reshape(-1), len(balls.joints)
     others = np.setdiff1d(np.arange(skeleton.num_dofs), turned)
     order = np.argsort([*others, *turned])

@@ -8,7 +8,8 @@ import numpy as np
 
 from kinpose._kernels.quick_jit import quick_jit
 from kinpose._kernels.thresholds import FEW_POSES
-from kinpose.angles import balls_of, orientation_of, side_by_side, triple_of
+from kinpose._varying import varying_like
+from kinpose.angles import orientation_of, put_balls, side_by_side, triple_of
 from kinpose.fitting._levenberg_marquardt import first_state, minimise
 from kinpose.fitting._problem import (
     Problem,
@@ -193,6 +194,7 @@ def _fit_frames(
     if init is None:  # towards the first frame and on from there, by one loop
         frames = jax.tree.map(lambda x: jnp.concatenate([x[:_AHEAD][::-1], x]), frames)
         init = frames[2][0]
+    init = varying_like(init, targets, used, fresh, still.offsets)
     _, states = jax.lax.scan(follow, init, frames)
     states = jax.tree.map(lambda x: x[x.shape[0] - count :], states)
     return report(joints, points, weights, softness, skeleton, states)
@@ -215,14 +217,14 @@ def _nearest_triples(params, before, skeleton: Skeleton) -> jax.Array:
     period = jnp.asarray(_periods(skeleton), params.dtype)
     rounds = jnp.where(jnp.isfinite(period) & free, jnp.round((before - params) / period), 0.0)
     params = params + jnp.where(rounds != 0, rounds * period, 0.0)
-    balls = side_by_side(balls_of(skeleton))
+    balls = side_by_side(skeleton)
     if not len(balls.joints):
         return params
     hand = balls.hand.astype(params.dtype)
     here, near, *ends = ([hand * row for row in x[balls.dofs]] for x in (params, before, low, high))
     ends = [list(map(f, *ends)) for f in (jnp.minimum, jnp.maximum)]
     found, _ = triple_of(orientation_of(here), near, *ends)
-    return params.at[balls.dofs].set(jnp.stack([hand * x for x in found]))
+    return put_balls(params, balls, jnp.stack([hand * x for x in found]))
 
 
 def _periods(skeleton: Skeleton) -> np.ndarray:

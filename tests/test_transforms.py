@@ -1,6 +1,7 @@
 """What users wrap around kinematics and fits: export, shards, checkpointing, scans, vmap."""
 
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from kinpose import (
     Joint,
     build_skeleton,
     fit_params,
+    fit_sequence,
     forward_kinematics,
     inverse_kinematics,
 )
@@ -49,6 +51,16 @@ def fitted(joints):
     return fit_params(joints, ARM).params
 
 
+def fitted_from_zeros(joints):
+    return fit_params(joints, ARM, init=jnp.zeros(ARM.num_dofs)).params
+
+
+def followed_from_zeros(joints):
+    """Each frame a recording of its own."""
+    follow = functools.partial(fit_sequence, skeleton=ARM, init=jnp.zeros(ARM.num_dofs))
+    return jax.vmap(lambda joints: follow(joints).params)(joints[:, None])
+
+
 def reached(joints):
     targets = {"elbow": joints[:, 1], "hand": joints[:, 2]}
     params = inverse_kinematics(targets, ARM, rest=np.zeros(ARM.num_dofs)).params
@@ -59,6 +71,8 @@ CASES = {
     "forward_kinematics": (positions, PARAMS[HUMAN]),
     "gradient": (gradient, PARAMS[HUMAN]),
     "fit_params": (fitted, JOINTS),
+    "fit_params from one start": (fitted_from_zeros, JOINTS),
+    "fit_sequence from one start": (followed_from_zeros, JOINTS),
     "inverse_kinematics": (reached, JOINTS),
 }
 

@@ -163,7 +163,7 @@ def _from_root(table: _Table, combine: Callable, first, own) -> jax.Array:
     if not len(own):
         return first[None]
     parent = jnp.asarray(table.parent)
-    nodes = jnp.zeros((len(own) + 1, *first.shape), own.dtype).at[0].set(first)
+    nodes = jnp.concatenate([first[None], jnp.zeros((len(own), *first.shape), own.dtype)])
 
     def add_node(m, nodes):
         above = jax.lax.dynamic_index_in_dim(nodes, parent[m], keepdims=False)

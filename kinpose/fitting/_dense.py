@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose._kinematics.walk import paths_of
-from kinpose.angles import Balls, axes_of, balls_of, normals_of, side_by_side, turned, turns_away
+from kinpose.angles import Balls, axes_of, normals_of, put_balls, side_by_side, turned, turns_away
 from kinpose.fitting._problem import (
     OPEN,
     STIFF,
@@ -42,13 +42,13 @@ def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
         pull = stiffness * (params - problem.prior_params) / unit
         pull_on_angles = pull
         if turning is not None:
-            dofs = turning.balls.dofs
             turns = turns_away(params, problem.prior_params, turning.balls)[0] * stiffness[0]
             axes = _stacked(axes_of, params, turning.balls)
             on_angles = jnp.einsum("rcb,cb->rb", axes, turns, precision="highest")
-            pull, pull_on_angles = pull.at[dofs].set(turns), pull.at[dofs].set(on_angles)
+            pull_on_angles = put_balls(pull, turning.balls, on_angles)
+            pull = put_balls(pull, turning.balls, turns)
     pressed = pressed_at_limit(params, slopes + pull_on_angles, skeleton)
-    fixed = pressed if turning is None else pressed.at[turning.balls.dofs].set(False)
+    fixed = pressed if turning is None else put_balls(pressed, turning.balls, False)
     by_dof = jnp.where(fixed[None, :], 0.0, by_dof)
     stiffness = jnp.where(fixed, 0.0, stiffness)
     gradient = residual @ by_dof + jnp.where(fixed, 0.0, pull)
@@ -63,7 +63,8 @@ def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
         dofs, hand = turning.balls.dofs, turning.balls.hand.astype(params.dtype)
         limits = () if skeleton.limits is None else bounds(skeleton, params.dtype)
         angles, turns = turned(hand, *(list(x[dofs]) for x in (params, moves, *limits)))
-        moved, change = moved.at[dofs].set(jnp.stack(angles)), change.at[dofs].set(jnp.stack(turns))
+        moved = put_balls(moved, turning.balls, jnp.stack(angles))
+        change = put_balls(change, turning.balls, jnp.stack(turns))
     ways = by_dof @ change
     promised = jnp.dot(ways, ways) + jnp.dot(stiffness, jnp.square(change))
     predicted = -jnp.dot(gradient, change) - 0.5 * promised
@@ -178,7 +179,7 @@ class _Turning(NamedTuple):
 
 def _turning_of(params, skeleton: Skeleton) -> _Turning | None:
     """The balls of a pose (D,); None for a skeleton without any."""
-    balls = side_by_side(balls_of(skeleton))
+    balls = side_by_side(skeleton)
     if not len(balls.joints):
         return None
     rotations, places = joint_transforms(params, skeleton)
@@ -193,7 +194,7 @@ def _by_turns(jacobian, positions, turning: _Turning, skeleton: Skeleton) -> jax
     arms = jnp.where(below[:, :, None], positions[None] - turning.places[:, None], 0.0)
     axes = turning.frames.swapaxes(1, 2)
     turns = jnp.cross(axes[:, None], arms[:, :, None, :] + 0 * axes[:, None])
-    return jacobian.at[:, :, turning.balls.dofs].set(turns.transpose(1, 3, 2, 0))
+    return put_balls(jacobian, turning.balls, turns.transpose(1, 3, 2, 0))
 
 
 def _stiffened(matrix, pressed, params, balls: Balls) -> jax.Array:
@@ -202,7 +203,9 @@ def _stiffened(matrix, pressed, params, balls: Balls) -> jax.Array:
     stiff = STIFF * (jnp.sum(jnp.diagonal(matrix)[dofs], axis=0) + OPEN)
     stiff = stiff[None, :] * pressed[dofs].astype(matrix.dtype)
     block = jnp.einsum("rb,rcb,rdb->cdb", stiff, across, across, precision="highest")
-    return matrix.at[dofs[:, None, :], dofs[None, :, :]].add(block)
+    places = np.zeros(matrix.shape, int)  # of what is added, zero first
+    places[dofs[:, None, :], dofs[None, :, :]] = 1 + np.arange(block.size).reshape(block.shape)
+    return matrix + jnp.concatenate([jnp.zeros(1, block.dtype), block.ravel()])[places]
 
 
 def _stacked(vectors_of: Callable, params, balls: Balls) -> jax.Array:

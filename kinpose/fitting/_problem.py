@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.angles import balls_of, real_limits, side_by_side, turns_away
+from kinpose.angles import put_balls, real_limits, side_by_side, turns_away
 from kinpose.kinematics import forward_kinematics
 from kinpose.skeleton import Skeleton
 
@@ -76,10 +76,10 @@ def cost_of(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
     cost = jnp.dot(problem.weights, squares) / size**2
     if problem.prior_weight is not None:
         square = jnp.square((params - problem.prior_params) / unit)
-        balls = side_by_side(balls_of(skeleton))
+        balls = side_by_side(skeleton)
         if len(balls.joints):
             _, turns = turns_away(params, problem.prior_params, balls)
-            square = square.at[balls.dofs].set(turns[None, :] / 3)
+            square = put_balls(square, balls, turns[None, :] / 3)
         cost += jnp.square(problem.prior_weight) * jnp.sum(square)
     return 0.5 * cost
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose.angles import balls_of, into_limits, nearest_turn, real_limits
+from kinpose.angles import balls_of, into_limits, limbs_of, nearest_turn, real_limits
 from kinpose.fitting._dense import slopes_of
 from kinpose.fitting._levenberg_marquardt import State, first_state
 from kinpose.fitting._problem import bounds, pressed_at_limit
@@ -60,8 +60,8 @@ def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_fi
     count = _MANY_RESTARTS if root_is_held else _FEW_RESTARTS
     limits = jnp.stack(bounds(skeleton, starts.dtype), axis=1)
     skeleton = dataclasses.replace(skeleton, limits=limits)
-    limbs = [d for ball in balls_of(skeleton) for d in (*ball.dofs, *ball.hinges)]
-    free = limits.at[np.array(limbs, int)].set(jnp.array([-jnp.inf, jnp.inf], limits.dtype)[None])
+    in_limbs = (limbs_of(skeleton).ball >= 0)[:, None]
+    free = jnp.where(in_limbs, jnp.array([-jnp.inf, jnp.inf], limits.dtype)[None], limits)
 
     @jax.vmap
     def pressed_in(problem, state):
@@ -80,24 +80,23 @@ def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_fi
         return jnp.where(number < 0, into_limits(params, skeleton), other)
 
     def round_of(carry):
-        number, best, trial, steps, stuck = carry
-        found = solve(trial, jnp.where(number < 0, free, limits))
+        number, best, starts, steps, stuck = carry
+        within = jnp.where(number < 0, free, limits)
+        found = solve(state_at(starts, within)._replace(converged=~stuck), within)
         steps += jnp.where(stuck, found.iterations, 0)
         best = choose(_SAME * found.cost < best.cost, found, best)
         pressed = pressed_in(problems, best)
         limited = jnp.any(jnp.isfinite(limits))
         held = jnp.any(pressed, axis=-1) | (limited & ~best.converged) | root_is_held
         stuck = jnp.where(number < 0, limited | held, stuck & held & (best.cost > _FOUND))
-        trial = state_at(start_again(number, best.params, pressed), limits)
-        trial = choose(stuck, trial, best._replace(converged=jnp.ones_like(stuck)))
+        starts = choose(stuck, start_again(number, best.params, pressed), best.params)
         best = best._replace(cost=jnp.where((number < 0) & limited, jnp.inf, best.cost))
-        return number + 1, best, trial, steps, stuck
+        return number + 1, best, starts, steps, stuck
 
-    first = state_at(starts, free if free_first else limits)
-    nothing = first._replace(cost=jnp.full_like(first.cost, jnp.inf))
-    todo = jnp.ones_like(first.converged)
-    number = jnp.int32(-1 if free_first else 0)
-    carry = number, nothing, first, jnp.zeros_like(first.iterations), todo
+    zeros = jnp.zeros_like(starts[:, 0])
+    none = zeros.astype(jnp.int32)
+    nothing = State(starts, zeros + jnp.inf, zeros, zeros, none, zeros > 0)
+    carry = jnp.int32(-1 if free_first else 0), nothing, starts, none, zeros < 1
     _, best, _, steps, _ = jax.lax.while_loop(
         lambda carry: (carry[0] <= count) & jnp.any(carry[-1]), round_of, carry
     )
@@ -128,15 +127,12 @@ def _start(number, params, pressed, skeleton: Skeleton) -> jax.Array:
     """
     if not _turns_freely(skeleton):
         return _drawn(number, params, skeleton)
-    low, high = bounds(skeleton, params.dtype)
-    flipped, held = params, pressed
-    for ball in balls_of(skeleton):
-        group = np.array([*ball.dofs, *ball.hinges])
-        last, hinges = ball.dofs[2], np.array(ball.hinges, int)
-        held = held.at[group].set(jnp.any(pressed[group]) & (ball.joint > 0))
-        middle = 0.5 * (low + high)[last]
-        half = nearest_turn(params[last] + math.pi, jnp.where(jnp.isfinite(middle), middle, 0.0))
-        flipped = flipped.at[last].set(half).at[hinges].multiply(-1)
+    limbs, middle = limbs_of(skeleton), 0.5 * sum(bounds(skeleton, params.dtype))
+    half = nearest_turn(params + math.pi, jnp.where(jnp.isfinite(middle), middle, 0.0))
+    flipped = jnp.where(limbs.last, half, jnp.where(limbs.hinge, -params, params))
+    of = np.where(limbs.ball < 0, -1 - np.arange(len(params)), limbs.ball)
+    together = (of[:, None] == of[None]) & (of != 0)[:, None]  # the first ball is the root
+    held = jnp.any(together & pressed[None], axis=1)
     drawn = _drawn(number - 1, params, skeleton)
     return jnp.where(held, jnp.where(number == 0, flipped, drawn), params)
 

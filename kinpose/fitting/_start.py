@@ -65,7 +65,8 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     *tables, num_loose, num_kinds = _tables(skeleton)
     start = varying_like(_start_params(skeleton, dtype), joints, weights, skeleton.offsets)
     rotations, positions = joint_transforms(start, skeleton)
-    rotations = jnp.pad(rotations, ((0, 0), (0, flat), (0, flat))).at[:, 2, 2].add(float(flat))
+    rotations = jnp.pad(rotations, ((0, 0), (0, flat), (0, flat)))
+    rotations += np.diag([0, 0, flat]).astype(dtype)[None]
     positions, offsets, joints = (
         jnp.pad(jnp.asarray(x, dtype), ((0, 0), (0, flat)))
         for x in (positions, skeleton.offsets, joints)
@@ -118,28 +119,28 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
 
 def _in_turn(num_turns: int, params, limits, turns: "_Rows", covariance) -> jax.Array:
     """How joints with few angles turn: one after the other, without limits and then within."""
-    identity = jnp.eye(3, dtype=covariance.dtype)
 
-    def sweep(limits, params):
+    def sweep(number, params):
+        ends = limits
+        if limits is not None and num_turns > 1:
+            free = number < _SWEEPS
+            ends = jnp.where(free, -jnp.inf, limits[0]), jnp.where(free, jnp.inf, limits[1])
+            params = jnp.clip(params, *ends)
         for i in range(num_turns):
-            motion = jax.tree.map(lambda x: x[i], turns)  # noqa: B023
-            matrices = list(turns.rotation(params))
-            before = functools.reduce(jnp.matmul, matrices[:i], identity)
-            after = functools.reduce(jnp.matmul, matrices[i + 1 : num_turns], identity)
-            seen = before.T @ covariance @ after.T
+            motion, seen = jax.tree.map(lambda x: x[i], turns), covariance  # noqa: B023
+            matrices = list(turns.rotation(params))[:num_turns]
+            for before in matrices[:i]:
+                seen = before.T @ seen
+            for after in matrices[:i:-1]:
+                seen = seen @ after.T
             sine, cosine = jnp.sum(motion.sine * seen), jnp.sum(motion.cosine * seen)
-            params = motion.set(params, jnp.arctan2(sine, cosine), limits)
+            params = motion.set(params, jnp.arctan2(sine, cosine), ends)
         return params
-
-    def sweeps(number, limits, params):
-        return jax.lax.fori_loop(0, number, lambda _, params: sweep(limits, params), params)
 
     if num_turns < 2:
-        return sweep(limits, params)
-    params = sweeps(_SWEEPS, None, params)
-    if limits is None:
-        return params
-    return sweeps(_SWEEPS_WITHIN, limits, jnp.clip(params, *limits))
+        return sweep(0, params)
+    count = _SWEEPS + (0 if limits is None else _SWEEPS_WITHIN)
+    return jax.lax.fori_loop(0, count, sweep, params)
 
 
 def _at_once(params, limits, turns: "_Rows", covariance) -> jax.Array:

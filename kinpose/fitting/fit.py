@@ -15,6 +15,7 @@ from kinpose._html import fit_html
 from kinpose._kernels.quick_jit import is_tracing, quick_jit
 from kinpose._kernels.thresholds import FEW_POSES, GROUP_POSES, INVERSE_POSES, LANES, MANY_POSES
 from kinpose._kinematics.scalars import at_least_float32
+from kinpose._varying import varying_like
 from kinpose.fitting._dense import observability_of
 from kinpose.fitting._levenberg_marquardt import (
     MAX_ITERATIONS,
@@ -191,6 +192,7 @@ def _fit_block(rows, softness, skeleton, method, max_iterations, tolerance) -> F
         sure = plausible(targets, used, still) | (softness == 0)
         likely = jnp.where(sure, used, 0.0)
         starts = jax.vmap(align_params, in_axes=(0, 0, None))(targets, likely, still)
+    starts = varying_like(starts, targets, used, still.offsets)
     problems = Problem(targets, used, jnp.broadcast_to(softness, targets.shape[:1]))
 
     def solve(states, limits):
@@ -240,9 +242,7 @@ def report(
     def one(pose):
         return _report_one(*pose, softness, skeleton)
 
-    def in_blocks(poses):
-        return jax.lax.map(one, poses, batch_size=INVERSE_POSES)
-
+    in_blocks = functools.partial(jax.lax.map, one, batch_size=INVERSE_POSES)
     poses = joints, points, weights, states
     if not isinstance(joints.shape[0], int) or joints.shape[0] <= INVERSE_POSES:
         return jax.vmap(one)(poses)
