@@ -69,7 +69,8 @@ def calibrate_skeleton(
     frames = np.linspace(0, len(joints) - 1, min(len(joints), max_frames)).round().astype(int)
     joints = joints[frames]
     checked, weights = checked_points(joints, _rows(weights, frames), skeleton)
-    joints = _centred(np.where((weights > 0)[..., None], joints, np.nan)).astype(checked.dtype)
+    joints = np.where((weights > 0)[..., None], joints, np.nan)
+    joints = (_centred(joints) if _slides_freely(skeleton) else joints).astype(checked.dtype)
     skeleton = _in_unit(skeleton, guess_scale(joints, skeleton))
     missing = ((0, max_frames - len(frames)), (0, 0))  # one shape, one compilation
     joints = np.pad(joints, (*missing, (0, 0)), constant_values=jnp.nan)
@@ -106,6 +107,12 @@ def _in_unit(skeleton: Skeleton, factor: float) -> Skeleton:
     motions = tuple(tuple(map(changed, own)) for own in skeleton.motions)
     limits = np.asarray(skeleton.limits) * factors
     return dataclasses.replace(scale_skeleton(skeleton, factor), motions=motions, limits=limits)
+
+
+def _slides_freely(skeleton: Skeleton) -> bool:
+    """Whether the root moves along all axes, so that it does not matter where the points are."""
+    axes = [motion.axis for motion in skeleton.motions[0] if motion.kind == "t"]
+    return bool(axes) and np.linalg.matrix_rank(np.array(axes)) == skeleton.ndim
 
 
 def _centred(joints: np.ndarray) -> np.ndarray:

@@ -164,3 +164,23 @@ def test_points_of_no_weight_tell_no_length():
     points[:, 2:], weights[:, 2:] = 0, 0
     found = calibrate_skeleton(points, arm, weights=weights, lengths="bones")
     np.testing.assert_allclose(found.offsets[1:, 0], 1000, rtol=1e-3)
+
+
+@pytest.mark.parametrize("lengths", ["scale", "bones"])
+@pytest.mark.parametrize("slides", ["", "tx"])
+def test_a_base_that_stays_where_it_is_is_not_taken_off(lengths, slides):
+    def arm(first, second):
+        return build_skeleton(
+            [
+                Joint("base", None, (0, 0, 0), slides),
+                Joint("upper", "base", (first, 0, 0), "rz"),
+                Joint("lower", "upper", (second, 0, 0), "rz"),
+                Joint("tip", "lower", (second, 0, 0)),
+            ]
+        )
+
+    params = np.random.default_rng(0).uniform(-1, 1, (40, 2 + bool(slides)))
+    points = np.array(forward_kinematics(params.astype(np.float32), arm(2.0, 3.0)))
+    guess = arm(1.0, 1.5) if lengths == "scale" else arm(2.2, 2.7)
+    found = calibrate_skeleton(points, guess, lengths=lengths)
+    np.testing.assert_allclose(found.offsets, arm(2.0, 3.0).offsets, rtol=WITHIN, atol=1e-9)
