@@ -51,7 +51,8 @@ def isb_angles(params: np.ndarray, skeleton: Skeleton) -> IsbAngles:
 
     - Hip, spine (trunk against pelvis) and neck (head against trunk): Z-X-Y. Hip: flexion,
       adduction, internal rotation are positive; spine and neck: extension, bending to the right,
-      turning to the left.
+      turning to the left. The trunk of `human_17` does not bend forwards, so its spine has no
+      extension: the pelvis' pitch is that of both.
     - Shoulder: Y-X'-Y''. The plane of elevation is 0 sideways and 90 degrees forwards; elevation
       is negative, as the paper has it; internal rotation is positive. With the arm hanging down
       plane and rotation trade against each other.
@@ -97,14 +98,24 @@ def isb_angles(params: np.ndarray, skeleton: Skeleton) -> IsbAngles:
         if prefix.startswith("left"):
             relative = _MIRROR @ relative @ _MIRROR
         triple, singular = sequence(relative)
-        names += [f"{prefix}_{word}" for word in words]
-        values.append(_steady(triple))
-        near.append(np.repeat(singular[:, None], 3, axis=1))
+        first = 0 if _bends_forwards(skeleton, parent, child) else 1
+        names += [f"{prefix}_{word}" for word in words[first:]]
+        values.append(_steady(triple)[:, first:])
+        near.append(np.repeat(singular[:, None], 3 - first, axis=1))
     for name in (f"{s}_{j}_flexion" for j in ("knee", "elbow") for s in ("right", "left")):
         names.append(name)
         values.append(np.asarray(params[:, [skeleton.dof_names.index(name)]], np.float64))
         near.append(np.zeros((len(params), 1), bool))
     return IsbAngles(tuple(names), np.concatenate(values, axis=1), np.concatenate(near, axis=1))
+
+
+def _bends_forwards(skeleton: Skeleton, parent: str, child: str) -> bool:
+    """Whether anything turns about x between two segments: an angle that cannot change is none."""
+    joint, motions = skeleton.names.index(child), []
+    while skeleton.names[joint] != parent:
+        motions += skeleton.motions[joint]
+        joint = skeleton.parents[joint]
+    return any(motion.kind == "r" and abs(motion.axis[0]) > 1e-6 for motion in motions)
 
 
 def near_singularity(params: np.ndarray, skeleton: Skeleton) -> np.ndarray:

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import fractions
+import pathlib
 import struct
 import subprocess
 import sys
@@ -78,7 +79,11 @@ def test_a_recording_is_converted_with_its_names_unit_and_axes(tmp_path):
 
 
 def test_channels_of_a_bvh_become_coordinates_of_opensim(tmp_path):
-    run = kinpose("convert", WALK, tmp_path / "walk.mot", "--from_unit=cm")
+    """Positions as channels have them, whatever the joint's OFFSET, which they replace."""
+    moved = pathlib.Path(WALK).read_text().replace("OFFSET 0 0 0", "OFFSET 0 50 0", 1)
+    moved = moved.replace("LeftLeg", "Left Leg")
+    (tmp_path / "x.bvh").write_text(moved)
+    run = kinpose("convert", tmp_path / "x.bvh", tmp_path / "walk.mot", "--from_unit=cm")
     assert run.returncode == 0, run.stderr
     recording = load_bvh(WALK)
     lines = (tmp_path / "walk.mot").read_text().splitlines()
@@ -86,11 +91,18 @@ def test_channels_of_a_bvh_become_coordinates_of_opensim(tmp_path):
     table = np.genfromtxt(lines[start:], names=True, deletechars="")
     column = recording.skeleton.dof_names.index("LeftLeg_Zrotation")
     degrees = np.degrees(recording.params[:, column])
-    np.testing.assert_allclose(table["LeftLeg_Zrotation"], degrees, atol=1e-5)
+    np.testing.assert_allclose(table["Left_Leg_Zrotation"], degrees, atol=1e-5)
     column = recording.skeleton.dof_names.index("Hips_Yposition")
     np.testing.assert_allclose(
         table["Hips_Yposition"], recording.params[:, column] / 100, atol=1e-6
     )
+
+
+def test_a_retargeted_recording_is_a_bvh_file(tmp_path):
+    run = kinpose("retarget", WALK, "human_17", tmp_path / "x.glb")
+    assert run.returncode == 1
+    assert "x.glb must end in .bvh" in run.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_bvh_becomes_a_file_for_viewers_in_metres(tmp_path):

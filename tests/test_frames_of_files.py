@@ -198,3 +198,7 @@ def test_a_rate_that_nobody_says_is_said(tmp_path):
     assert said[None] == ["the file says no rate; 30 frames/s are taken: --fps says better."]
     assert said[0.01] == ["0.01 frames/s are unlikely: --fps says better."]
     assert said[50.0] == []
+    save_recording(tmp_path / "x.npz", Points(recording, human_17().keypoint_names, 0.02))
+    given = settings._replace(fps=25.0)
+    found = understand(read_input(str(tmp_path / "x.npz"), given), given)
+    assert "25 frames/s are taken, as --fps says; the file says 50." in found.warnings

@@ -793,3 +793,43 @@ def test_a_motion_that_opensim_would_not_read_is_refused(tmp_path, name, change,
     with pytest.raises(ValueError, match=message):
         save_motion(tmp_path / name, SKELETON, **arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_names_with_marks_and_units_in_brackets_are_kept_apart(tmp_path):
+    names = ("Knee (left)", "Knee (right)", "M1*", "hip'", "left (hand)")
+    save_recording(tmp_path / "x.csv", Points(RNG.normal(size=(5, 5, 3)), names, 0.01))
+    assert load_recording(tmp_path / "x.csv").names == names
+    titles = ",".join(f"{name}_{axis} (mm)" for name in names for axis in "xyz")
+    found = load_recording(write(tmp_path, table(titles, XYZ[:, :1].repeat(5, 1)), "y.csv"))
+    assert (found.names, found.unit_mm) == (names, 1.0)
+
+
+def test_columns_that_are_of_no_point_are_said(tmp_path):
+    content = table("a_x,a_y,a_z,b_x,b_y,a_x", RNG.normal(size=(5, 6)))
+    with pytest.warns(UserWarning, match="3 columns .* of no point.*: b x, b y, a x"):
+        assert load_recording(write(tmp_path, content, "x.csv")).names == ("a",)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "trc", "npz"])
+def test_points_far_from_the_origin_keep_their_digits(tmp_path, suffix):
+    far = XYZ + np.array([5_411_932.0, 100.0, 448_262.0])
+    save_recording(tmp_path / f"x.{suffix}", POINTS._replace(positions=far, unit_mm=1000.0))
+    np.testing.assert_allclose(load_recording(tmp_path / f"x.{suffix}").positions, far, atol=1e-5)
+
+
+def test_a_c3d_file_with_too_few_digits_is_said(tmp_path):
+    far = POINTS._replace(positions=XYZ + 5e6, unit_mm=1000.0)
+    with pytest.warns(UserWarning, match="rounded to 500 mm"):
+        save_recording(tmp_path / "x.c3d", far)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "NPZ"])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_an_archive_of_as_many_frames_as_points_comes_back_as_it_was(tmp_path, suffix, ndim):
+    """Even where points lie nearer to each other than a frame to the next."""
+    steps = 3000.0 * np.arange(10)[:, None, None]
+    points = Points(5 * RNG.normal(size=(10, 10, ndim)) + steps, tuple("abcdefghij"), 0.04)
+    save_recording(tmp_path / f"x.{suffix}", points)
+    found = load_recording(tmp_path / f"x.{suffix}")
+    np.testing.assert_array_equal(found.positions, points.positions)
+    assert [x.name for x in tmp_path.iterdir()] == [f"x.{suffix}"]

@@ -231,7 +231,11 @@ def test_cells_without_points_are_empty_or_marked(tmp_path, fill):
     trouble = trouble_of("gap", 3)
     result = run_points(tmp_path, trouble.points.astype(np.float32), fill=fill)
     report = result.report | {"input": "gap.npy"}
-    write_results(tmp_path / "out", result.recording, result.fitted, report, None)
+    for _ in range(2):  # the second replaces the first
+        write_results(
+            tmp_path / "out", result.recording, result.fitted, report, None, with_isb=True
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "points.npy"]
     with open(tmp_path / "out" / "angles.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for t, row in enumerate(rows):
@@ -239,7 +243,8 @@ def test_cells_without_points_are_empty_or_marked(tmp_path, fill):
         cells = [row["left_knee_flexion_deg"], row["pelvis_tx"]]
         assert all(cell == "" for cell in cells) == (lost and fill == "none")
         if fill == "interpolate":
-            assert ("left_knee_flexion" in row["interpolated"].split()) == lost
+            named = {"left_knee_flexion", "isb_left_hip_flexion"} & {*row["interpolated"].split()}
+            assert len(named) == (2 if lost else 0)
     if fill == "interpolate":
         knee = [float(row["left_knee_flexion_deg"]) for row in rows]
         np.testing.assert_allclose(np.diff(knee, 2)[20:38], 0.0, atol=1e-3)

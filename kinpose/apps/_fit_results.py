@@ -16,7 +16,7 @@ from kinpose.apps._reading import Settings
 from kinpose.apps._understand import Recording
 from kinpose.calibration import guess_scale
 from kinpose.fitting import STATUS
-from kinpose.io.bvh import save_bvh
+from kinpose.io.bvh import channel_values, save_bvh
 from kinpose.io.opensim import save_motion
 from kinpose.isb import near_singularity
 from kinpose.layouts import DISPLAY_NAMES
@@ -198,7 +198,8 @@ def format_table(report: dict) -> str:
     lines += [f"frames without any point: {gaps}"] if gaps else []
     empty, filled = report["cells_empty"], report["cells_interpolated"]
     if empty or filled:
-        lines.append(f"cells of angles.csv that are empty: {empty}, interpolated: {filled}")
+        held = " (angles.mot and fit.bvh hold the last angle)" if empty else ""
+        lines.append(f"cells of angles.csv that are empty: {empty}{held}, interpolated: {filled}")
     share, left_out = report["share_down_weighted"], report["share_left_out"]
     if share > 0:
         lines.append(
@@ -255,7 +256,7 @@ def write_results(
         write_angles(made / "angles.csv", fitted, fps, start_s, with_isb=with_isb)
         save_bvh(made / "fit.bvh", skeleton, fitted.params, 1.0 / fps)
         metres = (recording.unit.mm or 1000.0) / 1000.0
-        motion = skeleton, fitted.params, 1.0 / fps
+        motion = skeleton, channel_values(fitted.params, skeleton), 1.0 / fps
         save_motion(made / "angles.mot", *motion, scale=metres, start_s=start_s)
         (made / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
@@ -272,8 +273,10 @@ def write_results(
             path = made / f"poses.{animation}"
             plot.animate_poses(path, poses, skeleton, 1.0 / fps, points=recording.joints)
         made.chmod(0o755)
+        former = made.with_name(f"{made.name}.former")
         if output_dir.exists():
-            shutil.rmtree(output_dir)
+            output_dir.rename(former)
         made.rename(output_dir)
+        shutil.rmtree(former, ignore_errors=True)
     finally:
         shutil.rmtree(made, ignore_errors=True)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from kinpose.apps._fit_recording import Fitted
+from kinpose.io.bvh import channel_values
 from kinpose.isb import isb_angles, near_singularity
 from kinpose.skeleton import Skeleton
 from kinpose.skeletons import HUMAN_LIMITS
@@ -26,18 +27,21 @@ def write_angles(path, fitted: Fitted, fps: float, start_s: float, *, with_isb: 
         f"{dof}_deg" if turns else dof
         for dof, turns in zip(skeleton.dof_names, skeleton.is_angle, strict=True)
     ]
-    values = np.where(skeleton.is_angle, np.degrees(fitted.params), fitted.params)
+    values = channel_values(fitted.params, skeleton)
+    values = np.where(skeleton.is_angle, np.degrees(values), values)
     shown = fitted.known | fitted.filled
-    near = near_singularity(fitted.params, skeleton)
+    near, filled = near_singularity(fitted.params, skeleton), fitted.filled
     marks = {"beyond_range": shown & (range_margin(fitted.params, skeleton) < -BEYOND)}
     if with_isb:
         isb = isb_angles(fitted.params, skeleton)
-        told = np.stack([_told(name, shown, skeleton) for name in isb.names], axis=1)
+        parts = np.stack([_whose(name, skeleton) for name in isb.names], axis=1)
+        told = np.stack([shown[:, part].all(axis=1) for part in parts.T], axis=1)
         names += [f"isb_{name}_deg" for name in isb.names]
         values = np.concatenate([values, np.degrees(isb.values)], axis=1)
         near = np.concatenate([near, isb.near_singularity], axis=1)
         shown = np.concatenate([shown, told], axis=1)
-    marks |= {"near_singularity": shown & near, "interpolated": fitted.filled}
+        filled = np.concatenate([filled, (filled[:, :, None] & parts[None]).any(axis=1)], axis=1)
+    marks |= {"near_singularity": shown & near, "interpolated": filled}
     marks = {key: where for key, where in marks.items() if where.any()}
     plain = np.array([name.removesuffix("_deg") for name in names])
     with open(path, "w", newline="", encoding="utf-8") as file:
@@ -56,12 +60,12 @@ def range_margin(params: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return np.minimum(params - low, high - params)
 
 
-def _told(name: str, shown: np.ndarray, skeleton) -> np.ndarray:
-    """(T,) whether the dofs of an angle's joint are there."""
+def _whose(name: str, skeleton: Skeleton) -> np.ndarray:
+    """(D,) which dofs an angle of ISB's is made of: those of its joint."""
     if name.endswith(("knee_flexion", "elbow_flexion")):
         own = [name]
     else:
         joint = next(x for x in ("hip", "shoulder", "spine", "neck") if x in name)
         start = name[: name.index(joint) + len(joint)] + "_"
         own = [dof for dof in skeleton.dof_names if dof.startswith(start)]
-    return shown[:, [skeleton.dof_names.index(dof) for dof in own]].all(axis=1)
+    return np.isin(skeleton.dof_names, own)

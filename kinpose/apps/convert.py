@@ -17,7 +17,7 @@ from absl import app, flags
 from kinpose.apps._outputs import refuse_existing
 from kinpose.apps._reading import heard
 from kinpose.io import load_recording, save_recording
-from kinpose.io.bvh import load_bvh
+from kinpose.io.bvh import channel_values, load_bvh
 from kinpose.io.column_maps import load_columns
 from kinpose.io.gltf import save_glb
 from kinpose.io.gltf_points import save_points_glb
@@ -43,7 +43,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("up", None, list(UP), "The axis up to write; as read by default.")
     flags.DEFINE_enum("from_unit", None, list(UNITS_MM), "The unit of the input.")
     flags.DEFINE_enum("from_up", None, list(UP), "The axis up of the input.")
-    flags.DEFINE_float("fps", None, "Frames per second, where the input does not say.", 1e-9)
+    flags.DEFINE_float("fps", None, "Frames per second, in place of the input's.", 1e-9)
     flags.DEFINE_string("columns", None, "A .json map of the input's columns.")
     flags.DEFINE_string(
         "individual",
@@ -107,13 +107,14 @@ def _convert_motion(source: str, target: str) -> None:
     _refuse_flags(f"{target} is of angles, in metres", *_OF_POINTS)
     if not target.lower().endswith(".glb") and flags.FLAGS.from_up not in (None, "y"):
         raise ValueError(f"{target}: y is up in OpenSim's files; --from_up must be y.")
-    frame_time_s = 1.0 / flags.FLAGS.fps if flags.FLAGS.fps else frame_time_s
+    frame_time_s = _frame_time(frame_time_s)
     scale = UNITS_MM[flags.FLAGS.from_unit] / 1000.0
     if target.lower().endswith(".glb"):
         up = flags.FLAGS.from_up or "y"
         save_glb(target, skeleton, params, frame_time_s, up=up, scale=scale)
     else:
-        save_motion(target, skeleton, params, frame_time_s, scale=scale)
+        values = channel_values(params, skeleton)
+        save_motion(target, skeleton, values, frame_time_s, scale=scale)
     print(f"{target}: {len(params)} frames of {skeleton.num_dofs} coordinates")
 
 
@@ -178,12 +179,20 @@ def _guessed(points: Points, joints: np.ndarray) -> Points:
     return points
 
 
+def _frame_time(of_file: float | None) -> float | None:
+    """Seconds between frames, by --fps or the file."""
+    fps = flags.FLAGS.fps
+    if fps and of_file and abs(fps * of_file - 1) > 0.01:
+        print(f"warning: {fps:g} frames/s are taken, as --fps says; the file says {1 / of_file:g}.")
+    return 1.0 / fps if fps else of_file
+
+
 def _told(points: Points) -> Points:
     """Points with what flags say of them."""
     told = {
         "unit_mm": flags.FLAGS.from_unit and UNITS_MM[flags.FLAGS.from_unit],
         "up": flags.FLAGS.from_up,
-        "frame_time_s": flags.FLAGS.fps and 1.0 / flags.FLAGS.fps,
+        "frame_time_s": _frame_time(points.frame_time_s),
     }
     return points._replace(**{key: value for key, value in told.items() if value is not None})
 

@@ -49,7 +49,7 @@ def define_flags() -> None:
         "size.",
     )
     flags.DEFINE_enum("up", "auto", ["auto", *UP], "The input's axis that points up.")
-    flags.DEFINE_float("fps", None, "Frames per second, where the input does not say.")
+    flags.DEFINE_float("fps", None, "Frames per second, in place of the input's.")
     flags.DEFINE_string(
         "columns", None, "A .json map of a table's columns; see kinpose/io/column_maps.py."
     )
@@ -108,6 +108,7 @@ def main(argv: list[str]) -> None:
     (given["input"],) = inputs
     output_dir = pathlib.Path(given["output_dir"])
     check_output_dir(output_dir, given["overwrite"])
+    place = output_dir.resolve()  # also where it is the current directory, and is replaced
     settings = Settings(**{name: given[name] for name in Settings._fields})
     recording = understand(read_input(given["input"], settings), settings)
     unit = f"1 unit = {recording.unit.mm:g} mm" if recording.unit.mm else "unit unknown"
@@ -123,11 +124,11 @@ def main(argv: list[str]) -> None:
     report = make_report(recording, fitted, settings) | {"input": given["input"], "flags": given}
     print(format_table(report))
     write_results(
-        output_dir,
+        place,
         recording,
         fitted,
         report,
         given["animation"],
         with_isb=settings.convention == "isb",
     )
-    print(f"written to {output_dir}: {', '.join(sorted(p.name for p in output_dir.iterdir()))}")
+    print(f"written to {output_dir}: {', '.join(sorted(p.name for p in place.iterdir()))}")

@@ -37,6 +37,8 @@ def main(argv: list[str]) -> None:
     if len(argv) != 4:
         raise app.UsageError("give the recording, whose skeleton gets it, and the file to write.")
     recorded, target_path, output = argv[1:]
+    if not output.lower().endswith(".bvh"):
+        raise ValueError(f"{output} must end in .bvh; kinpose convert makes other files of that.")
     refuse_existing(output, flags.FLAGS.overwrite)
     (source, params, frame_time_s), said = heard(load_bvh, recorded)
     target = human_17() if target_path == "human_17" else heard(load_bvh, target_path)[0].skeleton

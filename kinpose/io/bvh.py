@@ -25,7 +25,7 @@ from kinpose.frames import frames_of
 from kinpose.io.bvh_writer import LARGEST, check_positive, save_bvh
 from kinpose.skeleton import Joint, Motion, Skeleton, remove_dofs
 
-__all__ = ["Recording", "hold_positions", "load_bvh", "save_bvh"]
+__all__ = ["Recording", "channel_values", "hold_positions", "load_bvh", "save_bvh"]
 
 _CHANNELS = {(a + kind).lower(): a + kind for a in "XYZ" for kind in ("position", "rotation")}
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -112,6 +112,24 @@ def hold_positions(skeleton: Skeleton, params: np.ndarray | None = None) -> Skel
             held.append(motion.dof)
             offsets[joint] += np.median(values[:, dofs[motion.dof]]) * np.asarray(motion.axis)
     return dataclasses.replace(remove_dofs(skeleton, held), offsets=offsets)
+
+
+def channel_values(params: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Parameters with positions as channels of BVH files count them: offsets included.
+
+    Args:
+      params: (T, D) of the skeleton, zero at rest.
+      skeleton: of a BVH file.
+
+    Returns:
+      (T, D) rad and the skeleton's length unit.
+    """
+    rest = np.zeros(skeleton.num_dofs)
+    for offset, own in zip(np.asarray(skeleton.offsets), skeleton.motions, strict=True):
+        for motion in own:
+            if motion.kind == "t":
+                rest[skeleton.dof_index(motion.dof)] = offset @ motion.axis / motion.multiplier
+    return np.asarray(params, np.float64) + rest
 
 
 def _trunk(skeleton: Skeleton) -> list[int]:

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import warnings
 
 import numpy as np
 
@@ -18,6 +19,9 @@ INTEL = 84
 
 _MOST = 65535
 """What the header's numbers of 16 bits hold."""
+
+_COARSE_MM = 0.1
+"""Rounding that is worth a warning; of people a few metres away it is a thousandth of a mm."""
 
 _LABELS = 255
 """Labels of one parameter; more go on in LABELS2, LABELS3, ..."""
@@ -41,6 +45,13 @@ def save_c3d(path: str | os.PathLike, points: Points) -> None:
     if count > _MOST or max(len(name.encode()) for name in names) > 127:
         raise ValueError(f"{path}: C3D holds 65535 points with names of 127 bytes at most.")
     missing = np.isnan(points.positions).any(axis=-1)
+    coarse = np.spacing(np.float32(np.nanmax(np.abs(points.positions)))) * (points.unit_mm or 1.0)
+    if coarse > _COARSE_MM:
+        warnings.warn(
+            f"{path}: C3D has 7 digits: so far from the origin points are rounded to "
+            f"{coarse:.3g} mm; move them nearer, or write another kind of file.",
+            stacklevel=3,
+        )
     cells = np.zeros((frames, count, 4), "<f4")
     cells[..., :3] = np.where(missing[..., None], 0.0, points.positions)
     cells[..., 3] = np.where(missing, -1.0, 0.0)

@@ -52,7 +52,9 @@ def naming_errors(path: str | os.PathLike, *others: str | os.PathLike) -> Iterat
     except OSError as error:
         nameless = error.filename in (None, *map(os.fspath, others))
         if nameless and error.errno is not None:
-            error.filename, error.filename2 = os.fspath(path), None
+            error.filename = os.fspath(path)
+            if error.filename2 is not None:
+                del error.filename2  # None would be printed
         raise
 
 

@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 
 from kinpose.io.bvh_writer import check_positive
-from kinpose.io.text import format_times, write_lines
+from kinpose.io.text import format_of, format_rows, format_times, unique_names, write_lines
 from kinpose.skeleton import Skeleton
 
 SUFFIXES = (".mot", ".sto")
@@ -27,6 +27,8 @@ def save_motion(
 ) -> None:
     """Writes a motion that OpenSim opens: angles in degrees, by the names of the dofs.
 
+    Spaces in names, which OpenSim's have not, become "_".
+
     Args:
       path: the .mot or .sto file to write, whole or not at all; an existing one is replaced.
       skeleton: whose dofs they are.
@@ -37,7 +39,7 @@ def save_motion(
 
     Raises:
       ValueError: for params of another shape or not finite, a frame time or scale that is not
-        positive, another suffix, and names with spaces.
+        positive, and another suffix.
     """
     params = np.asarray(params, np.float64)
     check_positive("frame_time_s", frame_time_s)
@@ -50,9 +52,7 @@ def save_motion(
         )
     if not np.isfinite(params).all():
         raise ValueError("params must be finite, but have NaN or infinity.")
-    spaced = [name for name in skeleton.dof_names if len(name.split()) != 1]
-    if spaced:
-        raise ValueError(f"{path}: names of OpenSim have no spaces, but {spaced[0]!r} has.")
+    names = unique_names("_".join(name.split()) for name in skeleton.dof_names)
     values = np.where(skeleton.is_angle, np.degrees(params), scale * params)
     lines = [
         pathlib.Path(path).stem,
@@ -61,9 +61,9 @@ def save_motion(
         f"nColumns={1 + skeleton.num_dofs}",
         "inDegrees=yes",
         "endheader",
-        "\t".join(["time", *skeleton.dof_names]),
+        "\t".join(["time", *names]),
     ]
     times = format_times(len(values), frame_time_s, start_s)
-    for time, row in zip(times, values, strict=True):
-        lines.append("\t".join([time, *(f"{x:.8g}" for x in row + 0.0)]))
+    rows = format_rows(format_of(values), "\t", values + 0.0)
+    lines += [f"{time}\t{row}" for time, row in zip(times, rows, strict=True)]
     write_lines(path, lines)

@@ -93,7 +93,7 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
 
     Args:
       path: a `.bvh` file, whose joints are the points; a `.npy` array; or a `.npz` file with
-        an array `joints`, or one array of three dimensions, and optionally `names` (N strings),
+        an array `joints`, or another of three dimensions, and optionally `names` (N strings),
         `fps` (AMASS: `mocap_framerate`), `confidence` (T, N), `unit_mm`, `up` and `start_s`. An
         array has the shape (T, N, 3) or (T, N, 4), whose fourth column is the confidence; with one
         person's axis of length 1 before N or before T; or, where the number of points is known
@@ -136,7 +136,8 @@ def load_points(path: str | os.PathLike, order: Sequence[str] = ()) -> Points:
     (joints,) = (arrays["joints"],) if "joints" in arrays else arrays.values()
     if not np.issubdtype(joints.dtype, np.number) or np.iscomplexobj(joints):
         raise ValueError(f"{name}: points must be real numbers, but are {joints.dtype}.")
-    rows = _rows(name, joints.astype(np.float64), len(names or order))
+    is_own = suffix == ".npz" and "joints" in arrays
+    rows = _rows(name, joints.astype(np.float64), len(names or order), is_own)
     if rows.shape[-1] == 4:
         if confidence is not None:
             raise ValueError(f"{name}: has 'confidence' and a fourth column too; give one.")
@@ -177,9 +178,11 @@ def _frame_time(name: str, fps) -> float | None:
     return 1.0 / float(np.squeeze(fps))
 
 
-def _rows(name: str, array: np.ndarray, count: int) -> np.ndarray:
-    """The array as (T, N, 3 or 4); `count` is N, or 0 where it is not known."""
+def _rows(name: str, array: np.ndarray, count: int, is_own: bool) -> np.ndarray:
+    """The array as (T, N, 3 or 4), of `save_recording` perhaps 2; `count` is N, 0 if not known."""
     shape = array.shape
+    if is_own and array.ndim == 3 and shape[1] == count and shape[2] in (2, 3):
+        return array
     if array.ndim == 4 and 1 in shape[:2]:
         array = array.reshape(-1, *shape[2:])
     if array.ndim == 2 and count and array.shape[1] in (3 * count, 4 * count):

@@ -126,9 +126,9 @@ def _save_archive(path: str | os.PathLike, points: Points) -> None:
         "up": points.up,
         "start_s": points.start_s or None,
     }
-    with write_atomically(path) as temporary:
-        np.savez_compressed(
-            temporary,
+    with write_atomically(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(  # to a name of another ending it would add one
+            file,
             joints=points.positions,
             **{key: np.asarray(value) for key, value in said.items() if value is not None},
         )

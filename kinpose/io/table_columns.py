@@ -43,9 +43,12 @@ _WHOSE = (
     "track",
     "trackid",
 )
-_UNIT = re.compile(r"[\[(]\s*([a-z]{2,}|m)\s*[\])]", re.IGNORECASE)
+_NO_LENGTHS = ("px", "pixel", "pixels", "deg", "degrees", "rad")
+_UNIT = re.compile(
+    rf"[\[(]\s*({'|'.join([*UNITS_MM, *_TIME_UNITS, *_NO_LENGTHS])})\s*[\])]", re.IGNORECASE
+)
 _TITLE = re.compile(
-    rf"(?P<point>.*?[^\W_]|)[\s._:|/-]*[\[(]?(?P<axis>[xyz]|{'|'.join(_SURE[:-1])})[\])]?",
+    rf"(?P<point>.*?[^\s._:|/-]|)[\s._:|/-]*[\[(]?(?P<axis>[xyz]|{'|'.join(_SURE[:-1])})[\])]?",
     re.IGNORECASE,
 )
 _TURNED_TITLE = re.compile(r"(?P<axis>[xyz])[\s._:|/-]+(?P<point>.+)", re.IGNORECASE)
@@ -74,6 +77,7 @@ class Columns(NamedTuple):
       unit_mm: mm per unit of length, or None.
       frame: the frame's number, or None.
       fps: frames per second, or None.
+      others: titles of coordinates that are of no point: twice there, or without the others.
     """
 
     points: dict[str, tuple[int, ...]]
@@ -83,6 +87,7 @@ class Columns(NamedTuple):
     unit_mm: float | None = None
     frame: int | None = None
     fps: float | None = None
+    others: tuple[str, ...] = ()
 
 
 def first_of_data(rows: list[list[str]]) -> int:
@@ -152,6 +157,8 @@ def wide_columns(header: list[list[str]]) -> Columns:
     whole = {p: x for p, x in points.items() if {"x", "y"} <= set(x)}
     ndim = 3 if any("z" in x for x in whole.values()) else 2
     whole = {p: x for p, x in whole.items() if ndim == 2 or "z" in x}
+    taken = {i for x in whole.values() for i in x.values()}
+    lost = [i for i, x in enumerate(labels) if x and x[1] in AXES and i not in taken | {time}]
     return Columns(
         {p: tuple(x[axis] for axis in AXES[:ndim]) for p, x in whole.items()},
         {p: x.get("sure") for p, x in whole.items()},
@@ -160,6 +167,7 @@ def wide_columns(header: list[list[str]]) -> Columns:
         header_unit(header),
         next((i for i in titled if i not in of_points), None),
         _fps(header),
+        tuple(f"{labels[i][0]} {labels[i][1]}" for i in lost),
     )
 
 

@@ -10,6 +10,7 @@ Shapes: T frames, N points, n 2 or 3 dimensions.
 
 import csv
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ from kinpose.io.table_columns import (
 from kinpose.io.text import (
     even_rows,
     find_delimiter,
+    format_of,
     format_rows,
     format_times,
     is_number,
@@ -83,6 +85,13 @@ def load_table(path: str | os.PathLike, columns: Mapping[str, Any] | None = None
             raise ValueError(
                 f"{name}: the titles of the columns name no points with x, y and z (they are: "
                 f"{shown[:200]}); say by a map of columns which they are."
+            )
+        if found.others:
+            shown = ", ".join(found.others[:8]) + ", ..." * (len(found.others) > 8)
+            warnings.warn(
+                f"{name}: {len(found.others)} columns of coordinates are of no point, as they are "
+                f"there twice or lack others: {shown}.",
+                stacklevel=4,
             )
         width = max(map(len, rows[:start] if titles else rows))
         if not _are_numbered(rows[start:], found):
@@ -256,7 +265,7 @@ def save_table(path: str | os.PathLike, points: Points) -> None:
     rows = points.positions
     if sure is not None:
         rows = np.concatenate([rows, np.asarray(sure)[..., None]], axis=-1)
-    cells = format_rows("%.9g", ",", rows.reshape(len(rows), -1))
+    cells = format_rows(format_of(rows), ",", rows.reshape(len(rows), -1))
     if points.frame_time_s is not None:
         titles = ["time_s", *titles]
         times = format_times(len(cells), points.frame_time_s, points.start_s)

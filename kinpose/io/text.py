@@ -153,6 +153,12 @@ def frame_time_of(rate: str) -> float | None:
     return 1.0 / value if 1e-9 < value < 1e9 else None
 
 
+def format_of(values: np.ndarray, digits: int = 9) -> str:
+    """How to write numbers: with so many digits, more where numbers are above 10,000."""
+    most = np.max(np.abs(values), initial=0.0, where=np.isfinite(values))
+    return f"%.{min(digits + max(len(f'{most:.0f}') - 4, 0), 17)}g"
+
+
 def format_rows(number: str, mark: str, values: np.ndarray) -> list[str]:
     """Rows (T, C) as text, with a mark between numbers, which are empty where they are NaN."""
     line = mark.join([number] * values.shape[1])
