@@ -207,7 +207,7 @@ def _with_hinges(wanted: np.ndarray, target: Skeleton, mapped) -> np.ndarray:
     A limb that is almost straight does not tell how: there its own turn counts.
     """
     wanted, groups = wanted.copy(), {g.joint: g for g in groups_of(target, mapped)}
-    places = frames_of(np.zeros((1, target.num_dofs)), target)[1][0]
+    rest, places = (x[0] for x in frames_of(np.zeros((1, target.num_dofs)), target))
     starts = {joint: places[group.path[0]] for joint, group in groups.items()}
     parents = parents_among(target, mapped)
     for joint, parent in parents.items():
@@ -217,7 +217,8 @@ def _with_hinges(wanted: np.ndarray, target: Skeleton, mapped) -> np.ndarray:
         after = next((c for c, above in parents.items() if above == joint), None)
         if after is None:
             continue
-        limb, bone = starts[joint] - starts[parent], starts[after] - starts[joint]
+        limb = rest[parent].T @ (starts[joint] - starts[parent])  # in the joints' own frames
+        bone = rest[joint].T @ (starts[after] - starts[joint])
         axis = np.cross(limb, np.cross(np.array(hinge[0].axis), limb))
         if min(map(np.linalg.norm, (limb, bone, axis))) == 0:
             continue

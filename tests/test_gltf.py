@@ -120,10 +120,15 @@ def test_neighbouring_quaternions_do_not_change_sides(path):
     assert (np.sum(turns[1:] * turns[:-1], axis=1) > 0.99).all()
 
 
-def test_the_skin_rests_where_the_bones_are(path, kick):
+@pytest.mark.parametrize("seed", [None, 0, 1, 2])
+def test_the_skin_rests_where_the_bones_are(path, kick, seed):
+    """Of motions with a bias, too, which turn and move what is at rest."""
     trimesh = pytest.importorskip("trimesh", reason="in the extra test")
-    skeleton = kick.skeleton
-    save_glb(path, skeleton, kick.params, 0.1, scale=0.01)
+    skeleton, params = kick.skeleton, kick.params
+    if seed is not None:
+        skeleton = reference.random_skeleton(np.random.default_rng(seed), 3, 7)
+        params = np.ones((2, skeleton.num_dofs))
+    save_glb(path, skeleton, params, 0.1, scale=0.01)
     document = pygltflib.GLTF2().load(path)
     rest = places_of(document)
     binds = array_of(document, document.skins[0].inverseBindMatrices).reshape(-1, 4, 4)
@@ -133,6 +138,8 @@ def test_the_skin_rests_where_the_bones_are(path, kick):
     assert mesh.volume > 0  # its faces look outwards
     _, places = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
     places = 0.01 * places[0]
+    ours = [rest[name][:3, 3] for name in skeleton.names]
+    np.testing.assert_allclose(ours, places, atol=1e-6)
     distances = np.linalg.norm(mesh.vertices[:, None] - places[None], axis=-1).min(axis=0)
     np.testing.assert_allclose(distances, 0, atol=1e-6)
 

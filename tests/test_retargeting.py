@@ -115,6 +115,24 @@ def test_onto_itself_a_recording_is_itself(walk):
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
 
+@pytest.mark.parametrize("dof", ["left_hip_abduction", "left_knee_flexion", "spine_roll"])
+def test_angles_that_count_from_elsewhere_change_no_pose(dof):
+    """A motion's bias, and the rest pose in which it is made up for."""
+    human, rest = human_17(), np.zeros(27)
+    rest[human.dof_index(dof)] = -0.3
+    motions = tuple(
+        tuple(dataclasses.replace(m, bias=0.3) if m.dof == dof else m for m in own)
+        for own in human.motions
+    )
+    target = dataclasses.replace(human, motions=motions)
+    params = np.zeros((5, 27))
+    for name, angle in (("hip_flexion", 0.5), ("knee_flexion", 0.8), ("hip_rotation", 0.2)):
+        params[:, human.dof_index(f"left_{name}")] = angle
+    found = retarget(params, human, target, same_names(human), target_rest=rest)
+    ours, theirs = frames_of(found, target)[1], frames_of(params, human)[1]
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
 @pytest.mark.parametrize("path", find_motions(), ids=lambda path: path.stem)
 def test_other_proportions_keep_knees_elbows_floor_and_standing_feet(path):
     skeleton, params, frame_time_s = load_bvh(path)

@@ -91,19 +91,30 @@ def _checked(skeleton: Skeleton, params, frame_time_s, up, scale) -> np.ndarray:
 
 def _document(skeleton: Skeleton, axes, scale: float) -> dict:
     """Nodes of the joints in the rest pose, below one that turns the axes."""
-    nodes = []
-    for name, offset in zip(skeleton.names, skeleton.offsets, strict=True):
-        nodes.append({"name": name, "translation": numbers(scale * offset)})
+    nodes, (rotations, places) = [], _rest(skeleton)
+    for joint, (name, parent) in enumerate(zip(skeleton.names, skeleton.parents, strict=True)):
+        above, start = (np.eye(3), 0.0) if parent < 0 else (rotations[parent], places[parent])
+        node = {"name": name, "translation": numbers(scale * (places[joint] - start) @ above)}
+        turn = above.T @ rotations[joint]
+        if not np.allclose(turn, np.eye(3), atol=1e-12):  # motions that have a bias
+            node["rotation"] = numbers(_quaternions(turn[None])[0])
+        nodes.append(node)
     for joint, parent in enumerate(skeleton.parents[1:], start=1):
         nodes[parent].setdefault("children", []).append(joint)
     top = {"name": "skeleton", "children": [0], "rotation": numbers(_quaternions(axes[None])[0])}
     return document_of([*nodes, top], [len(nodes)])
 
 
+def _rest(skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations (J, 3, 3) and places (J, 3) where all dofs are zero."""
+    rotations, places = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
+    return rotations[0], places[0]
+
+
 def _add_mesh(document: dict, binary: Binary, skeleton: Skeleton, axes, scale: float) -> None:
     """Bones as one mesh in the rest pose; each vertex goes with the joint where its bone begins."""
-    _, places = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
-    places = scale * places[0]
+    rotations, places = _rest(skeleton)
+    places = scale * places
     bones = [
         (parent, joint)
         for joint, parent in enumerate(skeleton.parents)
@@ -117,7 +128,8 @@ def _add_mesh(document: dict, binary: Binary, skeleton: Skeleton, axes, scale: f
     carriers[:, 0] = np.repeat([parent for parent, _ in bones], len(points) // len(bones))
     weights = np.tile(np.float32([1, 0, 0, 0]), (len(points), 1))
     binds = np.tile(np.eye(4, dtype=np.float32), (skeleton.num_joints, 1, 1))
-    binds[:, :3, :3], binds[:, :3, 3] = axes.T, -places
+    inverse = rotations.swapaxes(1, 2)
+    binds[:, :3, :3], binds[:, :3, 3] = inverse @ axes.T, -(inverse @ places[:, :, None])[..., 0]
     attributes = {
         "POSITION": binary.add(points, "VEC3", bounds=True, target=34962),
         "NORMAL": binary.add(normals, "VEC3", target=34962),
