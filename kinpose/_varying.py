@@ -1,9 +1,12 @@
-"""Values that differ between the devices of a `jax.shard_map`, which checks where they do.
+"""Values that differ between the devices of a mesh, where JAX checks it.
+
+In a `jax.shard_map` it checks where they differ, on a mesh with explicit axes how they are divided.
 
 Loops and branches ask for the same of what goes in and out, so what they start from, constants
 among it, has to be marked.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,3 +28,18 @@ def varying_like(tree: Any, *others: jax.Array) -> Any:
         return jax.lax.pcast(x, more, to="varying") if more else x
 
     return jax.tree.map(mark, tree) if axes else tree
+
+
+def in_auto_axes(function: Callable, like: jax.Array) -> Callable:
+    """The function, whose results are divided as the first dimension of an array is.
+
+    On a mesh whose axes are explicit, as `jax.make_mesh` makes them, how to divide what is in
+    between is left to the compiler.
+    """
+    sharding = jax.typeof(like).sharding
+    if jax.sharding.AxisType.Explicit not in sharding.mesh.axis_types:
+        return function
+    spec = jax.sharding.PartitionSpec(sharding.spec[0])
+    return jax.sharding.auto_axes(
+        function, out_sharding=jax.sharding.NamedSharding(sharding.mesh, spec)
+    )

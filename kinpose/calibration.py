@@ -56,13 +56,16 @@ def calibrate_skeleton(
 
     Raises:
       ValueError: for arguments of wrong shape, no frames, an unknown `lengths`, a tolerance that
-        is negative or not finite, or when no bone has both its ends among the points.
+        is negative or not finite, `max_frames` below 1, or when no bone has both its ends among
+        the points.
     """
     if lengths not in ("scale", "symmetric", "bones"):
         raise ValueError(f"lengths must be 'scale', 'symmetric' or 'bones', but got {lengths!r}.")
     if np.ndim(joints) != 3:
         raise ValueError(f"joints must have shape (T, K, n), but got {np.shape(joints)}.")
     check_stop(tolerance)
+    if not isinstance(max_frames, int | np.integer) or max_frames < 1:
+        raise ValueError(f"max_frames must be a number from 1 on, but got {max_frames}.")
     joints = np.asarray(joints)
     if not len(joints):
         raise ValueError("a recording must have a frame, but has none.")
@@ -72,7 +75,7 @@ def calibrate_skeleton(
     joints = np.where((weights > 0)[..., None], joints, np.nan)
     joints = (_centred(joints) if _slides_freely(skeleton) else joints).astype(checked.dtype)
     skeleton = _in_unit(skeleton, guess_scale(joints, skeleton))
-    missing = ((0, max_frames - len(frames)), (0, 0))  # one shape, one compilation
+    missing = ((0, -len(frames) % min(max_frames, 128)), (0, 0))  # few shapes, few compilations
     joints = np.pad(joints, (*missing, (0, 0)), constant_values=jnp.nan)
     weights = np.pad(weights, missing)
     groups, count = _groups(skeleton, lengths)
@@ -110,8 +113,10 @@ def _in_unit(skeleton: Skeleton, factor: float) -> Skeleton:
 
 
 def _slides_freely(skeleton: Skeleton) -> bool:
-    """Whether the root moves along all axes, so that it does not matter where the points are."""
-    axes = [motion.axis for motion in skeleton.motions[0] if motion.kind == "t"]
+    """Whether the root moves along all axes without end, so that points may be anywhere."""
+    ends = np.isfinite(np.asarray(skeleton.limits)).any(axis=1)
+    slides = [motion for motion in skeleton.motions[0] if motion.kind == "t"]
+    axes = [motion.axis for motion in slides if not ends[skeleton.dof_index(motion.dof)]]
     return bool(axes) and np.linalg.matrix_rank(np.array(axes)) == skeleton.ndim
 
 

@@ -92,7 +92,11 @@ def draw_pose(
     if in_space:
         from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
-        drawn = ax.add_collection3d(Line3DCollection(bones[order], **style))
+        drawn = Line3DCollection(bones[order], **style)
+        if len(order):
+            ax.add_collection3d(drawn)
+        else:  # of which it could not tell how far they reach
+            ax.add_collection(drawn, autolim=False)
     else:
         drawn = ax.add_collection(LineCollection(bones[order, :, :2], **style))
         ax.autoscale_view()
@@ -153,7 +157,7 @@ def person_axes(poses: np.ndarray, skeleton: Skeleton, up: str) -> np.ndarray:
     across = (left[both].mean(axis=1) - right[both].mean(axis=1)).mean(axis=0)
     across -= axes[1] * (axes[1] @ across)
     length = np.linalg.norm(across)
-    if length < 1e-6 * np.nanmax(abs(poses)):
+    if length <= 1e-6 * np.nanmax(abs(poses)):
         return axes
     return np.stack([across / length, axes[1], np.cross(across / length, axes[1])])
 

@@ -19,6 +19,9 @@ _ALIGNMENTS = {"root": "root-aligned MPJPE", "procrustes": "PA-MPJPE"}
 _AVERAGES = {"actions": "the unweighted mean over actions", "frames": "the mean over frames"}
 _AT_ONCE = 16_384  # samples; the AUC of one takes 2 kB
 
+_DRAWN = 1_000_000
+"""Values of a bootstrap that are drawn at the same time."""
+
 
 class Protocol(NamedTuple):
     """What is predicted from what, on which samples, and how the errors become one number.
@@ -110,7 +113,7 @@ def evaluate(
 
     Raises:
       ValueError: for samples that are missing, unknown, or there more than once, by name; for
-        joints of a wrong shape or not finite; for a protocol that no sample fits.
+        joints, true ones, too, of a wrong shape or not finite; for a protocol that no sample fits.
     """
     _check_protocol(protocol)
     counts = np.isin(truth.subjects, protocol.test_subjects)
@@ -121,6 +124,11 @@ def evaluate(
             f"{', '.join(protocol.test_subjects)}, but the data set has none of them."
         )
     wanted = np.asarray(truth.keys)[counts]
+    if np.shape(truth.joints)[1:] != (len(HUMAN36M_KEYPOINTS), 3):
+        raise ValueError(
+            f"true joints must have shape (N, {len(HUMAN36M_KEYPOINTS)}, 3), but have "
+            f"{np.shape(truth.joints)}."
+        )
     joints = np.asarray(joints)
     if joints.shape != (len(keys), *np.shape(truth.joints)[1:]):
         raise ValueError(
@@ -132,6 +140,9 @@ def evaluate(
     if len(lost):
         raise ValueError(f"joints must be finite, but those of {_some(lost)} are not.")
     true = np.asarray(truth.joints)[counts]
+    lost = wanted[~np.isfinite(true).all(axis=(1, 2))]
+    if len(lost):
+        raise ValueError(f"true joints must be finite, but those of {_some(lost)} are not.")
     actions, subjects = (np.asarray(x)[counts] for x in (truth.actions, truth.subjects))
     return _scores(joints, true, actions, subjects, protocol)
 
@@ -155,8 +166,10 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, flo
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError(f"values must be two or more finite numbers, but got {values}.")
-    drawn = np.random.default_rng(0).integers(len(values), size=(10_000, len(values)))
-    ends = np.quantile(values[drawn].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    rng, means = np.random.default_rng(0), np.empty(10_000)
+    for some in np.array_split(means, -(-means.size * values.size // _DRAWN)):
+        some[:] = values[rng.integers(len(values), size=(len(some), len(values)))].mean(axis=1)
+    ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(ends[0]), float(ends[1])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from kinpose._kernels.quick_jit import quick_jit
 from kinpose._kinematics.scalars import at_least_float32
-from kinpose._varying import varying_like
+from kinpose._varying import in_auto_axes, varying_like
 from kinpose.fitting._levenberg_marquardt import MAX_ITERATIONS, first_state, form_for, minimise
 from kinpose.fitting._problem import Problem, into_bounds
 from kinpose.fitting.fit import Fit, checked_shape, fit_params, seen_points
@@ -68,8 +68,9 @@ def inverse_kinematics(
     flat = points.reshape(-1, *points.shape[-2:])
     rest = varying_like(rest, points)
     params = _bent(rest, skeleton)
+    towards = in_auto_axes(lambda *rows: _towards(*rows, skeleton), flat)
     for _ in range(2):  # the second time from where limits let no direct way through
-        start = _towards(flat, params, rest, skeleton).reshape(*batch, num)
+        start = towards(flat, params, rest).reshape(*batch, num)
         fit = fit_params(points, skeleton, init=start, tolerance=_TOLERANCE)
         params = fit.params.reshape(-1, num)
     return fit

@@ -54,7 +54,8 @@ def absolute_joint_loss(pred: ArrayLike, true: ArrayLike) -> jax.Array:
     Raises:
       ValueError: for poses of different or wrong shapes, or not of floating point.
     """
-    return jnp.sum(jnp.abs(_difference(pred, true, "(..., K, n)", ndim=2)), axis=(-2, -1))
+    apart = _difference(pred, true, "(..., K, n)", ndim=2)
+    return jnp.sum(jnp.abs(jnp.where(apart == 0, 0, apart)), axis=(-2, -1))  # slope 0 at 0
 
 
 def parameter_loss(pred: ArrayLike, true: ArrayLike) -> jax.Array:

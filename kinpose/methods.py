@@ -78,15 +78,18 @@ def direct_joint(mean_joints: jax.Array, unit: float, *, distance: Callable = jo
       The method.
     """
     shape, mean_joints = jnp.shape(mean_joints), jnp.asarray(mean_joints)
+    num = shape[0] * shape[1]
 
     def predict(outputs, scale=None):
+        if jnp.shape(outputs)[1:] != (num,):
+            raise ValueError(f"outputs must have shape (B, {num}), but got {jnp.shape(outputs)}.")
         offsets = jnp.reshape(outputs, (-1, *shape))
         return Prediction(mean_joints[None] + unit * offsets)
 
     def loss(outputs, targets):
         return distance(predict(outputs).joints / unit, targets.joints / unit)
 
-    return Method(shape[0] * shape[1], predict, loss)
+    return Method(num, predict, loss)
 
 
 def kinematic_joint(

@@ -266,7 +266,8 @@ def angle_error(pred: ArrayLike, true: ArrayLike) -> jax.Array:
             f"pred and true must have the same shape, but got {pred.shape} and {true.shape}."
         )
     wide = at_least_float32(pred, "pred"), at_least_float32(true, "true")
-    error = jnp.abs(wide[0] - wide[1]) % (2 * np.pi)
+    apart = wide[0] - wide[1]
+    error = jnp.abs(jnp.where(apart == 0, 0, apart)) % (2 * np.pi)  # slope 0 at 0
     return jnp.minimum(error, 2 * np.pi - error).astype(pred.dtype)
 
 
@@ -296,8 +297,9 @@ def _poses(pred, true, where, root=None) -> _Poses:
 
 
 def _check_root(root: int, num_joints: int):
-    if not -num_joints <= root < num_joints:
-        raise ValueError(f"root must be the index of one of {num_joints} joints, but got {root}.")
+    whole = hasattr(root, "__index__") and not isinstance(root, bool | np.bool_)
+    if not whole or not -num_joints <= root < num_joints:
+        raise ValueError(f"root must be the index of one of {num_joints} joints, but got {root!r}.")
 
 
 def _relative(joints, root: int | None) -> jax.Array:

@@ -83,7 +83,7 @@ def page_of(clips: Sequence[Clip], ghosts: Sequence[Clip], title: str) -> tuple[
     size = sum(2 * (clip.poses.size + clip.points.size) for clip in everyone)
     stride = max(1, math.ceil(size / _MOST_BYTES))
     low, high = reach_of(clips, shifts[: len(clips)])
-    center, extent = 0.5 * (low + high), float((high - low).max())
+    center, extent = 0.5 * (low + high), float((high - low).max()) or 1.0  # of one still point
     yaw, pitch = eye_of(clips[0])
     scene = {
         "title": title,

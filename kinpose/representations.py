@@ -15,6 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from kinpose._kinematics.scalars import at_least_float32
+from kinpose._varying import in_auto_axes
 from kinpose.angles import (
     Ball,
     balls_of,
@@ -157,7 +158,7 @@ def read_outputs(
       ValueError: for shapes that do not suit the skeleton, for a mean at a limit or beyond in
         the bounded form, and for other `angles`.
     """
-    mean_params, units = jnp.asarray(mean_params), jnp.asarray(units)
+    known, mean_params, units = mean_params, jnp.asarray(mean_params), jnp.asarray(units)
     num = skeleton.num_dofs
     if mean_params.shape != (num,):
         raise ValueError(f"mean_params must have shape ({num},), but got {mean_params.shape}.")
@@ -173,8 +174,18 @@ def read_outputs(
         moves = jnp.matmul(outputs, matrix.T.astype(outputs.dtype), precision="highest")
         return mean_params[None].astype(outputs.dtype) + moves
 
-    num_outputs, read = _FORMS[angles](plain, skeleton, mean_params)
-    return num_outputs, lambda outputs: read(at_least_float32(jnp.asarray(outputs), "outputs"))
+    known = known if isinstance(known, jax.core.Tracer) else np.asarray(known)
+    num_outputs, read = _FORMS[angles](plain, skeleton, known)
+
+    def read_checked(outputs: ArrayLike) -> jax.Array:
+        outputs = at_least_float32(jnp.asarray(outputs), "outputs")
+        if outputs.shape != (*outputs.shape[:1], num_outputs):
+            raise ValueError(
+                f"outputs must have shape (B, {num_outputs}), but got {outputs.shape}."
+            )
+        return in_auto_axes(read, outputs)(outputs)
+
+    return num_outputs, read_checked
 
 
 def _plain(plain, skeleton: Skeleton, mean_params):
@@ -193,7 +204,9 @@ def _cos_sin(plain, skeleton: Skeleton, mean_params):
 
 def _bounded(plain, skeleton: Skeleton, mean_params):
     low, high = np.asarray(skeleton.limits, np.float32).T
-    mean = np.asarray(mean_params)
+    if isinstance(mean_params, jax.core.Tracer):
+        raise ValueError("mean_params of bounded outputs must be known, but are being traced.")
+    mean = mean_params
     outside = np.flatnonzero((mean <= low) | (mean >= high))
     if len(outside):
         raise ValueError(
@@ -210,7 +223,7 @@ def _bounded(plain, skeleton: Skeleton, mean_params):
 
     def read(outputs):
         params = plain(outputs)
-        moves = params - mean_params[None]
+        moves = params - mean[None].astype(params.dtype)
         within = jax.nn.sigmoid(middle[None] + 4 * moves / width[None])  # slope 1 in the middle
         beside = jax.nn.softplus(_UNIT_SOFTPLUS + moves / gap[None] / _ITS_SLOPE)  # 1 at 0
         params = jnp.where(both[None], base[None] + width[None] * within, params)
@@ -224,19 +237,21 @@ def _rotation_6d(plain, skeleton: Skeleton, mean_params):
     turned, count = balls.dofs.T.reshape(-1), len(balls.joints)
     others = np.setdiff1d(np.arange(skeleton.num_dofs), turned)
     order = np.argsort([*others, *turned])
+    is_turned = np.isin(np.arange(skeleton.num_dofs), turned)
+    places = np.where(is_turned, 0, np.cumsum(~is_turned) - 1)
     mean = handed(mean_params, balls)
     rest = jnp.array(orientation_of(list(mean)))  # (3, 3, balls)
 
     def read(outputs):
-        moves = jnp.zeros((len(outputs), skeleton.num_dofs), outputs.dtype)
-        params = plain(moves.at[:, others].set(outputs[:, : len(others)]))[:, others]
+        params = plain(jnp.where(is_turned[None], 0.0, outputs[:, places]))[:, others]
         six = outputs[:, len(others) :].reshape(len(outputs), count, 2, 3)
         columns = jnp.moveaxis(rest[:, :2], 0, -1).swapaxes(0, 1)[None].astype(six.dtype) + six
         rows = jnp.moveaxis(_orthonormal(columns), (2, 3), (0, 1))
         near = jnp.broadcast_to(mean[0].astype(six.dtype), rows.shape[2:])
         angles = jnp.stack(cardan_angles(rows, near), axis=-1)
         angles = angles * balls.hand.astype(six.dtype)[None, :, None]
-        return jnp.concatenate([params, angles.reshape(len(six), -1)], axis=1)[:, order]
+        angles = angles.reshape(len(six), len(turned))
+        return jnp.concatenate([params, angles], axis=1)[:, order]
 
     return len(others) + 6 * count, read
 

@@ -121,7 +121,9 @@ def _bend(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
     if not len(bent):
         return np.full_like(axes, np.nan)
     frames = np.arange(len(axes))
-    nearest = bent[np.abs(frames[:, None] - bent[None]).argmin(axis=1)]
+    after = np.searchsorted(bent, frames)
+    before, after = bent[np.maximum(after - 1, 0)], bent[np.minimum(after, len(bent) - 1)]
+    nearest = np.where(np.abs(frames - before) <= np.abs(after - frames), before, after)
     turn = np.cross(upper[nearest], upper)
     cosine = np.sum(upper[nearest] * upper, axis=-1, keepdims=True)
     axis = axes[nearest] / sines[nearest][:, None]

@@ -16,7 +16,7 @@ from kinpose import (
     scale_skeleton,
 )
 from kinpose.calibration import guess_scale, other_side
-from kinpose.skeletons import human_17
+from kinpose.skeletons import human_17, toy
 
 HUMAN = human_17()
 NUM_FRAMES = 40
@@ -184,3 +184,23 @@ def test_a_base_that_stays_where_it_is_is_not_taken_off(lengths, slides):
     guess = arm(1.0, 1.5) if lengths == "scale" else arm(2.2, 2.7)
     found = calibrate_skeleton(points, guess, lengths=lengths)
     np.testing.assert_allclose(found.offsets, arm(2.0, 3.0).offsets, rtol=WITHIN, atol=1e-9)
+
+
+def test_a_root_that_slides_within_limits_is_not_taken_off():
+    square = toy(6)
+    limits = np.array(square.limits)
+    limits[:2] = 50.0, 150.0
+    square = dataclasses.replace(square, limits=limits)
+    rng = np.random.default_rng(0)
+    params = np.concatenate([rng.uniform(60, 140, (40, 2)), rng.uniform(-1, 1, (40, 4))], axis=1)
+    points = np.array(forward_kinematics(params.astype(np.float32), square))
+    found = calibrate_skeleton(points, square)
+    np.testing.assert_allclose(found.offsets, square.offsets, rtol=WITHIN)
+
+
+def test_as_many_frames_may_be_used_as_anybody_likes():
+    points = recording(HUMAN)
+    found = calibrate_skeleton(points, HUMAN, max_frames=10**12)
+    np.testing.assert_allclose(found.offsets, HUMAN.offsets, rtol=WITHIN, atol=1e-9)
+    with pytest.raises(ValueError, match="max_frames must be a number from 1 on, but got 0"):
+        calibrate_skeleton(points, HUMAN, max_frames=0)

@@ -81,3 +81,11 @@ def test_kernels_give_what_the_door_means(x64, size):
     )
     for one, other in zip(found, meant, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_not_compiled_is_the_same():
+    params = 0.1 * np.arange(27, dtype=np.float32)
+    expected = forward_kinematics(params, human_17())
+    with jax.disable_jit():
+        found = forward_kinematics(params, human_17())
+    np.testing.assert_allclose(found, expected, atol=1e-3)

@@ -1,5 +1,7 @@
 """Laws of the evaluator: known errors, any order, and no sample lost, invented or doubled."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -212,3 +214,24 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path):
     (tmp_path / "a.npz").write_text("joints")
     with pytest.raises(ValueError, match=r"a\.npz: not a readable NumPy file"):
         read_predictions(tmp_path / "a.npz")
+
+
+def test_truth_that_is_none_is_refused(truth):
+    lost = truth.joints.copy()
+    lost[3, 5] = np.nan
+    with pytest.raises(ValueError, match="true joints must be finite, but those of"):
+        evaluate(truth.keys, truth.joints, truth._replace(joints=lost))
+    with pytest.raises(ValueError, match=r"true joints must have shape \(N, 17, 3\)"):
+        evaluate(truth.keys, truth.joints[:, 1:], truth._replace(joints=truth.joints[:, 1:]))
+
+
+def test_an_interval_of_many_values_is_drawn_some_at_a_time():
+    values = np.random.default_rng(1).normal(size=3000)
+    low, high = mean_interval(values)
+    assert [low, high] == pytest.approx(
+        values.mean() + np.array([-1.96, 1.96]) * values.std() / np.sqrt(3000), abs=2e-3
+    )
+    tracemalloc.start()
+    mean_interval(values)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()

@@ -835,3 +835,53 @@ def test_second_derivatives_are_refused(second):
     joints = forward_kinematics(jnp.array([1.0, 2.0, 0.5]), skeleton)
     with pytest.raises(ValueError, match="first derivatives only"):
         second(lambda joints: fit_params(joints, skeleton).params.sum())(joints)
+
+
+def test_residuals_follow_points_and_bones_as_differences_say():
+    square = toy(6)
+    pose = np.float32([100, 80, 0.3, 0.6, 0.4, -0.5])
+    points = 1.1 * np.asarray(forward_kinematics(pose, square))
+
+    def misfit(points, offsets):
+        own = dataclasses.replace(square, offsets=offsets)
+        return jnp.sum(jnp.square(fit_params(points, own).residuals))
+
+    given = points, np.asarray(square.offsets, np.float32)
+    slopes = jax.grad(misfit, argnums=(0, 1))(*given)
+    for i, place in ((0, (3, 0)), (0, (1, 1)), (1, (2, 1)), (1, (4, 0))):
+        step = np.zeros_like(given[i])
+        step[place] = 0.25
+        ends = [
+            misfit(*(x + sign * step if k == i else x for k, x in enumerate(given)))
+            for sign in (1, -1)
+        ]
+        expected = (float(ends[0]) - float(ends[1])) / 0.5
+        assert float(slopes[i][place]) == pytest.approx(expected, rel=0.02, abs=0.01)
+    exact = np.asarray(forward_kinematics(pose, square))
+    assert np.isfinite(jax.grad(misfit)(exact, given[1])).all()
+
+
+def test_observability_is_that_of_weights_against_each_other():
+    points = np.asarray(forward_kinematics(np.zeros(6, np.float32), toy(6)))
+    found = [
+        fit_params(points, toy(6), weights=np.full(5, weight)).observability
+        for weight in (1.0, 0.01, 1e-10)
+    ]
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("far", [1e18, 1e20, 3e38])
+def test_a_point_that_no_number_can_square_is_missing(far):
+    pose = np.float32([100, 80, 0.3, 0.6, 0.4, -0.5])
+    points = np.array(forward_kinematics(pose, toy(6)))
+    points[2] = far
+    fit = fit_params(points, toy(6), robust=3.0)
+    np.testing.assert_allclose(fit.params, pose, atol=1e-4)
+    assert fit.status == 0
+    np.testing.assert_allclose(fit.trust, [1, 1, 0, 1, 1], atol=1e-6)
+
+
+def test_a_sequence_begins_where_it_is_told_or_says_that_it_cannot():
+    points = np.zeros((2, 5, 2), np.float32)
+    with pytest.raises(ValueError, match="init must be finite"):
+        fit_sequence(points, toy(6), init=np.full(6, np.nan))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kinpose import build_skeleton, forward_kinematics, limit_skeleton
-from kinpose.losses import joint_loss, limit_loss, parameter_loss
+from kinpose.losses import absolute_joint_loss, joint_loss, limit_loss, parameter_loss
 from kinpose.skeleton import Joint
 from kinpose.skeletons import human_17
 
@@ -161,3 +161,8 @@ def test_limit_loss_vmap_equals_batching():
 def test_limit_loss_names_a_wrong_shape(shape):
     with pytest.raises(ValueError, match=r"\(\.\.\., 27\)"):
         limit_loss(jnp.zeros(shape), human_17())
+
+
+def test_a_perfect_pose_is_not_pushed():
+    joints = jnp.ones((17, 3))
+    np.testing.assert_array_equal(jax.grad(absolute_joint_loss)(joints, joints), 0.0)

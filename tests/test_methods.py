@@ -203,3 +203,9 @@ def test_a_wrong_setting_is_named(change, message):
     setting = {"mean_params": np.zeros(8), "units": np.ones(8), "length_unit": UNIT} | change
     with pytest.raises(ValueError, match=message):
         kinematic_joint(TOY.skeleton, **setting)
+
+
+def test_outputs_of_another_width_are_no_poses():
+    method = direct_joint(np.zeros((17, 3)), 1.0)
+    with pytest.raises(ValueError, match=r"outputs must have shape \(B, 51\), but got \(2, 102\)"):
+        method.predict(np.zeros((2, 102), np.float32))

@@ -451,3 +451,16 @@ def test_angle_error_gradient_is_finite_everywhere():
 def test_angles_of_different_shapes_are_named():
     with pytest.raises(ValueError, match=r"\(4, 27\) and \(27,\)"):
         metrics.angle_error(jnp.zeros((4, 27)), jnp.zeros(27))
+
+
+@pytest.mark.parametrize("root", [True, 1.0, 17])
+def test_a_root_that_is_no_joint_is_refused(root):
+    joints = np.ones((4, 17, 3), np.float32)
+    with pytest.raises(ValueError, match="root must be the index of one of 17 joints"):
+        metrics.mpjpe(joints, joints, root=root)
+
+
+def test_an_angle_without_error_has_no_slope():
+    angles = jnp.linspace(-3.0, 3.0, 7)
+    slopes = jax.grad(lambda x: jnp.sum(metrics.angle_error(x, angles)))(angles)
+    np.testing.assert_array_equal(slopes, 0.0)

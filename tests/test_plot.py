@@ -376,3 +376,16 @@ def test_a_band_does_not_flatten_the_curves():
 def test_curves_that_cannot_be_drawn_are_named(runs, message):
     with pytest.raises(ValueError, match=message):
         plot.plot_angles(runs)
+
+
+def test_poses_without_an_extent_or_without_a_point_are_shown():
+    point = build_skeleton([Joint("x", None, (0, 0, 0), "tx ty tz")])
+    moved = np.zeros((50, 1, 3))
+    moved[:, 0, 0] = np.linspace(0, 2, 50)
+    (scene,) = re.findall(
+        r'<script id="scene"[^>]*>(.*?)</script>', plot.play_poses(moved, point, 0.04).html
+    )
+    assert json.loads(scene)["distance"] > 0
+    plot_poses(np.zeros((1, 17, 3)), HUMAN)
+    ax = Figure().add_subplot(projection="3d")
+    assert not len(draw_pose(ax, np.full((17, 3), np.nan), HUMAN).get_segments())

@@ -166,3 +166,19 @@ def test_quaternions_have_finite_derivatives_at_rest_and_where_angles_are_singul
 def test_quaternions_are_checked(quaternion, joint, message):
     with pytest.raises(ValueError, match=message):
         quaternion_to_params(quaternion, HUMAN, joint)
+
+
+@pytest.mark.parametrize("angles", ["plain", "cos_sin", "rotation_6d", "bounded"])
+def test_outputs_are_as_many_as_the_form_has(angles):
+    num, read = read_outputs(HUMAN, MEAN, UNITS, angles)
+    within = jax.jit(read_all, static_argnums=0)
+    assert within(angles, jnp.zeros((2, num))).shape == (2, 27)
+    assert read(np.zeros((0, num), np.float32)).shape == (0, 27)
+    for shape in ((2, num - 1), (num,), (2, 2, num)):
+        with pytest.raises(ValueError, match=rf"outputs must have shape \(B, {num}\)"):
+            read(np.zeros(shape, np.float32))
+
+
+def read_all(angles, outputs):
+    """A form that is made where it is used, within a program."""
+    return read_outputs(HUMAN, MEAN, UNITS, angles)[1](outputs)

@@ -191,3 +191,8 @@ def test_outputs_are_those_of_the_same_network_in_torch(depth):
         wanted = theirs(torch_images(images)).numpy()
     found = jax.jit(net.apply)(variables, images)
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_parameters_and_statistics_are_float32_whatever_the_precision(x64):
+    shapes = jax.eval_shape(ResNet(18, 5).init, jax.random.key(0), np.zeros((1, 64, 64, 3), "u1"))
+    assert {x.dtype for x in jax.tree.leaves(shapes)} == {np.dtype(np.float32)}

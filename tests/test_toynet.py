@@ -170,3 +170,9 @@ def test_accelerators_get_their_own_convolution(platform):
     lowered = layer.trace(*inputs).lower(lowering_platforms=(platform,)).as_text()
     assert "stablehlo.convolution" in lowered
     assert "dot_general" not in lowered
+
+
+def test_parameters_are_float32_whatever_the_precision(x64):
+    images = np.zeros((1, 128, 128), np.float32)
+    outputs, variables = ToyNet(6).init_with_output(jax.random.key(0), images)
+    assert {x.dtype for x in jax.tree.leaves((outputs, variables))} == {np.dtype(np.float32)}

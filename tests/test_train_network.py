@@ -292,3 +292,21 @@ def test_signals_are_given_back_where_a_score_fails(sets, method, tmp_path):
 def test_arrays_of_different_length_are_refused():
     with pytest.raises(ValueError, match="rows are: images 4, joints 3, scale 4"):
         array_source(np.zeros((4, 6)), np.zeros((3, 3, 2)), scale=np.ones(4))
+
+
+def test_a_training_in_double_precision_is_resumed(method, tmp_path, x64):
+    """Of a loss in float64, though totals are float32."""
+    source, seen = make_samples(24), []
+
+    def load(index):
+        seen.append(index)
+        if len(seen) == 7:
+            raise RuntimeError("power cut")
+        return source.load(index)
+
+    recipe = {"epochs": 3, "batch_size": 8, "save_every": 1}
+    with pytest.raises(RuntimeError, match="power cut"):
+        train_network(tmp_path / "cut", Net(), method, Source(source.num, load), **recipe)
+    resumed = train_network(tmp_path / "cut", Net(), method, source, **recipe)
+    whole = train_network(tmp_path / "whole", Net(), method, source, **recipe)
+    assert_equal(resumed.variables, whole.variables)

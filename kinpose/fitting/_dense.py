@@ -100,15 +100,9 @@ def solution(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
 
 
 def observability_of(jacobian, weights, skeleton: Skeleton) -> jax.Array:
-    """(D,) least way that the keypoints go per unit of a dof, other dofs free.
+    """(D,) least way that keypoints go per unit of a dof, others free; by (K, n, D) and (K,).
 
-    Matrices do for what is asked for once a pose: a program written out would take longer to
-    compile than to run for a hundred thousand poses.
-
-    Args:
-      jacobian: (K, n, D) of the keypoints.
-      weights: (K,) of their squares.
-      skeleton: the tree.
+    Matrices do once a pose: what is written out compiles for longer than 100,000 poses take.
     """
     size, unit = units(skeleton, jacobian.dtype)
     inverse = jnp.diagonal(_inverse(_in_sizes(jacobian, weights, skeleton)))

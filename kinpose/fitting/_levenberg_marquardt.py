@@ -74,12 +74,6 @@ def minimise(
 def _newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
     """Gauss-Newton, damped in proportion to the diagonal: dense, or sparse over a batch on a CPU.
 
-    Args:
-      problem: what to minimise.
-      params: (D,) where to start.
-      damping: how much longer the diagonal becomes.
-      skeleton: the tree.
-
     Returns:
       The proposed parameters (D,), and (3,): their cost, the predicted gain, and the square
       of the way that the step promises to move the joints.

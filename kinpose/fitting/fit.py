@@ -5,6 +5,7 @@ Minimises Eq. 3, half the squared distance between F(params) and the points.
 
 import dataclasses
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from kinpose._html import fit_html
 from kinpose._kernels.quick_jit import is_tracing, quick_jit
 from kinpose._kernels.thresholds import FEW_POSES, GROUP_POSES, INVERSE_POSES, LANES, MANY_POSES
 from kinpose._kinematics.scalars import at_least_float32
-from kinpose._varying import varying_like
+from kinpose._varying import in_auto_axes, varying_like
 from kinpose.fitting._dense import observability_of
 from kinpose.fitting._levenberg_marquardt import (
     MAX_ITERATIONS,
@@ -40,7 +41,7 @@ class Fit(NamedTuple):
 
     Attributes:
       params: (..., D) rad or the skeleton's length unit. Differentiable.
-      residuals: (..., K) distance of each keypoint from its point; NaN where it is missing.
+      residuals: (..., K) distances of keypoints from points; NaN for missing. Differentiable.
       iterations: (...) steps tried.
       converged: (...) whether the status is "solved".
       observability: (..., D) how firmly the points hold a dof: the distance, over all
@@ -78,9 +79,9 @@ def fit_params(
     """Fits a skeleton to points: ModelFit (Sec. 3.2).
 
     Limits of the skeleton hold; poses that they stop, and those of skeletons whose root cannot
-    turn, are tried again from other starts. `params` can be
-    differentiated with respect to `joints`, `weights` and the skeleton's offsets, by the
-    implicit function theorem in its Gauss-Newton form, exact where the residual is small:
+    turn, are tried again from other starts. `params` and `residuals` can be differentiated with
+    respect to `joints`, `weights` and the skeleton's offsets, by the implicit function theorem in
+    its Gauss-Newton form, exact where the residual is small:
     d params / d joints = (J'WJ + damping)^-1 J'W. Dofs at a limit, and dofs that the points
     leave open, get zero. Second derivatives are refused.
 
@@ -132,7 +133,8 @@ def fit_params(
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (joints, weights, init))
     skeleton, stop = without_idle_limits(skeleton), (method, max_iterations, tolerance)
     with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
-        fit = (_fit_few if few else _fit_batch)(rows, softness, skeleton, *stop)
+        one = _fit_few if few else _fit_batch
+        fit = in_auto_axes(lambda rows: one(rows, softness, skeleton, *stop), rows[0])(rows)
     return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), fit)
 
 
@@ -253,20 +255,25 @@ def _report_one(joints, points, weights, state: State, softness, skeleton: Skele
     params, weights_there, still = jax.lax.stop_gradient((state.params, weights, skeleton))
     size, unit = units(still, params.dtype)
     positions, jacobian = joint_jacobian(params, skeleton)
-    jacobian, miss = jax.lax.stop_gradient((jacobian, positions - points))
+    apart = positions - points
+    jacobian, miss = jax.lax.stop_gradient((jacobian, apart))
     trusted = trust(jnp.sum(jnp.square(miss), axis=-1), softness)
     heaviest = jnp.where(jnp.any(weights_there > 0), jnp.max(weights_there), jnp.inf)
-    pull = (weights / heaviest * trusted)[:, None] * (positions - points)
+    pull = (weights / heaviest * trusted)[:, None] * apart
     gradient = jnp.einsum("kid,ki->d", jacobian, pull, precision="highest") * unit / size**2
     stopped = pressed_hard(params, jax.lax.stop_gradient(gradient), still)
     status = jnp.where(state.converged, jnp.any(stopped).astype(jnp.int32), 2)
-    seen = jnp.all(jnp.isfinite(joints), axis=-1)
+    seen, held = are_there(joints), weights_there / heaviest
+    found = _follow(params, held * trusted, gradient, still)
+    moved = apart - miss + jnp.einsum("kid,d->ki", jacobian, found - params, precision="highest")
+    length = jnp.linalg.norm(miss, axis=-1)
+    way = miss / jnp.where(length > 0, length, 1.0)[:, None]  # all of `moved` is derivative
     return Fit(
-        params=_follow(params, weights_there / heaviest * trusted, gradient, still),
-        residuals=jnp.where(seen, jnp.linalg.norm(miss, axis=-1), jnp.nan),
+        params=found,
+        residuals=jnp.where(seen, length + jnp.sum(way * moved, axis=-1), jnp.nan),
         iterations=state.iterations,
         converged=status == 0,
-        observability=observability_of(jacobian, weights_there, still),
+        observability=observability_of(jacobian, held, still),
         status=status,
         trust=jnp.where(seen, trusted, 0.0),
     )
@@ -298,9 +305,14 @@ def _once_only_jvp(primals, tangents):
     raise ValueError("a fit has first derivatives only: its second ones are not known.")
 
 
+def are_there(joints: jax.Array) -> jax.Array:
+    """(K,) which points (K, n) are: those whose squares are numbers, too."""
+    return jnp.all(jnp.abs(joints) < 0.1 * math.sqrt(jnp.finfo(joints.dtype).max), axis=-1)
+
+
 def seen_points(joints: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Points and weights, both zero where a coordinate is missing."""
-    seen = jnp.all(jnp.isfinite(joints), axis=-1)
+    seen = are_there(joints)
     return jnp.where(seen[:, None], joints, 0.0), jnp.where(seen, weights, 0.0)
 
 

@@ -39,8 +39,8 @@ class Normalise(nn.Module):
 
     @nn.compact
     def __call__(self, images):
-        mean = self.variable("batch_stats", "mean", lambda: jnp.array(MEAN))
-        std = self.variable("batch_stats", "std", lambda: jnp.array(STD))
+        mean = self.variable("batch_stats", "mean", lambda: jnp.float32(MEAN))
+        std = self.variable("batch_stats", "std", lambda: jnp.float32(STD))
         pixels = images.astype(jnp.float32)
         return (pixels - mean.value[None, None, None]) / std.value[None, None, None]
 
@@ -56,7 +56,7 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, x):
         shape = (self.size, self.size, x.shape[-1], self.num_channels)
-        kernel = self.param("kernel", HE, shape)
+        kernel = self.param("kernel", HE, shape, jnp.float32)
         return convolve(x, kernel.astype(self.dtype), self.stride)
 
 
@@ -71,10 +71,10 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x):
         shape = x.shape[-1:]
-        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        var = self.variable("batch_stats", "var", jnp.ones, shape)
-        scale = self.param("scale", nn.initializers.ones_init(), shape)
-        bias = self.param("bias", nn.initializers.zeros_init(), shape)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        scale = self.param("scale", nn.initializers.ones_init(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape, jnp.float32)
         wide = x.astype(jnp.float32)
         if self.train:
             batch_mean = jnp.mean(wide, (0, 1, 2))

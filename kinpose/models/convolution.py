@@ -118,7 +118,8 @@ def _maximum_and_first(form, blocks, widened) -> tuple[jax.Array, jax.Array]:
         return tuple(x.at[index].set(new, mode="drop") for x, new in zip(found, lit, strict=True))
 
     shape = len(blocks) * math.prod(form.windows), widened.shape[1] // form.pool**2
-    return _over_lit(form, blocks, add, (jnp.zeros(shape), jnp.zeros(shape, jnp.uint8)))
+    nothing = jnp.zeros(shape, widened.dtype), jnp.zeros(shape, jnp.uint8)
+    return _over_lit(form, blocks, add, nothing)
 
 
 def _maximum_forward(form, blocks, widened):

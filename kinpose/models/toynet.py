@@ -89,6 +89,6 @@ class _Convolution(nn.Module):
     @nn.compact
     def __call__(self, images):
         shape = (self.size, self.size, images.shape[-1], self.num_channels)
-        kernel = self.param("kernel", _XAVIER, shape)
-        bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:])
+        kernel = self.param("kernel", _XAVIER, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:], jnp.float32)
         return convolve_and_pool(images, kernel, bias, pool=self.pool, dark=self.dark)

@@ -130,7 +130,8 @@ def make_train_step(
         moves, opt_state = update(gradient, state.opt_state, params, value=loss)
         variables = {**state.variables, **updates, "params": optax.apply_updates(params, moves)}
         metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
-        totals = {name: state.totals[name] + (metrics | {"steps": 1.0})[name] for name in _TOTALS}
+        counted = metrics | {"steps": jnp.float32(1.0)}
+        totals = {name: state.totals[name] + counted[name].astype("float32") for name in _TOTALS}
         return TrainState(state.step + 1, variables, opt_state, totals), metrics
 
     whole, parts = replicated(mesh), split(mesh)
