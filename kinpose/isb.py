@@ -13,12 +13,10 @@ part II recommends, so that a sign means the same on both sides.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kinpose.angles import balls_of
-from kinpose.kinematics import joint_transforms
+from kinpose.frames import frames_of
 from kinpose.skeleton import Skeleton
 
 NEAR_DEG = 10.0
@@ -89,8 +87,7 @@ def isb_angles(params: np.ndarray, skeleton: Skeleton) -> IsbAngles:
     absent = sorted(needed - set(skeleton.names))
     if absent:
         raise ValueError(f"ISB's angles need the joints of human_17, but {absent} are missing.")
-    transforms = jax.jit(jax.vmap(joint_transforms, in_axes=(0, None)))
-    rotations = np.asarray(transforms(jnp.asarray(params, jnp.float32), skeleton)[0], np.float64)
+    rotations, _ = frames_of(np.asarray(params, np.float64), skeleton)
     names, values, near = [], [], []
     for prefix, parent, child, sequence, words in _JOINTS:
         before, after = (rotations[:, skeleton.names.index(joint)] for joint in (parent, child))

@@ -5,17 +5,16 @@ import pathlib
 import shutil
 import tempfile
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from kinpose import Skeleton, forward_kinematics
+from kinpose import Skeleton
 from kinpose.apps._fit_recording import LEFT_OUT, Fitted
 from kinpose.apps._fit_tables import BEYOND, range_margin, write_angles
 from kinpose.apps._reading import Settings
 from kinpose.apps._understand import Recording
 from kinpose.calibration import guess_scale
 from kinpose.fitting import STATUS
+from kinpose.frames import frames_of
 from kinpose.io.bvh import channel_values, save_bvh
 from kinpose.io.opensim import save_motion
 from kinpose.isb import near_singularity
@@ -143,8 +142,7 @@ def _ranges(fitted: Fitted, settings: Settings) -> dict:
 
 def _lengths(recording: Recording, skeleton: Skeleton, settings: Settings) -> dict:
     """Bone lengths; what they are against the model's, if that was looked for."""
-    rest = forward_kinematics(jnp.zeros(skeleton.num_dofs, jnp.float32), skeleton)
-    rest, names = np.asarray(rest, np.float64), skeleton.keypoint_names
+    rest, names = _poses(np.zeros((1, skeleton.num_dofs)), skeleton)[0], skeleton.keypoint_names
     lengths = {
         f"{names[b]}-{names[a]}": float(np.linalg.norm(rest[a] - rest[b]))
         for a, b in skeleton.bones
@@ -160,6 +158,12 @@ def _lengths(recording: Recording, skeleton: Skeleton, settings: Settings) -> di
         ]
         found["scale"] = float(totals[0] / totals[1] * (mm if settings.is_human else 1.0))
     return found
+
+
+def _poses(params: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(T, K, 3) keypoints; nothing is compiled."""
+    _, places = frames_of(np.asarray(params, np.float64), skeleton)
+    return places[:, list(skeleton.keypoints)]
 
 
 def _statistics(values, mm: float | None) -> dict:
@@ -248,7 +252,7 @@ def write_results(
     """All files or none: they are made in a directory of their own, which is then renamed."""
     from kinpose import plot  # takes a second to import, which an error need not wait for
 
-    skeleton, fit, fps = fitted.skeleton, fitted.fit, recording.fps
+    skeleton, fps = fitted.skeleton, recording.fps
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     made = pathlib.Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
     try:
@@ -259,8 +263,7 @@ def write_results(
         motion = skeleton, channel_values(fitted.params, skeleton), 1.0 / fps
         save_motion(made / "angles.mot", *motion, scale=metres, start_s=start_s)
         (made / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        place = jax.jit(jax.vmap(forward_kinematics, in_axes=(0, None)))
-        poses = np.asarray(place(jnp.asarray(fit.params), skeleton))
+        poses = _poses(fitted.fit.params, skeleton)
         poses = np.where(recording.seen.any(axis=1)[:, None, None], poses, np.nan)
         title = f"{pathlib.Path(report['input']).name}: data (dots) and model (bones)"
         shown = {"points": recording.joints, "frame_time_s": 1.0 / fps}

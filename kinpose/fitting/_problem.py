@@ -39,9 +39,10 @@ class Problem(NamedTuple):
 
 def units(skeleton: Skeleton, dtype) -> tuple[jax.Array, jax.Array]:
     """Size of the skeleton, and (D,) units of the dofs: that size for lengths, 1 for angles."""
-    size = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(skeleton.offsets), axis=-1))).astype(dtype)
-    size = jnp.where(size > 0, size, 1.0)  # a lone point
-    return size, jnp.where(np.array(skeleton.is_angle, bool), 1.0, size)
+    numpy = np if isinstance(skeleton.offsets, np.ndarray) else jnp  # which needs no compiler
+    size = numpy.sqrt(numpy.mean(numpy.sum(numpy.square(skeleton.offsets), axis=-1))).astype(dtype)
+    size = numpy.where(size > 0, size, numpy.ones((), dtype))  # a lone point
+    return size, numpy.where(np.array(skeleton.is_angle), numpy.ones((), dtype), size)
 
 
 def without_idle_limits(skeleton: Skeleton) -> Skeleton:

@@ -166,8 +166,7 @@ def _padded(numpy, x, size: int):
 def _fit_batch(rows, softness, skeleton, method, max_iterations, tolerance) -> Fit:
     """Fits (B, K, n) points with (B, K) weights, from (B, D) or, where that is None, from nothing.
 
-    A block of poses at a time: memory for many is bounded. Blocks take poses from all over the
-    batch, so that all devices work on each.
+    In blocks of poses from all over the batch: memory is bounded, and all devices work on each.
     """
     size = rows[0].shape[0]
     args = softness, skeleton, method, max_iterations, tolerance
