@@ -150,7 +150,7 @@ def _results(*rows, program, sizes, linear):
     del program, linear
     row = max(rows, key=lambda row: row.ndim)
     spec = jax.sharding.PartitionSpec(*row.sharding.spec[:-1], None)
-    sharding = row.sharding.update(spec=spec)
+    sharding = jax.sharding.NamedSharding(row.sharding.mesh, spec)
     return [
         jax.core.ShapedArray((*row.shape[:-1], size), row.dtype, sharding=sharding)
         for size in sizes
