@@ -106,15 +106,11 @@ class Limbs(NamedTuple):
 
     Attributes:
       ball: (D,) whose a dof is, a place in `balls_of`, or -1.
-      ends: (D,) whether it is the first or last rotation of a ball.
-      middle: (D,) whether it is the second.
-      last: (D,) whether it is the last.
+      last: (D,) whether it is a ball's last rotation.
       hinge: (D,) whether it bends below one.
     """
 
     ball: np.ndarray
-    ends: np.ndarray
-    middle: np.ndarray
     last: np.ndarray
     hinge: np.ndarray
 
@@ -122,12 +118,12 @@ class Limbs(NamedTuple):
 def limbs_of(skeleton: Skeleton) -> Limbs:
     """What dofs do in limbs."""
     of = np.full(skeleton.num_dofs, -1)
-    ends, middle, last, hinge = np.zeros((4, skeleton.num_dofs), bool)
+    last, hinge = np.zeros((2, skeleton.num_dofs), bool)
     for i, ball in enumerate(balls_of(skeleton)):
         of[[*ball.dofs, *ball.hinges]] = i
-        ends[[ball.dofs[0], ball.dofs[2]]] = middle[ball.dofs[1]] = last[ball.dofs[2]] = True
+        last[ball.dofs[2]] = True
         hinge[list(ball.hinges)] = True
-    return Limbs(of, ends, middle, last, hinge)
+    return Limbs(of, last, hinge)
 
 
 @functools.lru_cache(maxsize=64)
@@ -188,11 +184,10 @@ def into_limits(params: jax.Array, skeleton: Skeleton) -> jax.Array:
     def half_turned(values):
         return jnp.where(limbs.last, values + math.pi, jnp.where(limbs.hinge, -values, values))
 
-    found, limbs = towards(params), limbs_of(skeleton)
-    if not limbs.last.any():
+    found, limbs, balls = towards(params), limbs_of(skeleton), side_by_side(skeleton)
+    if not len(balls.joints):
         return found
-    other = jnp.where(limbs.ends, found + math.pi, found)  # as `other_triple` says
-    other = jnp.where(limbs.middle, math.pi - found, other)
+    other = put_balls(found, balls, jnp.stack(other_triple(list(found[balls.dofs]))))
     ways = [found, other, half_turned(found), half_turned(other)]
     ways = jnp.stack([towards(way) for way in ways])
     outside = jnp.abs(ways - jnp.clip(ways, low[None], high[None]))

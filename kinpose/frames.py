@@ -63,6 +63,16 @@ def values_of(motion: Motion, skeleton: Skeleton, params: np.ndarray) -> np.ndar
     return motion.multiplier * params[:, skeleton.dof_index(motion.dof)] + motion.bias
 
 
+def slides_of(skeleton: Skeleton, ways: np.ndarray) -> np.ndarray:
+    """(D,) where slides are that move their joints by these ways (J, 3); zero for angles."""
+    amounts = np.zeros(skeleton.num_dofs)
+    for way, own in zip(ways, skeleton.motions, strict=True):
+        for motion in own:
+            if motion.kind == "t" and motion.multiplier:
+                amounts[skeleton.dof_index(motion.dof)] = way @ motion.axis / motion.multiplier
+    return amounts
+
+
 class Group(NamedTuple):
     """Joints that turn together: one that turns freely, or hinges one after another.
 

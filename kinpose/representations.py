@@ -158,7 +158,8 @@ def read_outputs(
       ValueError: for shapes that do not suit the skeleton, for a mean at a limit or beyond in
         the bounded form, and for other `angles`.
     """
-    known, mean_params, units = mean_params, jnp.asarray(mean_params), jnp.asarray(units)
+    known = mean_params if isinstance(mean_params, jax.core.Tracer) else np.asarray(mean_params)
+    mean_params, units = jnp.asarray(mean_params), jnp.asarray(units)
     num = skeleton.num_dofs
     if mean_params.shape != (num,):
         raise ValueError(f"mean_params must have shape ({num},), but got {mean_params.shape}.")
@@ -174,7 +175,6 @@ def read_outputs(
         moves = jnp.matmul(outputs, matrix.T.astype(outputs.dtype), precision="highest")
         return mean_params[None].astype(outputs.dtype) + moves
 
-    known = known if isinstance(known, jax.core.Tracer) else np.asarray(known)
     num_outputs, read = _FORMS[angles](plain, skeleton, known)
 
     def read_checked(outputs: ArrayLike) -> jax.Array:
@@ -206,8 +206,7 @@ def _bounded(plain, skeleton: Skeleton, mean_params):
     low, high = np.asarray(skeleton.limits, np.float32).T
     if isinstance(mean_params, jax.core.Tracer):
         raise ValueError("mean_params of bounded outputs must be known, but are being traced.")
-    mean = mean_params
-    outside = np.flatnonzero((mean <= low) | (mean >= high))
+    outside = np.flatnonzero((mean_params <= low) | (mean_params >= high))
     if len(outside):
         raise ValueError(
             f"mean_params must be within the limits, but got {mean_params[outside[0]]:g} for "
@@ -216,14 +215,14 @@ def _bounded(plain, skeleton: Skeleton, mean_params):
     has_low, has_high = np.isfinite(low), np.isfinite(high)
     both, one = has_low & has_high, has_low ^ has_high
     base, width = np.where(both, low, 0), np.where(both, high - low, 1)
-    middle = np.where(both, (mean - base) / width, 0.5)
+    middle = np.where(both, (mean_params - base) / width, 0.5)
     middle = np.log(middle / (1 - middle)).astype(np.float32)
     end = np.where(one, np.where(has_low, low, high), 0)
-    gap = np.where(one, mean - end, 1).astype(np.float32)  # negative below a highest value
+    gap = np.where(one, mean_params - end, 1).astype(np.float32)  # negative below a highest value
 
     def read(outputs):
         params = plain(outputs)
-        moves = params - mean[None].astype(params.dtype)
+        moves = params - mean_params[None].astype(params.dtype)
         within = jax.nn.sigmoid(middle[None] + 4 * moves / width[None])  # slope 1 in the middle
         beside = jax.nn.softplus(_UNIT_SOFTPLUS + moves / gap[None] / _ITS_SLOPE)  # 1 at 0
         params = jnp.where(both[None], base[None] + width[None] * within, params)
@@ -237,13 +236,13 @@ def _rotation_6d(plain, skeleton: Skeleton, mean_params):
     turned, count = balls.dofs.T.reshape(-1), len(balls.joints)
     others = np.setdiff1d(np.arange(skeleton.num_dofs), turned)
     order = np.argsort([*others, *turned])
-    is_turned = np.isin(np.arange(skeleton.num_dofs), turned)
-    places = np.where(is_turned, 0, np.cumsum(~is_turned) - 1)
     mean = handed(mean_params, balls)
     rest = jnp.array(orientation_of(list(mean)))  # (3, 3, balls)
 
     def read(outputs):
-        params = plain(jnp.where(is_turned[None], 0.0, outputs[:, places]))[:, others]
+        still = jnp.zeros((len(outputs), len(turned)), outputs.dtype)
+        moves = jnp.concatenate([outputs[:, : len(others)], still], axis=1)[:, order]
+        params = plain(moves)[:, others]
         six = outputs[:, len(others) :].reshape(len(outputs), count, 2, 3)
         columns = jnp.moveaxis(rest[:, :2], 0, -1).swapaxes(0, 1)[None].astype(six.dtype) + six
         rows = jnp.moveaxis(_orthonormal(columns), (2, 3), (0, 1))

@@ -99,7 +99,7 @@ def fit_sequence(
             raise ValueError(f"{name} must be finite and at least 0, but got {value}.")
     if init is not None:
         init = checked_shape(init, (skeleton.num_dofs,), "init").astype(joints.dtype)
-        if not isinstance(init, jax.core.Tracer) and not np.isfinite(init).all():
+        if is_on_one_device(init) and not np.isfinite(init).all():
             raise ValueError(f"init must be finite, but is {init}.")
     softness = checked_softness(robust, joints.dtype)
     skeleton = without_idle_limits(skeleton)

@@ -12,6 +12,7 @@ from kinpose.apps._understand import Recording
 from kinpose.apps.progress import show_progress
 from kinpose.calibration import guess_scale
 from kinpose.fitting import units
+from kinpose.frames import slides_of
 from kinpose.gaps import determined_dofs, interpolate
 from kinpose.tracking import holds_of, root_dofs
 
@@ -73,7 +74,9 @@ def fit_recording(recording: Recording, settings: Settings) -> Fitted:
     skeleton = _calibrated(recording, settings, robust)
     fit = _fit_all(recording, skeleton, robust)
     params = np.asarray(fit.params, np.float64)
-    params = params + _shift(recording.center, skeleton)
+    ways = np.zeros((skeleton.num_joints, 3))
+    ways[0] = recording.center  # the root goes back to where it was
+    params = params + slides_of(skeleton, ways)
     known = determined_dofs(recording.seen & (fit.trust > LEFT_OUT), skeleton)
     filled = np.zeros_like(known)
     if settings.fill == "interpolate":
@@ -176,15 +179,6 @@ def _holds(recording: Recording, skeleton: Skeleton) -> dict:
     """How firmly to hold frames: to go half as fast is to have twice the frames."""
     firmer = min(max(_WALK / max(recording.speed, 1e-6), 1.0), _FIRMER)
     return holds_of(recording.noise, recording.fps * firmer, skeleton)
-
-
-def _shift(center: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """(D,) what moves the root from the recording's centre back to where it was."""
-    shift = np.zeros(skeleton.num_dofs)
-    for motion in skeleton.motions[0]:
-        if motion.kind == "t" and np.any(center):
-            shift[skeleton.dof_names.index(motion.dof)] = center @ motion.axis / motion.multiplier
-    return shift
 
 
 def _cost_of_scale(recording: Recording, scaled: Skeleton, robust: float | None) -> dict:

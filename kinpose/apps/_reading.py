@@ -15,6 +15,9 @@ from kinpose.layouts import LAYOUTS, Layout, find_individuals, load_layout
 from kinpose.recordings import UNITS_MM
 from kinpose.skeletons import human_17
 
+_RATES_AGREE = 0.01
+"""Part by which a rate that is given may differ from the file's."""
+
 
 class Settings(NamedTuple):
     """How a recording is to be taken; see the flags of `kinpose fit`."""
@@ -136,6 +139,13 @@ def _of_one(points: Points, settings: Settings) -> tuple[Points, tuple[str, ...]
     first, *others = individuals
     said = f"points of {len(individuals)} individuals: {first} is taken; --individual takes "
     return points_of_individual(points, first), (f"{said}{' or '.join(others)}.",)
+
+
+def contradicted_rate(fps: float | None, frame_time_s: float | None) -> str:
+    """What is to be said where --fps is not the file's rate, if both are known; else ""."""
+    if not fps or not frame_time_s or abs(fps * frame_time_s - 1) <= _RATES_AGREE:
+        return ""
+    return f"{fps:g} frames/s are taken, as --fps says; the file says {1 / frame_time_s:g}."
 
 
 def heard(function, *args, **kwargs) -> tuple:

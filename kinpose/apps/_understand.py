@@ -11,6 +11,7 @@ from kinpose.apps._reading import (
     Settings,
     check_keypoint,
     check_settings,
+    contradicted_rate,
     heard,
     layout_by_name,
 )
@@ -42,9 +43,6 @@ from kinpose.skeletons import HUMAN_LIMITS, human_17
 
 _USUAL_FPS, _LIKELY_FPS = 30.0, (1.0, 2000.0)
 """Frames per second, where nobody says, and at least and at most."""
-
-_RATES_AGREE = 0.01
-"""Part by which a rate that is given may differ from the file's."""
 
 
 class Recording(NamedTuple):
@@ -305,9 +303,8 @@ def _fps(frame_time_s: float | None, settings: Settings) -> tuple[float, str]:
     fps = settings.fps or (1.0 / frame_time_s if frame_time_s else _USUAL_FPS)
     if not settings.fps and frame_time_s is None:
         return fps, f"the file says no rate; {fps:g} frames/s are taken: --fps says better."
-    if settings.fps and frame_time_s and abs(fps * frame_time_s - 1) > _RATES_AGREE:
-        of_file = f"the file says {1 / frame_time_s:g}"
-        return fps, f"{fps:g} frames/s are taken, as --fps says; {of_file}."
+    if said := contradicted_rate(settings.fps, frame_time_s):
+        return fps, said
     slow = not _LIKELY_FPS[0] < fps <= _LIKELY_FPS[1]
     return fps, f"{fps:g} frames/s are unlikely: --fps says better." if slow else ""
 

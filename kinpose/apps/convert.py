@@ -15,7 +15,7 @@ import numpy as np
 from absl import app, flags
 
 from kinpose.apps._outputs import refuse_existing
-from kinpose.apps._reading import heard
+from kinpose.apps._reading import contradicted_rate, heard
 from kinpose.io import load_recording, save_recording
 from kinpose.io.bvh import channel_values, load_bvh
 from kinpose.io.column_maps import load_columns
@@ -182,8 +182,8 @@ def _guessed(points: Points, joints: np.ndarray) -> Points:
 def _frame_time(of_file: float | None) -> float | None:
     """Seconds between frames, by --fps or the file."""
     fps = flags.FLAGS.fps
-    if fps and of_file and abs(fps * of_file - 1) > 0.01:
-        print(f"warning: {fps:g} frames/s are taken, as --fps says; the file says {1 / of_file:g}.")
+    if said := contradicted_rate(fps, of_file):
+        print(f"warning: {said}")
     return 1.0 / fps if fps else of_file
 
 

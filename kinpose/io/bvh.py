@@ -21,7 +21,7 @@ import numpy as np
 
 from kinpose._html import recording_html
 from kinpose.builder import build_skeleton
-from kinpose.frames import frames_of
+from kinpose.frames import frames_of, slides_of
 from kinpose.io.bvh_writer import LARGEST, check_positive, save_bvh
 from kinpose.skeleton import Joint, Motion, Skeleton, remove_dofs
 
@@ -124,12 +124,7 @@ def channel_values(params: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     Returns:
       (T, D) rad and the skeleton's length unit.
     """
-    rest = np.zeros(skeleton.num_dofs)
-    for offset, own in zip(np.asarray(skeleton.offsets), skeleton.motions, strict=True):
-        for motion in own:
-            if motion.kind == "t":
-                rest[skeleton.dof_index(motion.dof)] = offset @ motion.axis / motion.multiplier
-    return np.asarray(params, np.float64) + rest
+    return np.asarray(params, np.float64) + slides_of(skeleton, np.asarray(skeleton.offsets))
 
 
 def _trunk(skeleton: Skeleton) -> list[int]:

@@ -62,8 +62,9 @@ def save_glb(
     """
     params = _checked(skeleton, params, frame_time_s, up, scale)
     axes = np.eye(3)[list(_UP[up])]
-    binary, document = Binary(), _document(skeleton, axes, scale)
-    _add_mesh(document, binary, skeleton, axes, scale)
+    rest = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
+    binary, document = Binary(), _document(skeleton, rest, axes, scale)
+    _add_mesh(document, binary, skeleton, rest, axes, scale)
     if len(params):
         _add_animation(document, binary, skeleton, params, frame_time_s, scale)
     write_glb(path, document, binary)
@@ -89,15 +90,14 @@ def _checked(skeleton: Skeleton, params, frame_time_s, up, scale) -> np.ndarray:
     return params
 
 
-def _document(skeleton: Skeleton, axes, scale: float) -> dict:
+def _document(skeleton: Skeleton, rest, axes, scale: float) -> dict:
     """Nodes of the joints in the rest pose, below one that turns the axes."""
-    nodes, (rotations, places) = [], _rest(skeleton)
-    for joint, (name, parent) in enumerate(zip(skeleton.names, skeleton.parents, strict=True)):
-        above, start = (np.eye(3), 0.0) if parent < 0 else (rotations[parent], places[parent])
-        node = {"name": name, "translation": numbers(scale * (places[joint] - start) @ above)}
-        turn = above.T @ rotations[joint]
-        if not np.allclose(turn, np.eye(3), atol=1e-12):  # motions that have a bias
-            node["rotation"] = numbers(_quaternions(turn[None])[0])
+    nodes = []
+    for joint, name in enumerate(skeleton.names):
+        turns, ways = _against_parent(skeleton, joint, *rest)
+        node = {"name": name, "translation": numbers(scale * ways[0])}
+        if not np.allclose(turns, np.eye(3), atol=1e-12):  # motions that have a bias
+            node["rotation"] = numbers(_quaternions(turns)[0])
         nodes.append(node)
     for joint, parent in enumerate(skeleton.parents[1:], start=1):
         nodes[parent].setdefault("children", []).append(joint)
@@ -105,16 +105,20 @@ def _document(skeleton: Skeleton, axes, scale: float) -> dict:
     return document_of([*nodes, top], [len(nodes)])
 
 
-def _rest(skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations (J, 3, 3) and places (J, 3) where all dofs are zero."""
-    rotations, places = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
-    return rotations[0], places[0]
+def _against_parent(
+    skeleton: Skeleton, joint: int, rotations: np.ndarray, places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A joint's rotations (T, 3, 3) and places (T, 3) in its parent's frames, of all frames."""
+    parent = skeleton.parents[joint]
+    if parent < 0:
+        return rotations[:, joint], places[:, joint]
+    above, way = rotations[:, parent].swapaxes(1, 2), places[:, joint] - places[:, parent]
+    return above @ rotations[:, joint], np.einsum("tij,tj->ti", above, way)
 
 
-def _add_mesh(document: dict, binary: Binary, skeleton: Skeleton, axes, scale: float) -> None:
+def _add_mesh(document: dict, binary: Binary, skeleton: Skeleton, rest, axes, scale: float) -> None:
     """Bones as one mesh in the rest pose; each vertex goes with the joint where its bone begins."""
-    rotations, places = _rest(skeleton)
-    places = scale * places
+    rotations, places = rest[0][0], scale * rest[1][0]
     bones = [
         (parent, joint)
         for joint, parent in enumerate(skeleton.parents)
@@ -164,14 +168,15 @@ def _add_animation(
         channels.append({"sampler": len(samplers), "target": {"node": joint, "path": path}})
         samplers.append({"input": times, "output": output})
 
-    for joint, (parent, motions) in enumerate(zip(skeleton.parents, skeleton.motions, strict=True)):
-        above = np.eye(3)[None] if parent < 0 else rotations[:, parent]
+    for joint, motions in enumerate(skeleton.motions):
         kinds = {motion.kind for motion in motions}
+        if not kinds:
+            continue  # its node says where it is
+        turns, ways = _against_parent(skeleton, joint, rotations, places)
         if "r" in kinds:
-            add(joint, "rotation", _quaternions(above.swapaxes(1, 2) @ rotations[:, joint]))
+            add(joint, "rotation", _quaternions(turns))
         if "t" in kinds:
-            way = places[:, joint] - (0.0 if parent < 0 else places[:, parent])
-            add(joint, "translation", scale * np.einsum("tji,tj->ti", above, way))
+            add(joint, "translation", scale * ways)
     if channels:
         document["animations"] = [{"name": "motion", "samplers": samplers, "channels": channels}]
 
