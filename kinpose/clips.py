@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose.frames import frames_of
-from kinpose.kinematics import forward_kinematics, in_loops
+from kinpose.kinematics import forward_kinematics
 from kinpose.skeleton import Skeleton
 
 _SAMPLE = 200
@@ -121,8 +121,7 @@ def poses_of(params: np.ndarray, model: Model) -> np.ndarray:
 
 @jax.jit
 def _places(params: jax.Array, skeleton: Skeleton) -> jax.Array:
-    with in_loops():  # compiled in a second, and never twice for one skeleton
-        return forward_kinematics(jnp.asarray(params), skeleton)
+    return forward_kinematics(jnp.asarray(params), skeleton)
 
 
 def joint_axes(params: np.ndarray, joint: int, model: Model) -> tuple[np.ndarray, np.ndarray]:

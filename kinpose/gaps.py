@@ -30,16 +30,8 @@ def determined_dofs(seen: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     Returns:
       (T, D) bool.
     """
-    bent = np.full(skeleton.num_dofs, 0.1)
-    for motions in skeleton.motions:
-        turns = [motion for motion in motions if motion.kind == "r"]
-        if len(turns) == 1:
-            bent[skeleton.dof_names.index(turns[0].dof)] = 0.8
-    _, unit = units(skeleton, jnp.float32)
-    _, jacobian = jax.jit(joint_jacobian)(jnp.asarray(bent, jnp.float32), skeleton)
-    jacobian = np.asarray(jacobian, np.float64) * np.asarray(unit, np.float64)
-    jacobian /= np.abs(jacobian).max()
-    moves = np.abs(jacobian).max(axis=1) > _MOVES
+    jacobian = np.asarray(jacobian_when_bent(skeleton), np.float64)
+    moves = moved_points(jacobian)
     never = ~_told_by(jacobian)
     patterns, index = np.unique(seen, axis=0, return_inverse=True)
     told = np.zeros((len(patterns), skeleton.num_dofs), bool)
@@ -48,6 +40,24 @@ def determined_dofs(seen: np.ndarray, skeleton: Skeleton) -> np.ndarray:
             some = moves[pattern].any(axis=0) | ~moves.any(axis=0)
             told[i] = np.where(never, some, _told_by(jacobian[pattern]))
     return told[index.ravel()]
+
+
+@jax.jit
+def jacobian_when_bent(skeleton: Skeleton) -> jax.Array:
+    """(K, n, D) near the rest pose, hinges bent, so that limbs tell their twist; at most 1."""
+    bent = np.full(skeleton.num_dofs, 0.1, np.float32)
+    for motions in skeleton.motions:
+        turns = [motion for motion in motions if motion.kind == "r"]
+        if len(turns) == 1:
+            bent[skeleton.dof_names.index(turns[0].dof)] = 0.8
+    _, unit = units(skeleton, jnp.float32)
+    jacobian = joint_jacobian(bent, skeleton)[1] * unit
+    return jacobian / jnp.max(jnp.abs(jacobian))
+
+
+def moved_points(jacobian: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
+    """(K, D) which points a dof moves, by such a Jacobian."""
+    return abs(jacobian).max(axis=1) > _MOVES
 
 
 def _told_by(jacobian: np.ndarray) -> np.ndarray:

@@ -101,7 +101,7 @@ def _towards(points, params, rest, skeleton: Skeleton) -> jax.Array:
         steps = MAX_ITERATIONS["least_squares"]
         return minimise(problem, state, skeleton, steps, _TOLERANCE).params
 
-    with jax.default_matmul_precision("highest"), form_for(points.shape[0], skeleton):
+    with jax.default_matmul_precision("highest"), form_for(points.shape[0]):
         return jax.vmap(one)(points, params, rest)
 
 

@@ -4,11 +4,9 @@ Trees of tens of motions are written out and run as one kernel over a batch
 (`kinpose._kinematics.walk`); larger ones go through a loop (`kinpose._kinematics.loop`).
 """
 
-import contextlib
-import contextvars
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 
 import jax
@@ -20,26 +18,6 @@ from kinpose._kinematics import loop, walk
 from kinpose._kinematics.scalars import at_least_float32
 from kinpose._kinematics.walk import Structure, known_zeros, structure_of
 from kinpose.skeleton import Skeleton
-
-_IN_LOOPS = contextvars.ContextVar("in loops", default=False)
-
-
-@contextlib.contextmanager
-def in_loops() -> Iterator[None]:
-    """What is traced within runs as loops, which compile in a fifth of the time of kernels.
-
-    For few poses, which do not repay the compiler.
-    """
-    token = _IN_LOOPS.set(True)
-    try:
-        yield
-    finally:
-        _IN_LOOPS.reset(token)
-
-
-def are_in_loops() -> bool:
-    """Whether what is traced now runs as loops."""
-    return _IN_LOOPS.get()
 
 
 def forward_kinematics(params: jax.typing.ArrayLike, skeleton: Skeleton) -> jax.Array:
@@ -129,7 +107,7 @@ def _of_poses(function: Callable, params, skeleton: Skeleton):
             f"params {params.shape} and the skeleton's offsets {offsets.shape} have leading "
             "dimensions that do not broadcast."
         ) from None
-    in_loop = are_in_loops() or len(skeleton.flat_motions) not in range(1, WALK_MOTIONS + 1)
+    in_loop = len(skeleton.flat_motions) not in range(1, WALK_MOTIONS + 1)
     structure = structure_of(skeleton, () if in_loop else known_zeros(skeleton))
     return _over_leading(function, loop if in_loop else walk, structure, params, offsets)
 

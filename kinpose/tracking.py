@@ -30,7 +30,7 @@ from kinpose.fitting.fit import (
     report,
     seen_points,
 )
-from kinpose.kinematics import in_loops
+from kinpose.gaps import jacobian_when_bent, moved_points
 from kinpose.skeleton import Skeleton
 
 _CLEARLY = 4e-4
@@ -44,6 +44,9 @@ _SPEED, _SPREAD = 6.0, 0.5
 
 _APART = 4.0
 """Squared rad by which a start from nothing counts as apart from the frame before at most."""
+
+_LONG = 100.0
+"""Frames without a point after which a dof may be anywhere."""
 
 _AHEAD = 64
 """Frames from which the first one is approached, backwards, so that it is not alone."""
@@ -64,13 +67,16 @@ def fit_sequence(
     """Fits a recording so that the angles are continuous in time.
 
     Each frame starts from the one before and is held there weakly, so that a dof that the
-    points leave open stays where it is and no angle jumps by a full turn. Where a start from
-    nothing fits clearly better, tracking was lost, and the frame is taken from there.
+    points leave open stays where it is and no angle jumps by a full turn; less, after frames in
+    which no point told the dof. Where a start from nothing fits clearly better, tracking was
+    lost, and the frame is taken from there. Derivatives are those of each frame by itself, as of
+    `fit_params`: they leave out what `hold` and `rest` do.
 
     Args:
       joints: (T, K, n) points in the skeleton's length unit; NaN marks a missing one.
       skeleton: the tree.
-      weights: (K,) or (T, K).
+      weights: (K,) or (T, K). Against `hold` and `rest` their mean counts as 1, that of points
+        with a weight.
       init: (D,) the frame before the first, to continue a recording piece by piece.
       robust: as in `fit_params`.
       hold: observability, in sizes per rad, at which the points and the frame before count
@@ -104,10 +110,19 @@ def fit_sequence(
     softness = checked_softness(robust, joints.dtype)
     skeleton = without_idle_limits(skeleton)
     holds = jnp.asarray([hold, rest], joints.dtype)
-    with jax.default_matmul_precision("highest"), in_loops():
+    with jax.default_matmul_precision("highest"):
         fresh = _fit_alone(joints, weights, robust, skeleton, tolerance)
         return _fit_frames(
-            joints, weights, fresh, softness, skeleton, init, holds, max_iterations, tolerance
+            joints,
+            weights,
+            fresh,
+            softness,
+            skeleton,
+            jacobian_when_bent(skeleton),
+            init,
+            holds,
+            max_iterations,
+            tolerance,
         )
 
 
@@ -165,41 +180,56 @@ def holds_of(noise: float, fps: float, skeleton: Skeleton) -> dict[str, float]:
 
 @functools.partial(quick_jit, most=np.inf, static_argnames="max_iterations")
 def _fit_frames(
-    joints, weights, fresh, softness, skeleton, init, holds, max_iterations, tolerance
+    joints, weights, fresh, softness, skeleton, bent, init, holds, max_iterations, tolerance
 ) -> Fit:
     points, weights = jax.vmap(seen_points)(joints, weights)
     frozen = points, weights, fresh, init, skeleton
     targets, used, fresh, init, still = jax.lax.stop_gradient(frozen)
     used = used / jnp.maximum(jnp.max(used), jnp.finfo(used.dtype).tiny)
-    hold = jnp.sqrt(jnp.sum(jnp.square(holds)))
-    back = jnp.square(holds[1] / jnp.maximum(hold, 1e-30))
-    back = jnp.where(root_dofs(still), 0.0, back)
+    used = used / jnp.maximum(jnp.sum(used) / jnp.maximum(jnp.sum(used > 0), 1), 1e-6)
+    hold, rest = jnp.square(holds)
+    rest = jnp.where(root_dofs(still), 0.0, rest)
+    told = _told(used > 0, bent, still)
 
-    def follow(before, frame):
-        points, weights, other = frame
-        anchor = before + back * (into_bounds(jnp.zeros_like(before), still) - before)
-        problem = Problem(points, weights, softness, anchor, hold)
+    def follow(carry, frame):
+        (before, untold), (points, weights, other, told) = carry, frame
+        held = hold / (1.0 + untold)  # what was not told has had so long to move
+        back = jnp.where(told, rest, 0.0)
+        both = held + back
+        neutral = into_bounds(jnp.zeros_like(before), still)
+        anchor = before + back / jnp.maximum(both, 1e-30) * (neutral - before)
+        problem = Problem(points, weights, softness, anchor, jnp.sqrt(both))
         start = first_state(problem, before, still)
         state = minimise(problem, start, still, max_iterations, tolerance)
         free = Problem(points, weights, softness)
         other, own = (_nearest_triples(x, before, still) for x in (other, state.params))
         apart = jnp.minimum(
             cost_of(problem, other, still) - cost_of(free, other, still),
-            0.5 * _APART * jnp.square(hold),
+            0.5 * _APART * jnp.sum(jnp.square(holds)),
         )
         start_anew = 1.05 * cost_of(free, other, still) + apart + _CLEARLY
         lost = state.cost > start_anew
         state = state._replace(params=jnp.where(lost, other, own))
-        return state.params, state
+        untold = jnp.where(told, 0.0, jnp.minimum(untold + 1.0, _LONG))
+        return (state.params, untold), state
 
-    frames, count = (targets, used, fresh), targets.shape[0]
+    frames, count = (targets, used, fresh, told), targets.shape[0]
     if init is None:  # towards the first frame and on from there, by one loop
         frames = jax.tree.map(lambda x: jnp.concatenate([x[:_AHEAD][::-1], x]), frames)
         init = frames[2][0]
     init = varying_like(init, targets, used, fresh, still.offsets)
-    _, states = jax.lax.scan(follow, init, frames)
+    _, states = jax.lax.scan(follow, (init, jnp.zeros_like(init)), frames)
     states = jax.tree.map(lambda x: x[x.shape[0] - count :], states)
     return report(joints, points, weights, softness, skeleton, states)
+
+
+def _told(seen, bent, skeleton: Skeleton) -> jax.Array:
+    """(T, D) whether points that are there (T, K) move with a dof; of a ball, with all three."""
+    told = jnp.any(seen[:, :, None] & moved_points(bent), axis=1)
+    balls = side_by_side(skeleton)
+    if not len(balls.joints):
+        return told
+    return jax.vmap(lambda row: put_balls(row, balls, jnp.all(row[balls.dofs], axis=0)))(told)
 
 
 def root_dofs(skeleton: Skeleton) -> np.ndarray:

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -374,13 +375,13 @@ def test_a_skeleton_known_when_tracing_gives_what_one_passed_in_does(x64, functi
 
 def test_zeros_known_when_tracing_cost_nothing():
     params = jnp.zeros(HUMAN.num_dofs)
-    known = jax.jit(lambda p: forward_kinematics(p, HUMAN)).lower(params)
-    passed = jax.jit(forward_kinematics).lower(params, HUMAN)
+    known = jax.make_jaxpr(lambda p: forward_kinematics(p, HUMAN))(params)
+    passed = jax.make_jaxpr(forward_kinematics)(params, HUMAN)
     moved = with_offsets(HUMAN, HUMAN.offsets + 1.0)
-    dense = jax.jit(lambda p: forward_kinematics(p, moved)).lower(params)
-    products = [text.as_text().count("stablehlo.multiply") for text in (known, passed, dense)]
-    assert products[0] < 0.75 * products[1]
-    assert products[2] == products[1]
+    dense = jax.make_jaxpr(lambda p: forward_kinematics(p, moved))(params)
+    counts = [int(re.search(r"(\d+) operations", str(x))[1]) for x in (known, passed, dense)]
+    assert counts[0] < 0.8 * counts[1]
+    assert counts[2] == counts[1]
 
 
 def test_a_skeleton_passes_through_transformations_unharmed():

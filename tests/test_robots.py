@@ -24,7 +24,7 @@ from kinpose.io.robots import (
     robot_of,
     save_urdf,
 )
-from kinpose.kinematics import in_loops, joint_transforms
+from kinpose.kinematics import joint_transforms
 from kinpose.skeletons import HUMAN_LIMITS, human_17, toy
 
 mujoco = pytest.importorskip("mujoco")
@@ -97,8 +97,7 @@ def check_against_mujoco(robot, model, poses=4):
     skeleton, data = robot.skeleton, mujoco.MjData(model)
     rng = np.random.default_rng(0)
     qpos = params_to_qpos(jnp.asarray(rng.normal(size=(poses, skeleton.num_dofs))), robot)
-    with in_loops():
-        turns, places = joint_transforms(qpos_to_params(qpos, robot), skeleton)
+    turns, places = joint_transforms(qpos_to_params(qpos, robot), skeleton)
     turns = np.asarray(turns) @ robot.rest_rotations
     bodies = [(model.body(b).name or f"body_{b}", b) for b in range(1, model.nbody)]
     taken = {name for name, _ in bodies}

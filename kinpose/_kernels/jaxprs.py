@@ -61,12 +61,17 @@ def vmap_jaxpr(program: ClosedJaxpr, batch: tuple[int, ...], args) -> list[jax.A
     return [jnp.broadcast_to(x, (*batch, *x.shape)) for x in function(*args)]
 
 
+def jaxpr_from(invars: list, outvars: list, equations: list) -> Jaxpr:
+    """A program without constants."""
+    return Jaxpr((), invars, outvars, equations, debug_info=_UNNAMED)
+
+
 def in_parts(jaxpr: Jaxpr, most: int) -> list[Jaxpr]:
     """The operations that matter, in parts of at most so many, cut where few values are handed on.
 
     At least one part, which may be empty.
     """
-    results, equations = set(_names(jaxpr.outvars)), _depth_first(jaxpr)
+    results, equations = set(names_of(jaxpr.outvars)), depth_first(jaxpr)
     crossing = _crossing(equations, results)
     parts, later, end = [], results, len(equations)
     while end > 0 or not parts:
@@ -74,9 +79,9 @@ def in_parts(jaxpr: Jaxpr, most: int) -> list[Jaxpr]:
         start = min(cuts, key=crossing.__getitem__) if end > most else 0
         own = equations[start:end]
         made = dict.fromkeys(x for equation in own for x in equation.outvars)
-        used = dict.fromkeys(x for equation in own for x in _names(equation.invars))
+        used = dict.fromkeys(x for equation in own for x in names_of(equation.invars))
         invars, outvars = [x for x in used if x not in made], [x for x in made if x in later]
-        parts.append(Jaxpr((), invars, outvars, own, debug_info=_UNNAMED))
+        parts.append(jaxpr_from(invars, outvars, own))
         later.update(invars)
         end = start
     return parts[::-1]
@@ -84,7 +89,7 @@ def in_parts(jaxpr: Jaxpr, most: int) -> list[Jaxpr]:
 
 def _crossing(equations: list, results: set) -> list[int]:
     """Before each operation, how many values wait for a later one; results are stored anyway."""
-    last = {x: i for i, equation in enumerate(equations) for x in _names(equation.invars)}
+    last = {x: i for i, equation in enumerate(equations) for x in names_of(equation.invars)}
     change = [0] * (len(equations) + 1)
     for i, equation in enumerate(equations):
         for x in equation.outvars:
@@ -94,7 +99,7 @@ def _crossing(equations: list, results: set) -> list[int]:
     return list(itertools.accumulate(change))
 
 
-def _depth_first(jaxpr: Jaxpr) -> list:
+def depth_first(jaxpr: Jaxpr) -> list:
     """The operations that matter, each soon after what it needs; last results first.
 
     Of a tree's limbs that is one after the other, there and back, so that few values are
@@ -102,7 +107,7 @@ def _depth_first(jaxpr: Jaxpr) -> list:
     """
     makers = {x: equation for equation in jaxpr.eqns for x in equation.outvars}
     ordered, seen = [], set()
-    stack = [(makers[x], False) for x in _names(jaxpr.outvars) if x in makers]
+    stack = [(makers[x], False) for x in names_of(jaxpr.outvars) if x in makers]
     while stack:
         equation, ready = stack.pop()
         if ready:
@@ -110,10 +115,10 @@ def _depth_first(jaxpr: Jaxpr) -> list:
         elif id(equation) not in seen:
             seen.add(id(equation))
             stack.append((equation, True))
-            stack += [(makers[x], False) for x in _names(equation.invars) if x in makers]
+            stack += [(makers[x], False) for x in names_of(equation.invars) if x in makers]
     return ordered
 
 
-def _names(atoms) -> list:
+def names_of(atoms) -> list:
     """Without the constants that stand in their place."""
     return [x for x in atoms if not isinstance(x, Literal)]

@@ -1,7 +1,7 @@
 """Functions of scalars over a batch of rows, as kernels on a CPU, with all their derivatives.
 
-A CPU gets kernels that are made for it, by `kinpose._kernels.cpu_blocks` or, where there are many
-examples or several devices, `kinpose._kernels.cpu_reduce_window`. Other platforms fuse by
+A CPU gets kernels that are made for it, by `kinpose._kernels.cpu_blocks` or, for short programs of
+many examples and on several devices, `kinpose._kernels.cpu_reduce_window`. Other platforms fuse by
 themselves and get operation by operation; on GPU results are kept from being joined before
 they are known, as each would bring its own chain along.
 
@@ -25,7 +25,7 @@ from jax.interpreters import ad, batching, mlir
 from kinpose._kernels.cpu_blocks import in_blocks
 from kinpose._kernels.cpu_reduce_window import windows, windows_in_blocks
 from kinpose._kernels.jaxprs import split_list, vmap_jaxpr
-from kinpose._kernels.thresholds import FEW_EXAMPLES
+from kinpose._kernels.thresholds import FEW_EXAMPLES, WINDOW_OPERATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,14 +115,15 @@ _on_gpu = functools.partial(_anywhere, known=lax.optimization_barrier)
 
 
 def _on_cpu(*rows, program, sizes, linear, divided):
-    """By the kernel that suits the number of examples."""
+    """By the kernel that suits the number of examples and the length of the program."""
     batch, width = _batch_shape(rows), sum(row.shape[-1] for row in rows if row.ndim > 1)
     known = all(isinstance(size, int) for size in batch)  # jax.export may leave some open
     size = math.prod(batch)
     if not known or not size or (batch and not width):
         return _anywhere(*rows, program=program, sizes=sizes, linear=linear)
     rows = [row.reshape(size, -1) if row.ndim > 1 or not batch else row for row in rows]
-    kernel = windows if divided else in_blocks if size <= FEW_EXAMPLES else windows_in_blocks
+    at_once = size <= FEW_EXAMPLES or len(program.jaxpr.eqns) > WINDOW_OPERATIONS
+    kernel = windows if divided else in_blocks if at_once else windows_in_blocks
     results = kernel(program.jaxpr, sizes, rows)
     return [x.reshape(*batch, x.shape[-1]) for x in results]
 

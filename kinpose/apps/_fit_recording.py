@@ -1,6 +1,5 @@
 """From a recording that is understood to joint angles: whose bones, the fit, what it is worth."""
 
-import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -129,13 +128,19 @@ def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> 
     """Fits the recording piece by piece, each continuing the one before."""
     joints, weights = (x.astype(np.float32) for x in (recording.joints, recording.weights))
     size = next((n for n in _CHUNKS if n >= len(joints)), _CHUNKS[-1])
-    fit_frames = functools.partial(
-        fit_sequence, skeleton=skeleton, robust=robust, **_holds(recording, skeleton)
-    )
+    holds, usual_weight = _holds(recording, skeleton), _mean_weight(weights)
 
     def fit_piece(frames: np.ndarray, last) -> Fit:
         filled = _filled(frames, size)  # one shape, one compilation
-        fit = fit_frames(joints[filled], weights=weights[filled], init=jnp.asarray(last))
+        firmer = np.sqrt(usual_weight / _mean_weight(weights[filled]))
+        fit = fit_sequence(
+            joints[filled],
+            skeleton,
+            weights=weights[filled],
+            init=jnp.asarray(last),
+            robust=robust,
+            **{name: float(firmer * value) for name, value in holds.items()},
+        )
         return Fit(*(np.asarray(field)[: len(frames)] for field in fit))
 
     usual, params = _usual_pose(recording, skeleton, robust)
@@ -153,6 +158,11 @@ def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> 
         pieces.append(fit_piece(np.arange(start, min(start + size, len(joints))), last))
         last = pieces[-1].params[-1]
     return Fit(*map(np.concatenate, zip(*pieces, strict=True)))
+
+
+def _mean_weight(weights: np.ndarray) -> float:
+    """Of the points with a weight: what `fit_sequence` counts as 1."""
+    return float(np.mean(weights[weights > 0])) if np.any(weights > 0) else 1.0
 
 
 def _filled(frames: np.ndarray, size: int) -> np.ndarray:

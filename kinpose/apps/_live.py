@@ -13,7 +13,7 @@ from kinpose._kernels.quick_jit import quick_jit
 from kinpose.fitting._dense import observability_of
 from kinpose.fitting._levenberg_marquardt import first_state, minimise
 from kinpose.fitting._problem import Problem, units
-from kinpose.kinematics import in_loops, joint_jacobian
+from kinpose.kinematics import joint_jacobian
 from kinpose.skeleton import Skeleton
 
 _LOOSE = 1e-3
@@ -60,7 +60,7 @@ def _drag(points, weights, before, start, skeleton: Skeleton) -> jax.Array:
     points, weights, before, start = map(jnp.asarray, (points, weights, before, start))
     none = jnp.zeros((), points.dtype)
     problem = Problem(points, weights, none, before, none + _HOLD)
-    with jax.default_matmul_precision("highest"), in_loops():
+    with jax.default_matmul_precision("highest"):
         state = first_state(problem, start, skeleton)
         return minimise(problem, state, skeleton, _STEPS, _TOLERANCE).params
 
@@ -78,7 +78,7 @@ def observability(params: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> n
 
 @quick_jit
 def _observability(params, seen, skeleton: Skeleton) -> jax.Array:
-    with jax.default_matmul_precision("highest"), in_loops():
+    with jax.default_matmul_precision("highest"):
         _, jacobian = joint_jacobian(params, skeleton)
         size, unit = units(skeleton, jacobian.dtype)
         return observability_of(jacobian, seen, skeleton) * unit / size

@@ -24,7 +24,6 @@ from kinpose.io.bvh import hold_positions, load_bvh
 from kinpose.io.points import Points, mark_missing
 from kinpose.io.robots import load_mjcf, load_urdf
 from kinpose.io.written import unit_name
-from kinpose.kinematics import in_loops
 from kinpose.layouts import LAYOUTS, find_layout, find_layout_by_count, pick_keypoints
 from kinpose.recordings import UNITS_MM, UP, find_unit, find_up
 from kinpose.sides import find_sides
@@ -299,8 +298,7 @@ def _unit(places: np.ndarray, person: np.ndarray | None) -> tuple[float, str]:
     """Millimetres per unit, and why."""
     if person is not None:
         try:
-            with in_loops():
-                unit = find_unit(person, human_17())
+            unit = find_unit(person, human_17())
         except ValueError:
             unit = None
         if unit and unit.mm:

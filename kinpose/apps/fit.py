@@ -14,7 +14,6 @@ from kinpose.apps._fit_recording import fit_recording
 from kinpose.apps._fit_results import check_output_dir, format_table, make_report, write_results
 from kinpose.apps._reading import Settings, read_input
 from kinpose.apps._understand import understand
-from kinpose.kinematics import in_loops
 from kinpose.layouts import LAYOUTS
 from kinpose.recordings import UNITS_MM, UP
 
@@ -98,7 +97,6 @@ def define_flags() -> None:
     flags.DEFINE_enum("animation", None, ["gif", "mp4"], "Also write poses.gif or .mp4.")
 
 
-@in_loops()  # frames of a recording are few beside what kernels take to compile
 def main(argv: list[str]) -> None:
     """Reads, fits, writes."""
     given = {name: flags.FLAGS[name].value for name in _NAMES}

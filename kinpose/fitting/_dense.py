@@ -38,11 +38,12 @@ def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
     slopes, stiffness = residual @ by_angle, jnp.zeros_like(params)
     pull, pull_on_angles = stiffness, stiffness
     if problem.prior_weight is not None:
-        stiffness = jnp.full_like(params, jnp.square(problem.prior_weight))
+        stiffness = jnp.broadcast_to(jnp.square(problem.prior_weight), params.shape)
         pull = stiffness * (params - problem.prior_params) / unit
         pull_on_angles = pull
         if turning is not None:
-            turns = turns_away(params, problem.prior_params, turning.balls)[0] * stiffness[0]
+            turns = turns_away(params, problem.prior_params, turning.balls)[0]
+            turns *= stiffness[turning.balls.dofs[0]]
             axes = _stacked(axes_of, params, turning.balls)
             on_angles = jnp.einsum("rcb,cb->rb", axes, turns, precision="highest")
             pull_on_angles = put_balls(pull, turning.balls, on_angles)

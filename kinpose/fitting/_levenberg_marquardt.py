@@ -11,13 +11,7 @@ import jax.numpy as jnp
 import kinpose.fitting._dense as dense
 import kinpose.fitting._sparse as sparse
 from kinpose._kernels import KERNELS
-from kinpose._kernels.thresholds import (
-    DENSE_OPERATIONS,
-    DENSE_OPERATIONS_PER_POSE,
-    STEP_OPERATIONS_PER_DOF,
-)
 from kinpose.fitting._problem import Problem, cost_of, into_bounds
-from kinpose.kinematics import are_in_loops, in_loops
 from kinpose.skeleton import Skeleton
 
 _DENSE = contextvars.ContextVar("dense", default=False)
@@ -96,24 +90,17 @@ def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
 
 
 def _is_sparse(skeleton: Skeleton) -> bool:
-    as_matrices = _DENSE.get() or are_in_loops() or not KERNELS
-    return not as_matrices and sparse.is_small(skeleton)
+    return KERNELS and not _DENSE.get() and sparse.is_small(skeleton)
 
 
 @contextlib.contextmanager
-def form_for(batch, skeleton: Skeleton) -> Iterator[None]:
+def form_for(batch) -> Iterator[None]:
     """Traces a fit in the form that suits the number of poses.
 
-    On a CPU few poses go as loops, which the compiler is done with sooner. Numbers that are not
-    known go as matrices, as there are no kernels for them.
+    Numbers that are not known go as matrices, as there are no kernels for them.
     """
-    operations = STEP_OPERATIONS_PER_DOF[skeleton.ndim] * skeleton.num_dofs
-    known = isinstance(batch, int)
-    enough = known and operations <= max(DENSE_OPERATIONS, DENSE_OPERATIONS_PER_POSE * batch)
-    by_loops = known and not enough and jax.default_backend() == "cpu"
-    token = _DENSE.set(not enough)
+    token = _DENSE.set(not isinstance(batch, int))
     try:
-        with in_loops() if by_loops else contextlib.nullcontext():
-            yield
+        yield
     finally:
         _DENSE.reset(token)

@@ -34,7 +34,7 @@ class Problem(NamedTuple):
     weights: Any  # (K,), missing ones zero
     softness: Any  # inverse square of the distance at which points lose their weight, or zero
     prior_params: Any = None  # (D,) where the dofs are held
-    prior_weight: Any = None  # how firmly, in sizes per rad
+    prior_weight: Any = None  # how firmly, in sizes per rad; one for all, or (D,), one for a ball
 
 
 def units(skeleton: Skeleton, dtype) -> tuple[jax.Array, jax.Array]:
@@ -81,7 +81,7 @@ def cost_of(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
         if len(balls.joints):
             _, turns = turns_away(params, problem.prior_params, balls)
             square = put_balls(square, balls, turns[None, :] / 3)
-        cost += jnp.square(problem.prior_weight) * jnp.sum(square)
+        cost += jnp.sum(jnp.square(problem.prior_weight) * square)
     return 0.5 * cost
 
 

@@ -170,7 +170,7 @@ def _fit_batch(rows, softness, skeleton, method, max_iterations, tolerance) -> F
     """
     size = rows[0].shape[0]
     args = softness, skeleton, method, max_iterations, tolerance
-    with form_for(size, skeleton):
+    with form_for(size):
         if not isinstance(size, int) or size <= MANY_POSES:
             return _fit_block(rows, *args)
         count = -(-size // MANY_POSES)
