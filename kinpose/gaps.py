@@ -3,6 +3,8 @@
 Shapes: T frames, K keypoints, D dofs.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,16 +44,20 @@ def determined_dofs(seen: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return told[index.ravel()]
 
 
-@jax.jit
 def jacobian_when_bent(skeleton: Skeleton) -> jax.Array:
     """(K, n, D) near the rest pose, hinges bent, so that limbs tell their twist; at most 1."""
+    return _jacobian_when_bent(dataclasses.replace(skeleton, limits=None))
+
+
+@jax.jit
+def _jacobian_when_bent(skeleton: Skeleton) -> jax.Array:
     bent = np.full(skeleton.num_dofs, 0.1, np.float32)
     for motions in skeleton.motions:
         turns = [motion for motion in motions if motion.kind == "r"]
         if len(turns) == 1:
             bent[skeleton.dof_names.index(turns[0].dof)] = 0.8
     _, unit = units(skeleton, jnp.float32)
-    jacobian = joint_jacobian(bent, skeleton)[1] * unit
+    jacobian = joint_jacobian(bent, skeleton)[1] * unit[None, None, :]
     return jacobian / jnp.max(jnp.abs(jacobian))
 
 

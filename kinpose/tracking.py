@@ -186,7 +186,8 @@ def _fit_frames(
     frozen = points, weights, fresh, init, skeleton
     targets, used, fresh, init, still = jax.lax.stop_gradient(frozen)
     used = used / jnp.maximum(jnp.max(used), jnp.finfo(used.dtype).tiny)
-    used = used / jnp.maximum(jnp.sum(used) / jnp.maximum(jnp.sum(used > 0), 1), 1e-6)
+    there = jnp.sum(used > 0, dtype=used.dtype)
+    used = used / jnp.maximum(jnp.sum(used) / jnp.maximum(there, 1.0), 1e-6)
     hold, rest = jnp.square(holds)
     rest = jnp.where(root_dofs(still), 0.0, rest)
     told = _told(used > 0, bent, still)
@@ -225,7 +226,7 @@ def _fit_frames(
 
 def _told(seen, bent, skeleton: Skeleton) -> jax.Array:
     """(T, D) whether points that are there (T, K) move with a dof; of a ball, with all three."""
-    told = jnp.any(seen[:, :, None] & moved_points(bent), axis=1)
+    told = jnp.any(seen[:, :, None] & moved_points(bent)[None], axis=1)
     balls = side_by_side(skeleton)
     if not len(balls.joints):
         return told

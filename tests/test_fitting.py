@@ -40,7 +40,8 @@ ROOT = slice(0, 6)
 HINGES = [i for i, name in enumerate(NAMES) if "knee" in name or "elbow" in name]
 YAW, TWIST = NAMES.index("pelvis_yaw"), NAMES.index("left_shoulder_rotation")
 KNEE, THIGH = NAMES.index("left_knee_flexion"), NAMES.index("left_hip_rotation")
-ELBOW = NAMES.index("left_elbow_flexion")
+ELBOW, HIP = NAMES.index("left_elbow_flexion"), NAMES.index("left_hip_flexion")
+HIDDEN = ("left_knee", "left_ankle", "left_elbow", "left_wrist")
 CHAIN = build_skeleton(  # a planar arm whose hand is reported twice
     [
         Joint("shoulder", None, (0, 0), "tx ty rz"),
@@ -784,6 +785,30 @@ def test_noise_does_not_turn_straight_legs():
     error = np.degrees(np.abs(np.asarray(fit.params) - truth))[:, 3:]
     assert error.mean() < 4
     assert error.max() < 40
+
+
+def test_a_hidden_limb_stays_as_it_was_and_is_found_again():
+    """With noise, which `rest` answers by what pulls to the neutral pose."""
+    truth = np.zeros((FRAMES, 27))
+    truth[:, [*HINGES, HIP]] = np.radians(80)
+    sigma, gap = 15.0, slice(40, 70)
+    joints = points_of(truth) + noise((FRAMES, 17, 3), sigma)
+    hidden = [i for i, name in enumerate(HUMAN.keypoint_names) if name in HIDDEN]
+    joints[gap, hidden] = np.nan
+    fit = fit_sequence(np.float32(joints), LIMITED, **holds_of(sigma, 30.0, LIMITED))
+    error = np.degrees(np.asarray(fit.params) - truth)[:, [KNEE, HIP, ELBOW]]
+    np.testing.assert_allclose(error[gap], np.tile(error[39], (30, 1)), atol=0.1)
+    assert np.abs(error[70:75]).max() < 15
+
+
+def test_one_confidence_leaves_other_frames_alone():
+    joints = points_of(smooth_motion()) + noise((FRAMES, 17, 3), 15.0)
+    holds = holds_of(15.0, 30.0, HUMAN)
+    weights = np.full((FRAMES, 17), 0.3)
+    before = follow(joints, weights=weights, **holds).params
+    weights[100, 3] = 1.0
+    after = follow(joints, weights=weights, **holds).params
+    assert np.degrees(np.abs(after - before)[:90, 3:]).max() < 0.5
 
 
 def test_the_noise_of_moving_points_is_found():

@@ -497,3 +497,8 @@ def test_boxes_are_the_lit_parts_of_pictures(tmp_path):
     assert boxes.read_boxes(path, [1, 0]) == [Box(0.0, 2.0, 7.0, 9.0), Box(3.0, 5.0, 20.0, 30.0)]
     with pytest.raises(ValueError, match="boxes cannot be read"):
         boxes.read_boxes(path, [2])
+    with h5py.File(path, "a") as file:  # says that it has 10 GB, and has none
+        vast = file.create_dataset("vast", (100_000, 100_000), np.uint8, chunks=(1000, 1000))
+        file["Masks"][0, 0] = vast.ref
+    with pytest.raises(ValueError, match=r"Directions.*\(100000, 100000\) is that of no picture"):
+        boxes.read_boxes(path, [0])

@@ -8,6 +8,9 @@ import numpy as np
 from data.camera import Box
 
 
+_MOST_BYTES = 1 << 26
+
+
 def read_boxes(path: str | os.PathLike, frames: Sequence[int]) -> list[Box]:
     """Boxes around the person in some frames of a view.
 
@@ -28,10 +31,17 @@ def read_boxes(path: str | os.PathLike, frames: Sequence[int]) -> list[Box]:
 
     try:
         with h5py.File(path, "r") as file:
-            cells = np.ravel(file["Masks"])
-            return [_box_of(np.asarray(file[cells[frame]])) for frame in frames]
+            cells = np.ravel(_numbers(file["Masks"]))
+            return [_box_of(_numbers(file[cells[frame]])) for frame in frames]
     except Exception as error:  # h5py raises whatever comes about in a damaged file
         raise ValueError(f"{os.fspath(path)}: boxes cannot be read from it ({error}).") from None
+
+
+def _numbers(found) -> np.ndarray:
+    """The numbers of a data set; a damaged one may say that it has more than the whole file."""
+    if found.nbytes > _MOST_BYTES:
+        raise ValueError(f"shape {found.shape} is that of no picture")
+    return np.asarray(found)
 
 
 def _box_of(lit: np.ndarray) -> Box:

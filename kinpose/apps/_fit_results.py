@@ -13,7 +13,7 @@ from kinpose.apps._fit_tables import BEYOND, range_margin, write_angles
 from kinpose.apps._reading import Settings
 from kinpose.apps._understand import Recording
 from kinpose.calibration import guess_scale
-from kinpose.fitting import STATUS
+from kinpose.fitting import STATUS, units
 from kinpose.frames import frames_of
 from kinpose.io.bvh import channel_values, save_bvh
 from kinpose.io.opensim import save_motion
@@ -23,6 +23,10 @@ from kinpose.sides import Sides
 
 _WEAK_MM = 20.0
 """Observability (mm per rad) below which 1 mm of noise turns a dof by more than 3 degrees."""
+
+_FAR, _NOISES = 0.25, 3.0
+"""A point that is usually further from the model than this part of its size (about 60 mm of a
+person), and than so many times the noise, is told."""
 
 _MOST_CURVES = 300
 """Angles that fit into one picture."""
@@ -101,8 +105,29 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
             fitted.known & near_singularity(fitted.params, skeleton), skeleton
         ),
         **_ranges(fitted, settings),
-        "warnings": recording.warnings,
+        "warnings": [*recording.warnings, *_far_points(residuals, recording, skeleton)],
     }
+
+
+def _far_points(residuals: np.ndarray, recording: Recording, skeleton: Skeleton) -> list[str]:
+    """Which keypoints the model does not reach, as when two markers are exchanged throughout."""
+    usual = np.array(
+        [np.median(x[np.isfinite(x)]) if np.isfinite(x).any() else 0.0 for x in residuals.T]
+    )
+    size = float(units(skeleton, np.float32)[0])
+    far = usual > max(_FAR * size, _NOISES * recording.noise)
+    mm = recording.unit.mm
+    names = (DISPLAY_NAMES.get(name, name) for name in np.array(skeleton.keypoint_names)[far])
+    listed = [
+        f"{name} ({x * (mm or 1.0):.3g} {'mm' if mm else 'units'})"
+        for name, x in zip(names, usual[far], strict=True)
+    ]
+    if not listed:
+        return []
+    return [
+        f"the model does not reach {', '.join(listed)} in half of the frames: are points "
+        "exchanged, or named otherwise than --layout says?"
+    ]
 
 
 def _sides(sides: Sides | None) -> dict | None:

@@ -121,6 +121,8 @@ def main(argv: list[str]) -> None:
     fitted = fit_recording(recording, settings)
     report = make_report(recording, fitted, settings) | {"input": given["input"], "flags": given}
     print(format_table(report))
+    for sentence in report["warnings"][len(recording.warnings) :]:
+        print(f"warning: {sentence}")
     write_results(
         place,
         recording,

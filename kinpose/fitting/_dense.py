@@ -43,7 +43,7 @@ def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
         pull_on_angles = pull
         if turning is not None:
             turns = turns_away(params, problem.prior_params, turning.balls)[0]
-            turns *= stiffness[turning.balls.dofs[0]]
+            turns *= stiffness[turning.balls.dofs]  # the same for all three
             axes = _stacked(axes_of, params, turning.balls)
             on_angles = jnp.einsum("rcb,cb->rb", axes, turns, precision="highest")
             pull_on_angles = put_balls(pull, turning.balls, on_angles)
