@@ -51,17 +51,13 @@ def sine_and_cosine(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
     x = angle
     for part in _PI:
         x = x - turns * part
-    x = lax.select(lax.abs(x) > np.float32(2.0), lax.full_like(x, 0.0), x)  # has no digits
+    x = lax.clamp(np.float32(-1.6), x, np.float32(1.6))
     square = x * x
     sine = x + x * (square * _polynomial(_SINE, square))
     cosine = np.float32(1.0) + square * _polynomial(_COSINE, square)
-    odd = lax.shift_left(turns.astype(np.int32), np.int32(31))  # where a number has its sign
-    return _with_sign(sine, odd), _with_sign(cosine, odd)
-
-
-def _with_sign(x: jax.Array, sign: jax.Array) -> jax.Array:
-    digits = lax.bitcast_convert_type(x, np.int32)
-    return lax.bitcast_convert_type(digits ^ sign, np.float32)
+    odd = turns - np.float32(2.0) * lax.floor(turns * np.float32(0.5))
+    sign = np.float32(1.0) - np.float32(2.0) * odd
+    return sign * sine, sign * cosine
 
 
 def arc_tangent(y: jax.Array, x: jax.Array) -> jax.Array:
