@@ -150,19 +150,22 @@ def evaluate(
 def mean_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
     """Confidence interval of a mean, by the bootstrap (Efron, 1979): percentiles of 10,000 means.
 
-    Errors of frames that follow each other are nearly the same error; give one value for each
-    subject, action and seed. Of two methods give the differences: what is hard for both cancels.
+    Errors of frames that follow each other are nearly the same error, and so are those of
+    networks that differ by their seeds; give one value for each subject and action, the mean over
+    frames and seeds. Of two methods give the differences: what is hard for both cancels.
 
     Args:
       values: (N,) independent of each other.
-      level: the share of the means that is inside.
+      level: the share of the means that is inside, between 0 and 1.
 
     Returns:
       The lower and the upper end, the same for the same values.
 
     Raises:
-      ValueError: for values that are fewer than two or not finite.
+      ValueError: for values that are fewer than two or not finite, and for another level.
     """
+    if not 0 < level < 1:
+        raise ValueError(f"level must be a share between 0 and 1, such as 0.95, but got {level}.")
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError(f"values must be two or more finite numbers, but got {values}.")

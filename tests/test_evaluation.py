@@ -78,6 +78,12 @@ def test_an_interval_of_too_little_is_refused(values):
         mean_interval(values)
 
 
+@pytest.mark.parametrize("level", [-1, 0, 1, 95, np.nan])
+def test_a_level_that_is_no_share_is_refused(level):
+    with pytest.raises(ValueError, match=f"level must be a share between 0 and 1, .* {level}"):
+        mean_interval([1.0, 2.0], level=level)
+
+
 def test_a_similarity_costs_nothing_under_procrustes(truth):
     turn = np.float32([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
     found = evaluate(

@@ -459,11 +459,19 @@ def test_methods_are_compared_with_direct_joint_of_the_same_loss():
     lines = format_table(rows, {}).split("\n\n")[2].splitlines()
     found = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert found == [
-        ["direct joint", "101.5 [100.5, 102.5]", "", "4"],
-        ["fitted joint", "98.5 [97.5, 99.5]", "-3.0 [-3.0, -3.0]", "4"],
+        ["direct joint", "101.5 [100.5, 102.5]", "", "2"],
+        ["fitted joint", "98.5 [97.5, 99.5]", "-3.0 [-3.0, -3.0]", "2"],
         ["direct joint l1", "91.0 [90.0, 92.0]", "", "2"],
         ["fitted joint l1", "92.0 [91.0, 93.0]", "+1.0 [+1.0, +1.0]", "2"],
     ]
+
+
+def test_more_seeds_of_the_same_actions_narrow_no_interval():
+    def interval(num_seeds):
+        rows = [scores("direct_joint", seed, 100.0) for seed in range(num_seeds)]
+        return format_table(rows, {}).split("\n\n")[2]
+
+    assert interval(1) == interval(20)
 
 
 def test_cases_are_chosen_by_what_goes_wrong():
