@@ -159,25 +159,69 @@ def test_an_unpacked_tree_gives_the_same_bytes(built, tree, tmp_path):
         assert path.read_bytes() == (other / path.name).read_bytes()
 
 
-def test_poses_of_videopose3d_are_the_same(built, tree, tmp_path):
-    """Its file has world positions in metres; videos lie beside it."""
-    own = tmp_path / "own"
-    positions = {
-        subject: {
-            name: made_up.poses(subject, name) / 1000
-            + [0.2 * ((subject, clip_of(name)) in made_up.SHIFTED_CLIPS), 0, 0]
-            for name in names
+@pytest.fixture
+def npz_tree(tree, tmp_path):
+    """A function of the clips that VideoPose3D's file leaves out to videos with the file beside.
+
+    It has world positions in metres.
+    """
+
+    def make(*omitted):
+        own = tmp_path / "own"
+        positions = {
+            subject: {
+                name: made_up.poses(subject, name) / 1000
+                + [0.2 * ((subject, clip_of(name)) in made_up.SHIFTED_CLIPS), 0, 0]
+                for name in names
+                if (subject, name) not in omitted
+            }
+            for subject, names in made_up.CLIPS.items()
         }
-        for subject, names in made_up.CLIPS.items()
-    }
-    for subject in SUBJECTS:
-        shutil.copytree(tree / subject / "Videos", own / subject / "Videos")
-    shutil.copy(tree / "metadata.xml", own)
-    np.savez(own / "data_3d_h36m.npz", positions_3d=np.array(positions, object))
-    build(own, tmp_path / "datasets", "paper_64")
+        for subject in SUBJECTS:
+            shutil.copytree(tree / subject / "Videos", own / subject / "Videos")
+        shutil.copy(tree / "metadata.xml", own)
+        np.savez(own / "data_3d_h36m.npz", positions_3d=np.array(positions, object))
+        return own
+
+    return make
+
+
+def test_poses_of_videopose3d_are_the_same(built, npz_tree, tmp_path):
+    build(npz_tree(), tmp_path / "datasets", "paper_64")
     samples = open_samples("human36m/paper_64", "test", data_dir=tmp_path / "datasets")
     assert samples.keys == built[2][1].keys
     np.testing.assert_allclose(samples.joints, built[2][1].joints, atol=0.1)
+
+
+def test_the_clip_that_videopose3d_leaves_out_is_left_out_and_named(npz_tree, tmp_path):
+    directory = build(npz_tree(("S11", "Directions")), tmp_path / "datasets", "every64_64")
+    found = json.loads((directory / f"{REPORT}.json").read_text())
+    why = "VideoPose3D's file leaves this clip out."
+    assert found["broken"] == {f"S11 Directions {number}": why for number in CAMERAS}
+    assert found["warnings"][3] == f"S11 Directions {CAMERAS[3]} is left out: {why}"
+    assert found["partial"] == []
+    assert [found["published"][f"test frames{x}"][0] for x in ("", ", every 64th")] == [
+        543_344,
+        8_724 - 4 * 29,
+    ]
+
+
+def test_other_clips_that_an_npz_lacks_are_refused(npz_tree, tmp_path):
+    own = npz_tree(("S11", "Directions"), ("S9", "Directions"))
+    with pytest.raises(ValueError, match="there are no poses") as caught:
+        build(own, tmp_path / "datasets")
+    _, *lines, _ = str(caught.value).splitlines()
+    assert [line.strip() for line in lines] == [
+        f"S9 Directions {number}: there are no poses." for number in CAMERAS
+    ]
+
+
+def test_a_clip_without_its_official_poses_is_refused(own_tree, tmp_path):
+    for kind in ("D3_Positions_mono", "D3_Positions"):
+        for path in (own_tree / "S11" / "MyPoseFeatures" / kind).glob("Directions*"):
+            path.unlink()
+    with pytest.raises(ValueError, match=f"S11 Directions {CAMERAS[1]}: there are no poses"):
+        build(own_tree, tmp_path / "datasets")
 
 
 def test_mono_files_agree_with_world_files_and_cameras(tree):

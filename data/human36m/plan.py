@@ -26,6 +26,8 @@ from data.human36m.poses import count_poses
 from data.human36m.video import count_frames
 from data.processes import run_in_processes
 
+_OMITTED = "VideoPose3D's file leaves this clip out."
+
 Show = Callable[..., Iterable]
 """Passes items on and may show how far the work has come: `experiments.progress.show_progress`."""
 
@@ -126,8 +128,8 @@ def find_sources(
       The views that can be used, in the data set's order, and for the others why they cannot.
 
     Raises:
-      ValueError: listing all views that cannot be used but the one that is known to be broken;
-        when there is none that can.
+      ValueError: listing all views that cannot be used but those that are known: the broken one,
+        and the clip that VideoPose3D's file leaves out; when there is none that can.
     """
     sources, skipped = {}, {}
     for subject in SUBJECTS:
@@ -137,8 +139,12 @@ def find_sources(
                 try:
                     sources[view] = _source(found, view, with_boxes)
                 except ValueError as error:
-                    skipped[view] = str(error)
-    unusable = [f"{view}: {why}" for view, why in skipped.items() if view != BROKEN_VIEW]
+                    skipped[view] = _OMITTED if _is_omitted(found, view) else str(error)
+    unusable = [
+        f"{view}: {why}"
+        for view, why in skipped.items()
+        if view != BROKEN_VIEW and not _is_omitted(found, view)
+    ]
     if (unusable and not allow_partial) or not sources:
         raise ValueError(listing("these views cannot be used:", unusable))
     return sources, skipped
@@ -187,6 +193,17 @@ def _unpack(job: _Unpack) -> None:
 
 def _there(found: Found) -> set[tuple[str, str]]:
     return {(kind, subject) for kind, subject, *_ in (*found.files, *found.archives)}
+
+
+def _is_omitted(found: Found, view: View) -> bool:
+    """Whether VideoPose3D's file has the subject's poses, but not those of the broken clip."""
+    clips = {
+        clip: path.suffix
+        for (kind, subject, clip, _), path in found.files.items()
+        if subject == view.subject and kind in (MONO, WORLD)
+    }
+    from_npz = set(clips.values()) == {".npy"}
+    return view[:2] == BROKEN_VIEW[:2] and from_npz and view.clip not in clips
 
 
 def _source(found: Found, view: View, with_boxes: bool) -> Source:

@@ -40,7 +40,7 @@ TEST_FRAMES_OF_64 = {
 """Frames 0, 64, 128, ... of every test view, by action; 8,724 together."""
 
 BROKEN_FRAMES = 1_825
-"""Frames of `BROKEN_VIEW`, which most builds are without."""
+"""Frames of `BROKEN_VIEW`, which most builds are without, and of each other view of its clip."""
 
 _AGREE_PX = 1.0
 
@@ -110,7 +110,7 @@ def make_report(
         for camera in CAMERAS
     }
     splits = {split: _tables(split, expected, usable, written) for split in FRAMES}
-    published = _published(splits, BROKEN_VIEW in broken, steps)
+    published = _published(splits, [v.camera for v in broken if v[:2] == BROKEN_VIEW[:2]], steps)
     longer = {
         view: [source.num_poses, source.num_frames]
         for view, source in sources.items()
@@ -215,33 +215,28 @@ def _tables(split, expected, here, written):
     return tables
 
 
-def _published(splits, without_broken: bool, steps) -> dict[str, list[int]]:
-    """What is counted -> published number, number here."""
+def _published(splits, lost: list[str], steps) -> dict[str, list[int]]:
+    """What is counted -> published number, less the broken clip of `lost` cameras, number here."""
 
     def here(split, what, name, column=1):
         return splits[split][what].get(name, [0, 0, 0])[column]
 
-    def less(count, gone):
-        return count - gone if without_broken else count
-
     rows = {}
     for split, count in FRAMES.items():
-        gone = BROKEN_FRAMES if split == "test" else 0
-        rows[f"{split} frames"] = [less(count, gone), here(split, "all", "all")]
+        gone = {camera: BROKEN_FRAMES for camera in lost if split == "test"}
+        rows[f"{split} frames"] = [count - sum(gone.values()), here(split, "all", "all")]
         for camera in CAMERAS:
-            gone = BROKEN_FRAMES if (split, camera) == ("test", BROKEN_VIEW.camera) else 0
             rows[f"{split} frames of {camera}"] = [
-                less(count // len(CAMERAS), gone),
+                count // len(CAMERAS) - gone.get(camera, 0),
                 here(split, "camera", camera),
             ]
     if steps["train"] == 5:
         rows["training frames, every 5th"] = [TRAIN_FRAMES_OF_5, here("train", "all", "all", 2)]
     if steps["test"] == 64:
-        gone = math.ceil(BROKEN_FRAMES / 64)
+        gone = len(lost) * math.ceil(BROKEN_FRAMES / 64)
         total = sum(TEST_FRAMES_OF_64.values())
-        rows["test frames, every 64th"] = [less(total, gone), here("test", "all", "all", 2)]
+        rows["test frames, every 64th"] = [total - gone, here("test", "all", "all", 2)]
         for action in ACTIONS:
-            known = TEST_FRAMES_OF_64[action]
-            known = less(known, gone) if action == BROKEN_VIEW.action else known
+            known = TEST_FRAMES_OF_64[action] - gone * (action == BROKEN_VIEW.action)
             rows[f"{action}, every 64th"] = [known, here("test", "action", action, 2)]
     return rows
