@@ -385,6 +385,52 @@ def test_a_truncated_video_and_a_short_one_are_named(own_tree, tmp_path):
     assert not (tmp_path / "datasets" / "human36m" / "every5_64" / "1.0.0").exists()
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: made_up.write_cdf(path, np.zeros((3, 32, 2))),
+        lambda path: made_up.write_cdf(path, np.zeros((made_up.NUM_POSES, 32, 3))),
+        lambda path: path.write_bytes(b"x" * 500),
+    ],
+    ids=["short", "of 3D", "damaged"],
+)
+def test_a_view_is_not_compared_with_a_file_that_is_not_its_own(write, own_tree, tmp_path):
+    path = own_tree / "S5" / "MyPoseFeatures" / "D2_Positions" / f"Photo 2.{CAMERAS[1]}.cdf"
+    write(path)
+    directory = build(own_tree, tmp_path / "datasets", "every64_64")
+    found = json.loads((directory / f"{REPORT}.json").read_text())
+    assert list(found["broken"]) == [" ".join(made_up.MISSING_VIDEO)]
+    assert [line for line in found["warnings"] if "compared" in line] == [
+        f"S5 TakingPhoto 2 {CAMERAS[1]}: joints in the image are not compared, as {path} is "
+        "damaged or has not all of them."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("poses", "message"),
+    [
+        (np.zeros((made_up.NUM_POSES, 32, 2)), r"shape \(1, T, 96\), but have \(1, T, 64\)"),
+        (np.full((made_up.NUM_POSES, 32, 3), np.nan), "must be finite .* those of frame 0 are not"),
+        (np.zeros((made_up.NUM_POSES, 32, 3)), "in front of the camera, but those of frame 0"),
+    ],
+    ids=["2D", "NaN", "in the camera"],
+)
+def test_a_file_of_poses_that_are_none_is_named(poses, message, own_tree, tmp_path):
+    path = own_tree / "S5" / "MyPoseFeatures" / MONO / f"Photo 2.{CAMERAS[1]}.cdf"
+    made_up.write_cdf(path, poses)
+    with pytest.raises(ValueError, match=rf"Photo 2\.{CAMERAS[1]}\.cdf: .*{message}"):
+        build(own_tree, tmp_path / "datasets", "every64_64")
+
+
+def test_a_frame_without_a_pose_is_named(tree):
+    view = View("S5", "TakingPhoto 2", CAMERAS[1])
+    lens = read_metadata(tree / "metadata.xml").lenses[view.subject, view.camera]
+    path = str(tree / "S5" / "MyPoseFeatures" / MONO / f"Photo 2.{CAMERAS[1]}.cdf")
+    job = views_module.Job(view, lens, path, MONO, "", None, None, np.array([0, 6]), 64)
+    with pytest.raises(ValueError, match=r"Photo 2.*\.cdf must have frame 6, but has 6 poses"):
+        views_module.find_truth(job)
+
+
 def test_a_damaged_archive_is_named_and_leaves_nothing(downloads, tmp_path):
     own = shutil.copytree(downloads, tmp_path / "own")
     cut(own / "Videos_S5.tgz")

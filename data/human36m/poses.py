@@ -74,9 +74,13 @@ def camera_joints(path: str | os.PathLike, kind: str, lens: Lens) -> np.ndarray:
       (T, 32, 3) in the camera's frame (mm).
 
     Raises:
-      ValueError: see `read_joints`.
+      ValueError: naming the file, see `read_joints`, and for joints in the image.
     """
     joints = read_joints(path)
+    if joints.shape[-1] != 3:
+        raise ValueError(
+            f"{os.fspath(path)}: poses must have shape (1, T, 96), but have (1, T, 64)."
+        )
     return joints if kind == MONO else to_camera(joints, lens.camera)
 
 

@@ -96,7 +96,8 @@ def make_report(
       problems: what is missing or damaged.
       scales: subject -> scale.
       scale_differences: what differs from the published lengths.
-      disagreement_px: view -> how far projected joints are from those of the data set.
+      disagreement_px: view -> how far projected joints are from those of the data set; NaN
+        where they could not be compared.
       steps: split -> every how many frames were taken; None for frames taken at random.
 
     Returns:
@@ -135,6 +136,12 @@ def make_report(
             f"cameras and poses do not belong together."
             for view, error in disagreement_px.items()
             if error > _AGREE_PX
+        ),
+        *(
+            f"{view}: joints in the image are not compared, as {sources[view].pixels} is damaged "
+            f"or has not all of them."
+            for view, error in disagreement_px.items()
+            if math.isnan(error) and sources[view].pixels
         ),
     ]
     return Report(

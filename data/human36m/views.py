@@ -62,7 +62,7 @@ class Truth(NamedTuple):
       pixels: (T, 17, 2) in the image (px).
       boxes: T boxes around the person in the image (px).
       disagreement_px: how far joints in the image are from those of the data set, at most; NaN
-        where these are not at hand.
+        where these are not at hand, or their file is short or damaged.
     """
 
     joints: np.ndarray
@@ -81,14 +81,22 @@ def find_truth(job: Job) -> Truth:
       The truth, with the known shift of some clips undone.
 
     Raises:
-      ValueError: naming the file, when one cannot be read or has too few frames.
+      ValueError: naming the file, when one that is needed cannot be read, has too few frames, or
+        joints that no camera sees.
     """
-    joints = camera_joints(job.poses, job.pose_kind, job.lens)[job.frames]
+    poses = camera_joints(job.poses, job.pose_kind, job.lens)
+    last = job.frames.max(initial=-1)
+    if len(poses) <= last:
+        raise ValueError(f"{job.poses} must have frame {last}, but has {len(poses)} poses.")
+    joints = poses[job.frames]
+    in_front = (np.isfinite(joints) & (joints[..., 2:] > 0)).all(axis=(1, 2))
+    if not in_front.all():
+        raise ValueError(
+            f"{job.poses}: joints must be finite and in front of the camera, but those of frame "
+            f"{job.frames[~in_front][0]} are not."
+        )
     given = seen = project_through(joints, job.lens)
-    disagreement = np.nan
-    if job.pixels is not None:
-        errors = np.linalg.norm(read_joints(job.pixels)[job.frames] - given, axis=-1)
-        disagreement = float(errors.max(initial=0))
+    disagreement = _disagreement_px(job, given, len(poses))
     if job.view[:2] in SHIFTED_CLIPS:
         joints = joints - job.lens.camera.rotation @ np.array(SHIFT_MM)
         seen = project_through(joints, job.lens)
@@ -171,6 +179,17 @@ def read_part(path: str | os.PathLike) -> Iterator[dict]:
         for i, frame in enumerate(arrays["frame"]):
             image = io.BytesIO(part.read(_image_name(frame)))
             yield {"image": image} | {name: column[i] for name, column in arrays.items()}
+
+
+def _disagreement_px(job: Job, given: np.ndarray, num_poses: int) -> float:
+    """See `Truth`. Nothing else is made of the file, so whatever is wrong with it stops nothing."""
+    try:
+        known = np.zeros(0) if job.pixels is None else read_joints(job.pixels)
+    except ValueError:
+        return np.nan
+    if len(known) < num_poses or known.shape[1:] != given.shape[1:]:
+        return np.nan
+    return float(np.linalg.norm(known[job.frames] - given, axis=-1).max(initial=0))
 
 
 def _image_name(frame: int) -> str:
