@@ -34,7 +34,7 @@ def save(path, arrays):
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-@pytest.mark.parametrize("kind", ["pth", "pt", "safetensors"])
+@pytest.mark.parametrize("kind", ["pth", "pth.tar", "pt", "safetensors"])
 def test_a_state_dict_is_read_back_as_the_variables_it_was(
     kind, prefix, variables, others, tmp_path
 ):

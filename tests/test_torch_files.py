@@ -172,6 +172,14 @@ def test_small_storages_cannot_grow_in_memory(write, tmp_path):
 
 
 @WRITERS
+@pytest.mark.parametrize("entry", ["state_dict", "model"])
+def test_a_tensor_beside_the_state_dict_is_passed_over(write, entry, tmp_path):
+    best = whole(np.float32([71.3]))
+    write(tmp_path / "x.pth", {entry: {"a": whole(draw())}, "best_acc1": best})
+    assert read_torch_file(tmp_path / "x.pth").keys() == {"a"}
+
+
+@WRITERS
 def test_numbers_of_numpy_beside_the_tensors_are_passed_over(write, tmp_path):
     write(tmp_path / "x.pth", {"state_dict": {"a": whole(draw())}, "best": np.float64(0.5)})
     np.testing.assert_array_equal(read_torch_file(tmp_path / "x.pth")["a"], draw())

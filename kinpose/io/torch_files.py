@@ -309,16 +309,21 @@ def _is_size(number) -> bool:
 
 
 def _state_dict(content, most: int) -> dict[str, _Tensor]:
-    for _ in range(2):
-        if isinstance(content, dict):
-            tensors = {name: x for name, x in content.items() if isinstance(x, _Tensor)}
-            if tensors and all(isinstance(name, str) for name in tensors):
+    """Of an entry before the whole, as other entries, such as the best score, may be tensors."""
+    if isinstance(content, dict):
+        for found in (content.get("state_dict"), content.get("model"), content):
+            if tensors := _tensors(found):
                 total = sum(math.prod(x.shape) * x.storage.dtype.itemsize for x in tensors.values())
                 if total > most:
                     raise ValueError(f"its tensors have {total} bytes, more than {most}.")
                 return tensors
-            content = content.get("state_dict", content.get("model"))
     raise ValueError("it has no state dict.")
+
+
+def _tensors(found) -> dict[str, _Tensor]:
+    entries = found.items() if isinstance(found, dict) else ()
+    tensors = {name: x for name, x in entries if isinstance(x, _Tensor)}
+    return tensors if all(isinstance(name, str) for name in tensors) else {}
 
 
 def _view(tensor: _Tensor, storages: dict[str, bytes]) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Weights of residual networks and of MobileNetV2 that others have trained.
 
-Read are state dicts with the names of torchvision and, of ResNets, timm (`.pth`, `.pt`,
-`.safetensors`) and Keras's ResNet50, 101 and 152 (`.h5`). Neither torch nor
-Keras is needed. Files of the second and third kind need the extra `pretrained`.
+Read are state dicts with the names of torchvision and, of ResNets, timm (`.pth`,
+`.pth.tar`, `.pt`, `.safetensors`) and Keras's ResNet50, 101 and 152 (`.h5`). Neither torch nor
+Keras is needed. Files of the last two kinds need the extra `pretrained`.
 """
 
 import os
@@ -22,7 +22,7 @@ _KERAS_EPSILON = 1.001e-5
 _KERAS_MEAN = (123.68, 116.779, 103.939)
 """Subtracted from red, green and blue; Keras does not divide, and has blue first."""
 
-_KINDS = (".pth", ".pt", ".safetensors", ".h5")
+_KINDS = (".pth", ".pth.tar", ".pt", ".safetensors", ".h5")
 _MOST_PROBLEMS = 10
 """Listed in a message."""
 
@@ -38,7 +38,7 @@ def load_pretrained(path: str | os.PathLike, variables: dict[str, Any]) -> dict[
     `batch_stats["input"]`.
 
     Args:
-      path: `.pth` or `.pt`, `.safetensors`, or `.h5`.
+      path: `.pth`, `.pth.tar` or `.pt`, `.safetensors`, or `.h5`.
       variables: of the network's `init`, `params` and `batch_stats`; shapes alone will do, to see
         whether the file fits.
 
@@ -51,7 +51,7 @@ def load_pretrained(path: str | os.PathLike, variables: dict[str, Any]) -> dict[
       ModuleNotFoundError: without the package that reads the file.
     """
     path = pathlib.Path(path)
-    if path.suffix not in _KINDS:
+    if not path.name.endswith(_KINDS):
         raise ValueError(f"pretrained weights must be one of {list(_KINDS)}, but got {path}.")
     if not path.is_file():
         raise ValueError(f"there is no file {path}.")
