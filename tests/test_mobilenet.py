@@ -105,11 +105,14 @@ def test_a_state_dict_is_read_back_as_the_variables_it_was(style, tmp_path):
 def test_files_of_other_networks_are_refused(tmp_path):
     variables, path = random_variables(NET), tmp_path / "x.safetensors"
     state = state_of(variables, "flat")
-    safetensors.numpy.save_file({k: x for k, x in state.items() if "features.9." not in k}, path)
-    with pytest.raises(
-        ValueError, match=r"x\.safetensors.*49 convolutions under 'features', not 52"
+    more = {"features.99.weight": np.zeros(3, np.float32)}
+    for others, counts in (
+        ({k: x for k, x in state.items() if "features.9." not in k}, "49 .* and 49 other"),
+        (state | more, "52 convolutions and 53 other"),
     ):
-        load_pretrained(path, variables)
+        safetensors.numpy.save_file(others, path)
+        with pytest.raises(ValueError, match=rf"x\.safetensors.*{counts} .* not 52 convolutions"):
+            load_pretrained(path, variables)
 
 
 def reference(variables, images):

@@ -144,8 +144,10 @@ def _mobilenet_modules(tensors: dict[str, np.ndarray]) -> dict[str, str]:
     own = [path.replace("/", ".") for pair in layer_names() for path in pair]
     kinds = [path.rpartition(".")[2].startswith("conv") for path in own]
     if is_convolution != kinds:
+        number, wanted = sum(is_convolution), len(own) // 2
         raise LookupError(
-            f"{sum(is_convolution)} convolutions under 'features', not {len(own) // 2}"
+            f"{number} convolutions and {len(order) - number} other modules under 'features', not "
+            f"{wanted} convolutions, each with a normalisation behind it"
         )
     return dict(zip(order, own, strict=True)) | {"classifier.1": "fc", "classifier": "fc"}
 
