@@ -51,6 +51,19 @@ def test_a_large_picture_is_averaged_and_not_sampled():
     assert np.abs(crop.astype(int) - 127)[1:-1, 1:-1].max() < 8
 
 
+def test_a_panorama_takes_no_more_memory_than_its_picture():
+    """Its square has 400 million pixels, most of them black."""
+    panorama = np.zeros((800, 20_000, 3), np.uint8)
+    panorama[:, 10_000:] = 255
+    (crop,) = crops_of(panorama, size=100)
+    assert (crop[[49, 50], 51:] > 200).all()
+    assert (crop[[49, 50], :49] == 0).all()
+    assert (crop[:47] == 0).all()
+    assert (crop[53:] == 0).all()
+    (crop,) = crops_of(panorama, boxes={"0": Box(-1e6, -1e6, 1e6, 1e6)})
+    assert crop.max() < 16
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

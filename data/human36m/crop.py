@@ -11,6 +11,10 @@ FLESH = 0.05
 """What a person reaches beyond their joints on each side, in lengths of the joints' box."""
 
 
+_MOST_SIDE = 8192
+"""Rows and columns that are looked at for a crop (px): a picture of so many has 270 MB."""
+
+
 def person_box(pixels) -> Box:
     """The box around a person whose joints are known.
 
@@ -52,7 +56,9 @@ def to_crop_pixels(pixels, box: Box, size: int) -> np.ndarray:
 def crop_image(image: Image.Image, box: Box, size: int) -> Image.Image:
     """Cuts a square out of an image and brings it to a size.
 
-    Every pixel of the crop is a mean over what it covers. What lies beyond the image is black.
+    Every pixel of the crop is a mean over what it covers. What lies beyond the image is black. A
+    square of more than `_MOST_SIDE`, as around a panorama, is made smaller by whole pixels first,
+    as most of it may be black that would fill the memory.
 
     Args:
       image: any.
@@ -62,8 +68,10 @@ def crop_image(image: Image.Image, box: Box, size: int) -> Image.Image:
     Returns:
       The crop.
     """
+    factor = max(1, math.ceil((box.right - box.left) / _MOST_SIDE))
+    image = image.reduce(factor) if factor > 1 else image
     # Pillow counts from the corner of the first pixel, a box from its centre.
-    left, top, right, bottom = (side + 0.5 for side in box)
+    left, top, right, bottom = ((side + 0.5) / factor for side in box)
     x, y = math.floor(left) - 1, math.floor(top) - 1
     around = image.crop((x, y, math.ceil(right) + 1, math.ceil(bottom) + 1))
     inside = (left - x, top - y, right - x, bottom - y)
