@@ -13,6 +13,9 @@ from data.camera import Box, square_box
 from data.human36m.crop import crop_image
 from experiments.progress import show_progress
 
+_MOST_PX = 1e6
+"""How far from a picture's corner a side may be."""
+
 _VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -121,14 +124,20 @@ def read_crops(pictures: Pictures, boxes: dict[str, Box], size: int):
       N names, and crops (N, size, size, 3) uint8.
 
     Raises:
-      ValueError: for boxes of other pictures, and for no pictures.
+      ValueError: for boxes of other pictures or beyond theirs, and for no pictures.
     """
     names, crops = [], []
     for name, image in show_progress(
         pictures.images, "reading", unit="pictures", total=pictures.num
     ):
         whole = Box(-0.5, -0.5, image.width - 0.5, image.height - 0.5)
-        square = square_box(boxes[name]) if name in boxes else square_box(whole, margin=0.0)
+        box = boxes.get(name, whole)
+        if not _overlap(box, whole):
+            raise ValueError(
+                f"the box of {name!r} must be in the picture, of {image.width} x {image.height} "
+                f"pixels, but is {box}."
+            )
+        square = square_box(box, margin=0.05 if name in boxes else 0.0)
         names.append(name)
         crops.append(np.asarray(crop_image(image, square, size)))
     if not names:
@@ -143,21 +152,35 @@ def read_boxes(path) -> dict[str, Box]:
 
     Raises:
       ValueError: naming the file and the line, for one that is not as it should be, and for a
-        box that is given twice or has no size.
+        box that is given twice or is smaller than a pixel.
     """
     boxes = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
+    with open(path, newline="", encoding="utf-8-sig") as file:  # Excel writes a mark in front
+        reader = csv.DictReader(file, skipinitialspace=True)
         try:
             for row in reader:
                 box = Box(*(float(row[side]) for side in Box._fields))
-                square_box(box)  # refuses one without size
+                _check_box(box)
                 if row["image"] in boxes:
                     raise ValueError(f"{row['image']} has a box already")
                 boxes[row["image"]] = box
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(
                 f"{path} must have the columns image, left, top, right, bottom, the last four "
-                f"numbers, and each image once, but line {reader.line_num} has not ({error})."
+                f"in pixels, and each image once, but line {reader.line_num} has not ({error})."
             ) from error
     return boxes
+
+
+def _check_box(box: Box):
+    if not all(abs(side) <= _MOST_PX for side in box):
+        raise ValueError(f"{box} is not of numbers up to {_MOST_PX:.0f}")
+    if min(box.right - box.left, box.bottom - box.top) < 1:
+        raise ValueError(
+            f"{box} is not at least one pixel wide and high, from left to right and top to bottom"
+        )
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    return bool((low < high).all())

@@ -124,10 +124,41 @@ def test_a_small_file_cannot_be_a_picture_beyond_memory(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "reason"),
-    [("a,1,2,3,4", "a has a box already"), ("b,1,2,1,2", "positive"), ("b,1,2,nan,9", "positive")],
+    [
+        ("a,1,2,3,4", "a has a box already"),
+        ("b,1,2,1,2", "one pixel wide"),
+        ("b,500,100,100,300", "from left to right"),
+        ("b,100,300,500,100", "top to bottom"),
+        ("b,0.2,0.1,0.8,0.9", "one pixel wide"),
+        ("b,nan,2,5,9", "numbers up to"),
+        ("b,1,nan,5,9", "numbers up to"),
+        ("b,1,2,nan,9", "numbers up to"),
+        ("b,1,2,5,nan", "numbers up to"),
+        ("b,1,2,1e300,9", "numbers up to 1000000"),
+    ],
 )
-def test_a_box_is_given_once_and_has_a_size(line, reason, tmp_path):
+def test_a_box_is_given_once_and_has_a_size_in_pixels(line, reason, tmp_path):
     path = tmp_path / "boxes.csv"
     path.write_text(f"image,left,top,right,bottom\na,1,2,3,4\n{line}\n")
     with pytest.raises(ValueError, match=rf"boxes\.csv .* line 3 has not \(.*{reason}"):
         read_boxes(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffimage,left,top,right,bottom\na,1,2,3,4\n",
+        "image, left, top, right, bottom\na, 1, 2, 3, 4\n",
+    ],
+    ids=["mark", "spaces"],
+)
+def test_boxes_are_read_as_other_programs_write_them(text, tmp_path):
+    path = tmp_path / "boxes.csv"
+    path.write_text(text, encoding="utf-8")
+    assert read_boxes(path) == {"a": Box(1, 2, 3, 4)}
+
+
+@pytest.mark.parametrize("box", [Box(50, 5, 60, 9), Box(5, -20, 9, -1), Box(-9, 1, -0.5, 5)])
+def test_a_box_beyond_its_picture_is_refused(box):
+    with pytest.raises(ValueError, match=r"box of '0' must be in the picture, of 40 x 20 pixels"):
+        crops_of(np.zeros((20, 40, 3)), boxes={"0": box})
