@@ -289,6 +289,25 @@ def test_signals_are_given_back_where_a_score_fails(sets, method, tmp_path):
     assert str(kept) == "no score"
 
 
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"a": 1.0, "loss": 123.0}, r"names other than step, .*, loss, .*, but gives 'loss'"),
+        *(({name: 1.0}, f"but gives '{name}'") for name in ("step", "epoch", "test_loss")),
+        ({"gradient_norm": 1.0}, "but gives 'gradient_norm'"),
+        ({"images_per_s": 1.0}, "but gives 'images_per_s'"),
+        (None, "numbers by name, but gives None"),
+        (np.ones(2), r"numbers by name, but gives float64\[2\]"),
+        ({"a": np.ones(2)}, r"one number by each name, but 'a' is float64\[2\]"),
+        ({"a": None}, "one number by each name, but 'a' is None"),
+    ],
+)
+def test_scores_that_a_line_cannot_have_are_refused(found, message, sets, method, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train_network(tmp_path, Net(), method, *sets, score=lambda _: found, **FEW)
+    assert read_metrics(tmp_path) == []
+
+
 def test_arrays_of_different_length_are_refused():
     with pytest.raises(ValueError, match="rows are: images 4, joints 3, scale 4"):
         array_source(np.zeros((4, 6)), np.zeros((3, 3, 2)), scale=np.ones(4))

@@ -1,6 +1,10 @@
-"""The gates of a training: what does not suit each other is named before anything is compiled."""
+"""The gates of a training: what does not suit each other is named before anything is compiled.
+
+But for what a score gives, which is known after the first epoch.
+"""
 
 import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -81,6 +85,30 @@ def check_network(
         )
     for name, (_, targets) in samples.items():
         _check_targets(method, outputs, targets, name)
+
+
+def check_scores(scores: Mapping[str, float], taken: Sequence[str]) -> None:
+    """Refuses scores that a line of metrics cannot have.
+
+    Args:
+      scores: numbers by name.
+      taken: names that the line has already.
+
+    Raises:
+      ValueError: for what is no number, or has a name that is taken.
+    """
+    if not isinstance(scores, Mapping):
+        raise ValueError(f"score must give numbers by name, but gives {_say(scores)}.")
+    for name, value in scores.items():
+        if name in taken:
+            raise ValueError(
+                f"score must give names other than {', '.join(taken)}, but gives {name!r}."
+            )
+        is_number = isinstance(value, (int, float, np.generic, np.ndarray, jax.Array))
+        if not is_number or np.shape(value) != ():
+            raise ValueError(
+                f"score must give one number by each name, but {name!r} is {_say(value)}."
+            )
 
 
 def _check_targets(method: Method, outputs, targets: Targets, name: str):

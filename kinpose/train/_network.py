@@ -17,7 +17,7 @@ from kinpose.mesh import make_mesh
 from kinpose.methods import Method, Prediction
 from kinpose.optimisers import one_cycle_adam
 from kinpose.progress import show_progress
-from kinpose.train._gates import check_network, count_steps
+from kinpose.train._gates import check_network, check_scores, count_steps
 from kinpose.train._loop import train
 from kinpose.train._sources import Source, batch_indices
 from kinpose.train._steps import (
@@ -85,7 +85,8 @@ def train_network(
       batch_size: samples per step, over all devices.
       optimiser: of optax, or a function that makes it from the number of steps.
       seed: of initial weights, order of samples and dropout.
-      score: numbers for metrics.jsonl by name, from predictions for the whole test set.
+      score: numbers for metrics.jsonl by names of their own, from predictions for the whole
+        test set.
       init: from the model's first variables to others of their shapes, such as pretrained ones,
         which are copied.
       save_every: steps from one checkpoint to the next, or two epochs where these are fewer.
@@ -97,7 +98,8 @@ def train_network(
     Raises:
       ValueError: before anything is compiled, for samples, model and method that do not suit
         each other, for a batch that the devices cannot share, and for a directory of other
-        settings, in use, or not seen by all processes.
+        settings, in use, or not seen by all processes; after the first epoch, for a score that
+        gives something else than numbers, or names that a line has already.
       FloatingPointError: for a loss or gradient that is not finite.
       kinpose.stopping.Stopped: after SIGTERM or Ctrl-C, when the state is saved.
     """
@@ -157,7 +159,10 @@ def train_network(
                 row = {"epoch": step * batch_size / num} | epoch_means(state)
                 if test_set is not None:
                     found, test_loss = test(state, test_set)
-                    row |= {"test_loss": np.mean(test_loss)} | dict(score(found) if score else {})
+                    row |= {"test_loss": np.mean(test_loss)}
+                    scores = score(found) if score else {}
+                    check_scores(scores, taken=("step", *row, "images_per_s"))
+                    row |= scores
                 writer.write(step, row | {"images_per_s": rate})
 
             def has_end(step: int) -> bool:
