@@ -59,6 +59,14 @@ def test_all_forms_are_the_same_convolution(form, height, width, inputs, outputs
     assert_close(found, wanted)
 
 
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (7, 2), (1, 1)])
+def test_a_convolution_of_no_images_is_empty(size, stride):
+    x, kernel = np.zeros((0, 8, 6, 4), np.float32), np.ones((size, size, 4, 5), np.float32)
+    found = with_derivatives(lambda x, kernel: convolve(x, kernel, stride=stride), x, kernel)
+    assert found[0].shape == (0, -(-8 // stride), -(-6 // stride), 5)
+    assert not np.any(found[2])
+
+
 @pytest.mark.parametrize("shape", [(8, 6), (7, 5), (1, 1)])
 def test_pooling_takes_the_maximum_and_its_first_place_the_gradient(shape):
     # Small whole numbers: most windows have equals.

@@ -64,6 +64,14 @@ def test_a_layer_is_convolution_bias_relu_and_pooling(layer, side, channels, ker
     np.testing.assert_allclose(found, slow_layer(*inputs, pool), atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("layer", [by_matrix_product, by_lit_windows, convolve_and_pool])
+def test_a_layer_of_no_images_is_empty(layer):
+    images, kernel, bias = draw_layer(13, 2, 3, batch=0)
+    assert layer(images, kernel, bias, pool=3).shape == (0, 4, 4, 8)
+    for gradient in gradients(layer, (images, kernel, bias), 3):
+        assert not np.any(gradient)
+
+
 def gradients(layer, inputs, pool):
     outputs = jax.eval_shape(functools.partial(layer, pool=pool), *inputs)
     weights = np.random.default_rng(1).normal(size=outputs.shape).astype(np.float32)
@@ -146,6 +154,11 @@ def test_images_may_have_any_dtype(dtype):
     found = net.apply(variables, jnp.asarray(images.astype(dtype)))
     assert found.dtype == jnp.float32
     np.testing.assert_array_equal(found, net.apply(variables, jnp.asarray(images)))
+
+
+def test_no_images_have_no_outputs():
+    net, variables = init()
+    assert net.apply(variables, jnp.zeros((0, 128, 128))).shape == (0, 18)
 
 
 @pytest.mark.parametrize("shape", [(128, 128), (2, 64, 64), (2, 128, 128, 1)])

@@ -70,11 +70,12 @@ def by_matrix_product(
     sizes = [have - need + 1 for have, need in zip(images.shape[1:3], kernel.shape, strict=False)]
     windows = tuple(-(-size // pool) for size in sizes)
     reach = tuple(-(-(need + pool - 1) // pool) for need in kernel.shape[:2])
+    dark = dark and len(images) > 0  # none are nothing to share
     form = _Form(windows, reach, pool, _outside(sizes, windows, pool), dark)
     blocks, widened = _blocks(images, form), _widened(kernel, form)
     # ReLU and bias change no order, so they may come after the maximum, on fewer numbers.
     outputs = jax.nn.relu(_maximum(form, blocks, widened) + bias[None])
-    return outputs.reshape(len(images), *windows, -1)
+    return outputs.reshape(len(images), *windows, len(bias))
 
 
 class _Form(NamedTuple):
@@ -102,7 +103,7 @@ def _maximum_and_first(form, blocks, widened) -> tuple[jax.Array, jax.Array]:
 
     def find(patches, outside):
         places = jnp.matmul(patches, widened, precision="highest")
-        places = places.reshape(len(patches), form.pool**2, -1)
+        places = places.reshape(len(patches), form.pool**2, widened.shape[1] // form.pool**2)
         if outside is not None:
             places = jnp.where(outside[:, :, None], -jnp.inf, places)
         return jnp.max(places, axis=1), jnp.argmax(places, axis=1).astype(jnp.uint8)
@@ -133,7 +134,7 @@ def _maximum_backward(form, saved, cotangent):
     def spread(first, cotangent):
         is_first = first[:, None, :] == jnp.arange(form.pool**2, dtype=jnp.uint8)[None, :, None]
         places = jnp.where(is_first, cotangent[:, None, :], 0.0)
-        return places.reshape(len(first), -1)
+        return places.reshape(len(first), widened.shape[1])
 
     def weigh(patches, first, cotangent):
         return jnp.matmul(patches.T, spread(first, cotangent), precision="highest")
@@ -173,7 +174,8 @@ def _blocks(images, form: _Form) -> jax.Array:
     missing = [(0, max(0, w - h)) for w, h in zip(want, have, strict=True)]
     images = jnp.pad(images, [(0, 0), *missing, (0, 0)])[:, : want[0], : want[1]]
     cut = images.reshape(batch, rows, form.pool, columns, form.pool, channels)
-    return cut.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows, columns, -1)
+    cut = cut.transpose(0, 1, 3, 2, 4, 5)
+    return cut.reshape(batch, rows, columns, form.pool**2 * channels)
 
 
 def _patches(blocks, form: _Form) -> jax.Array:

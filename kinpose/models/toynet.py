@@ -4,6 +4,7 @@ Source: the public Caffe configuration of Zhou et al., "Model-based deep hand po
 estimation", IJCAI 2016.
 """
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -63,7 +64,7 @@ class ToyNet(nn.Module):
         x = _Convolution(8, 5, pool=4, dark=True, name="conv1")(x)
         x = _Convolution(8, 5, pool=2, name="conv2")(x)
         x = _Convolution(8, 3, pool=1, name="conv3")(x)
-        x = x.reshape(len(x), -1)
+        x = x.reshape(len(x), math.prod(x.shape[1:]))
         for i, units in enumerate(self.hidden, 1):
             init = _SMALL if i == 2 else _XAVIER
             x = nn.relu(nn.Dense(units, kernel_init=init, name=f"dense{i}")(x))

@@ -57,7 +57,9 @@ def _products(tiles, kernels) -> list:
 
     def product(tile, kernel):
         flat = tile.reshape(-1, tile.shape[-1])
-        return jnp.matmul(flat, kernel, precision="highest").reshape(*tile.shape[:3], -1)
+        return jnp.matmul(flat, kernel, precision="highest").reshape(
+            *tile.shape[:3], kernel.shape[-1]
+        )
 
     return [list(map(product, *rows)) for rows in zip(tiles, kernels, strict=True)]
 
