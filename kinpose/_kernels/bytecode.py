@@ -179,10 +179,10 @@ def _instructions(equation: JaxprEqn, reads: _Reads, functions: dict) -> list[_I
         kind = "".join("vp"[len(factors) - 1] for _, factors in terms[:SIGNS])
         kind = kind if kind in _SUMS else kind[:-1]
         part, terms = terms[: len(kind)], terms[len(kind) :]
-        name = object() if terms else result
+        partial = object() if terms else result
         signs, operands = [sign for sign, _ in part], [x for _, each in part for x in each]
-        found.append(_Instruction(kind, name, signs, operands))
-        terms = [(1, [name]), *terms] if terms else []
+        found.append(_Instruction(kind, partial, signs, operands))
+        terms = [(1, [partial]), *terms] if terms else []
     return found
 
 
