@@ -10,7 +10,7 @@ import pytest
 import reference
 from scipy.spatial.transform import Rotation
 
-from kinpose import rotate_skeleton
+from kinpose import Joint, build_skeleton, rotate_skeleton
 from kinpose.frames import frames_of
 from kinpose.io.bvh import load_bvh
 from kinpose.io.gltf import save_glb
@@ -23,7 +23,6 @@ from tests.conftest import ROOT
 pygltflib = pytest.importorskip("pygltflib", reason="in the extra test")
 
 CLOSE = 2e-6  # metres, of float32 in the file
-TO_Z_UP = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
 KINDS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
@@ -97,14 +96,24 @@ def test_another_reader_finds_the_places_of_any_skeleton(path, seed):
     check_places(path, skeleton, params, 1.0)
 
 
-@pytest.mark.parametrize(("up", "turn"), [("z", TO_Z_UP), ("x", TO_Z_UP @ TO_Z_UP)])
-def test_the_axis_that_points_up_becomes_y(path, up, turn):
+@pytest.mark.parametrize("up", UP)
+def test_the_axis_that_points_up_becomes_y_for_skeletons_as_for_points(path, up):
     human = human_17()
-    turned = rotate_skeleton(human, turn)
-    assert np.argmax(turn @ [0, 1, 0]) == "xyz".index(up)
+    turned = rotate_skeleton(human, UP[up].T)
     params = np.random.default_rng(0).normal(size=(3, 27)) * 0.5
     save_glb(path, turned, params, 0.1, up=up, scale=0.001)
     check_places(path, human, params, 0.001)
+    _, places = frames_of(params, turned)
+    save_points_glb(path, Points(places, turned.names, 0.02, unit_mm=1.0, up=up))
+    check_places(path, human, params, 0.001)
+
+
+def test_what_blender_reads_has_the_axes_that_it_had_with_z_up(path):
+    """Blender takes glTF's x, -z, y for its x, y, z."""
+    skeleton = build_skeleton([Joint("a", None, (1.0, 2.0, 3.0), "tx")])
+    save_glb(path, skeleton, np.zeros((1, 1)), 0.1, up="z")
+    x, y, z = places_of(pygltflib.GLTF2().load(path))["a"][:3, 3]
+    np.testing.assert_allclose([x, -z, y], [1, 2, 3], atol=CLOSE)
 
 
 def test_neighbouring_quaternions_do_not_change_sides(path):

@@ -21,10 +21,8 @@ from kinpose.io.glb import (
     numbers,
     write_glb,
 )
+from kinpose.recordings import UP
 from kinpose.skeleton import Skeleton
-
-_UP = {"x": (2, 0, 1), "y": (0, 1, 2), "z": (1, 2, 0)}
-"""Which axes become x, y and z: y is the one that points up."""
 
 
 def save_glb(
@@ -46,7 +44,8 @@ def save_glb(
       skeleton: 3D.
       params: (T, D) rad and the skeleton's length unit, a row per frame; none for a still skeleton.
       frame_time_s: time from one frame to the next.
-      up: the skeleton's axis that points up, "x", "y" or "z".
+      up: the skeleton's axis that points up: "x", "y", "z", "-x", "-y" or "-z". As in
+        `save_points_glb`, z is turned into y about x, and Blender turns it back.
       scale: multiplies all lengths: 0.001 for a skeleton in mm.
 
     Raises:
@@ -61,7 +60,7 @@ def save_glb(
       ...     save_glb(path, human_17(), np.zeros((2, 27)), 0.04, scale=0.001)
     """
     params = _checked(skeleton, params, frame_time_s, up, scale)
-    axes = np.eye(3)[list(_UP[up])]
+    axes = UP[up]
     rest = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
     binary, document = Binary(), _document(skeleton, rest, axes, scale)
     _add_mesh(document, binary, skeleton, rest, axes, scale)
@@ -85,8 +84,8 @@ def _checked(skeleton: Skeleton, params, frame_time_s, up, scale) -> np.ndarray:
     for name, value in (("frame_time_s", frame_time_s), ("scale", scale)):
         if not 0 < value <= LARGEST:
             raise ValueError(f"{name} must be positive and finite, but got {value}.")
-    if up not in _UP:
-        raise ValueError(f"up must be one of {list(_UP)}, but got {up!r}.")
+    if up not in UP:
+        raise ValueError(f"up must be one of {list(UP)}, but got {up!r}.")
     return params
 
 
