@@ -191,6 +191,19 @@ def test_who_leads_is_read_though_a_follower_comes_first():
     np.testing.assert_allclose(qpos_to_params(qpos, robot), [0.3], rtol=1e-6)
 
 
+def test_names_that_are_made_up_displace_none_of_the_file():
+    path = written("""<mujoco><worldbody><body name="hand"><joint name="j" pos="0 0 1"/>
+      <geom size="1"/><site name="hand"/><site name="hand_site" pos="2 0 0"/>
+      <site name="hand_pivot" pos="3 0 0"/><site name="body_2" pos="4 0 0"/>
+      <body pos="0 1 0"/></body></worldbody></mujoco>""")
+    skeleton = load_mjcf(path).skeleton
+    want = {"hand_site": [2, 0, 0], "hand_pivot": [3, 0, 0], "body_2": [4, 0, 0]}
+    made_up = {"hand": [0, 0, 0], "body_2_2": [0, 1, 0], "hand_site_2": [0, 0, 0]}
+    places = reference.positions(np.zeros(1), skeleton)
+    found = dict(zip(skeleton.keypoint_names, places.tolist(), strict=True))
+    assert found == want | made_up
+
+
 @pytest.mark.parametrize("joints", [("hinge", "ball"), ("ball", "slide"), ("slide", "ball")])
 def test_a_ball_has_a_joint_of_its_own(joints, x64):
     rows = "".join(

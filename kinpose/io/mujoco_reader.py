@@ -5,6 +5,7 @@ Shapes: J joints.
 
 import math
 import types
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,7 +89,8 @@ class _Reader:
 
     def __init__(self, model):
         self.model = model
-        self.names = _body_names(model)
+        self.sites = _site_names(model)
+        self.names = _body_names(model, self.sites.values())
         self.joint_names = _joint_names(model, self.names)
         self.rest = [np.eye(3)]  # of bodies, in the world
         self.tied = _tied(model, self.joint_names)
@@ -96,7 +98,7 @@ class _Reader:
         self.rotations: list[np.ndarray] = []
         self.coordinates: dict[int, Coordinate] = {}
         self.limits: dict[str, tuple[float, float]] = {}
-        self.taken, self.dofs = set(self.names), set(self.joint_names)
+        self.taken, self.dofs = {*self.names, *self.sites.values()}, set(self.joint_names)
 
     def robot(self) -> Robot:
         model = self.model
@@ -185,22 +187,24 @@ class _Reader:
     def read_sites(self) -> list[str]:
         """Joints of the named sites that bodies carry."""
         model, names = self.model, []
-        for site in range(model.nsite):
-            body, name = model.site_bodyid[site], model.site(site).name
-            if not name or body == 0:
-                continue
-            if name in self.taken:
-                name = f"{name}_site"
-            names.append(_unique(name, self.taken))
+        for site, name in self.sites.items():
+            body = model.site_bodyid[site]
+            names.append(_unique(f"{name}_site", self.taken) if name in self.names else name)
             offset = tuple(self.rest[body] @ model.site_pos[site])
             frame = self.rest[body] @ _matrix(model.site_quat[site])
             self.add(Joint(names[-1], self.names[body], offset), frame)
         return names
 
 
-def _body_names(model) -> list[str]:
+def _site_names(model) -> dict[int, str]:
+    """Those of sites that bodies carry."""
+    carried = [site for site in range(model.nsite) if model.site_bodyid[site]]
+    return {site: model.site(site).name for site in carried if model.site(site).name}
+
+
+def _body_names(model, sites: Iterable[str]) -> list[str]:
     given = [model.body(b).name for b in range(model.nbody)]
-    taken = set(given)
+    taken = {*given, *sites}
     return [name or _unique(f"body_{b}", taken) for b, name in enumerate(given)]
 
 
