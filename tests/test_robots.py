@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import reference
 
-from kinpose import limit_skeleton
+from kinpose import Joint, build_skeleton, limit_skeleton
 from kinpose.io.robots import (
     load_mjcf,
     load_urdf,
@@ -178,6 +178,18 @@ def test_mimic_joints_of_urdf_follow():
     np.testing.assert_allclose(tip, [0, 0.25 + math.pi / 4, 0], atol=1e-12)
 
 
+def test_a_joint_that_follows_another_0_times_stays_where_it_is(x64):
+    path = written("""<mujoco><worldbody><body name="a"><joint name="j" range="0 9" ref="5"/>
+      <geom size="1"/><body name="b" pos="0 0 1"><joint name="k" ref="7"/><geom size="1"/>
+      </body></body></worldbody>
+      <equality><joint joint1="k" joint2="j" polycoef="0.25 0 0 0 0"/></equality></mujoco>""")
+    robot, model = load_mjcf(path), mujoco.MjModel.from_xml_path(str(path))
+    check_against_mujoco(robot, model)
+    assert robot.skeleton.dof_names == ("j",)
+    qpos = params_to_qpos(np.array([0.1]), robot)
+    np.testing.assert_allclose(qpos, [0.1, model.qpos0[1] + 0.25])
+
+
 def test_who_leads_is_read_though_a_follower_comes_first():
     robot = load_mjcf(
         written("""<mujoco><worldbody><body name="base">
@@ -215,14 +227,60 @@ def test_a_ball_has_a_joint_of_its_own(joints, x64):
     check_against_mujoco(load_mjcf(path), mujoco.MjModel.from_xml_path(str(path)))
 
 
-@pytest.mark.parametrize(("low", "high"), [("0.5", "0.5"), ("1", "-1"), ("0", "0")])
-def test_limits_of_urdf_without_a_way_are_said(low, high):
-    text = f"""<robot name="r"><link name="a"/><link name="b"/>
-      <joint name="locked" type="revolute"><parent link="a"/><child link="b"/><axis xyz="1 0 0"/>
-        <limit lower="{low}" upper="{high}" effort="1" velocity="1"/></joint></robot>"""
-    with pytest.warns(UserWarning, match=f"'locked' has limits of {low} to {high}"):
-        robot = load_urdf(written(text, "r.urdf"))
+def urdf(kind="continuous", limit="", link="", root="a", more=""):
+    """A file of two links and the joint j between them."""
+    return written(
+        f"""<robot name="r"><link name="{root}">{link}</link><link name="b"/>
+      <joint name="j" type="{kind}"><parent link="{root}"/><child link="b"/><axis xyz="1 0 0"/>
+        {limit}</joint>{more}</robot>""",
+        "r.urdf",
+    )
+
+
+@pytest.mark.parametrize(
+    ("ends", "low", "high"),
+    [
+        ('lower="0.5" upper="0.5"', "0.5", "0.5"),
+        ('lower="1" upper="-1"', "1", "-1"),
+        ('lower="0" upper="0"', "0", "0"),
+        ("", "0", "0"),
+        ('lower="2"', "2", "0"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["revolute", "prismatic"])
+def test_limits_of_urdf_without_a_way_are_said(kind, ends, low, high):
+    path = urdf(kind, f'<limit {ends} effort="1" velocity="1"/>')
+    with pytest.warns(UserWarning, match=f"'j' has limits of {low} to {high}"):
+        robot = load_urdf(path)
     assert np.isinf(robot.skeleton.limits).all()
+
+
+@pytest.mark.parametrize(
+    ("ends", "limits"), [('lower="-1.5"', [-1.5, 0]), ('upper="1.5"', [0, 1.5])]
+)
+@pytest.mark.parametrize("kind", ["revolute", "prismatic"])
+def test_an_end_that_limits_of_urdf_do_not_say_is_0(kind, ends, limits):
+    robot = load_urdf(urdf(kind, f'<limit {ends} effort="1" velocity="1"/>'))
+    np.testing.assert_allclose(robot.skeleton.limits, [limits])
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        '<collision><geometry><sphere radius="0"/></geometry></collision>',
+        '<visual><geometry><mesh filename="package://none/a.dae"/></geometry></visual>',
+        '<inertial><mass value="1"/></inertial>',
+    ],
+)
+def test_what_moves_no_link_of_urdf_is_not_read(link):
+    assert load_urdf(urdf(link=link)).skeleton.keypoint_names == ("a", "b")
+
+
+def test_namespaces_of_urdf_are_none():
+    text = urdf().read_text().replace("<robot", '<robot xmlns="http://drake.mit.edu"')
+    assert load_urdf(written(text, "r.urdf")).skeleton.dof_names == ("j",)
+    without_rules = text.replace("</robot>", "<x:camera/></robot>")
+    assert load_urdf(written(without_rules, "r.urdf")).skeleton.dof_names == ("j",)
 
 
 def test_a_floating_urdf_moves_freely(x64):
@@ -233,6 +291,17 @@ def test_a_floating_urdf_moves_freely(x64):
     spec.worldbody.first_body().add_freejoint()
     check_against_mujoco(robot, spec.compile())
     assert robot.coordinates[0][:2] == ("root", "free")
+
+
+def test_what_floats_is_one_tree_and_takes_no_name():
+    second = '<link name="c"/><joint name="root" type="continuous"><parent link="{}"/>'
+    second += '<child link="c"/></joint>'
+    robot = load_urdf(urdf(more=second.format("b")), floating=True)
+    assert [c.name for c in robot.coordinates] == ["root_2", "j", "root"]
+    path = urdf("fixed", root="world", more=second.format("world"))
+    with pytest.raises(ValueError, match=r"r\.urdf: one tree can float, .*'world' .*\['b', 'c'\]"):
+        load_urdf(path, floating=True)
+    assert load_urdf(path).skeleton.keypoint_names == ("b", "c")
 
 
 @pytest.fixture(autouse=True)
@@ -293,9 +362,11 @@ def test_files_of_meshes_and_textures_need_not_be_there():
     mesh = '<asset><mesh name="m" file="m.stl"/><texture name="t" type="2d" file="t.png"/>'
     mesh += '<material name="p" texture="t"/><hfield name="h" file="h.png" size="1 1 1 1"/></asset>'
     body = '<body><joint name="j"/><geom type="mesh" mesh="m" material="p"/>'
-    body += '<geom type="hfield" hfield="h"/><site name="s" material="p"/></body>'
+    body += '<geom type="hfield" hfield="h"/><site name="s" material="p"/><light texture="t"/>'
+    body += '</body><body name="n"><flexcomp name="f" type="grid" count="2 2 1" spacing="1 1 1" '
+    body += 'radius=".01" dim="2" material="p" rigid="true"/></body>'
     path = written(f"<mujoco>{mesh}<worldbody>{body}</worldbody></mujoco>")
-    assert load_mjcf(path).skeleton.keypoint_names == ("body_1", "s")
+    assert load_mjcf(path).skeleton.keypoint_names == ("body_1", "n", "s")
 
 
 def test_malformed_and_still_files_are_named():
@@ -391,6 +462,22 @@ def test_what_urdf_cannot_hold_is_refused_and_nothing_is_written(options, messag
     with pytest.raises(ValueError, match=message):
         save_urdf("robot.urdf", human_17(), **options)
     assert not list(pathlib.Path().iterdir())
+
+
+def test_a_joint_called_world_is_the_world_or_refused():
+    moved = Joint("world", "cart", (1.0, 2.0, 3.0))
+    skeleton = build_skeleton([Joint("cart", None, (0, 0, 0), "tx"), moved])
+    with pytest.raises(ValueError, match="of this name must be the root"):
+        save_urdf("robot.urdf", skeleton)
+    assert not list(pathlib.Path().iterdir())
+    with pytest.raises(ValueError, match="rename it"):
+        save_urdf("robot.urdf", build_skeleton([Joint("world", None, (0, 0, 0), "tx")]))
+    ways = [Joint(x, "world", (1.0, 2.0, 3.0), f"t{x}") for x in "xy"]
+    skeleton = build_skeleton([Joint("world", None, (0, 0, 0)), *ways], keypoints=["x", "y"])
+    save_urdf("robot.urdf", skeleton)
+    again = load_urdf("robot.urdf").skeleton
+    places = reference.positions(np.ones(2), again)[-2:]
+    np.testing.assert_allclose(places, [[2, 2, 3], [1, 3, 3]])
 
 
 def test_shapes_of_coordinates_are_checked():

@@ -156,7 +156,7 @@ class _Reader:
         self.add(Joint(name, parent, tuple(offset), motions), rest)
 
     def add_helper(self, body: str, parent, offset, joints, rest) -> str:
-        name = _unique(f"{body}_pivot", self.taken)
+        name = unique_name(f"{body}_pivot", self.taken)
         motions = [motion for j in joints for motion in self.motions(j, name, rest)]
         return self.add(Joint(name, parent, tuple(offset), motions), rest)
 
@@ -180,7 +180,7 @@ class _Reader:
         moves = [("t", x, x) for x in "xyz" if kind == "free"]
         moves += [("r", x, tuple(axis)) for x, axis in zip("xyz", rest.T, strict=True)]
         return [
-            Motion(letter, axis, _unique(f"{name}_{letter}{x}", self.dofs))
+            Motion(letter, axis, unique_name(f"{name}_{letter}{x}", self.dofs))
             for letter, x, axis in moves
         ]
 
@@ -189,7 +189,7 @@ class _Reader:
         model, names = self.model, []
         for site, name in self.sites.items():
             body = model.site_bodyid[site]
-            names.append(_unique(f"{name}_site", self.taken) if name in self.names else name)
+            names.append(unique_name(f"{name}_site", self.taken) if name in self.names else name)
             offset = tuple(self.rest[body] @ model.site_pos[site])
             frame = self.rest[body] @ _matrix(model.site_quat[site])
             self.add(Joint(names[-1], self.names[body], offset), frame)
@@ -205,7 +205,7 @@ def _site_names(model) -> dict[int, str]:
 def _body_names(model, sites: Iterable[str]) -> list[str]:
     given = [model.body(b).name for b in range(model.nbody)]
     taken = {*given, *sites}
-    return [name or _unique(f"body_{b}", taken) for b, name in enumerate(given)]
+    return [name or unique_name(f"body_{b}", taken) for b, name in enumerate(given)]
 
 
 def _joint_names(model, bodies: list[str]) -> list[str]:
@@ -213,11 +213,12 @@ def _joint_names(model, bodies: list[str]) -> list[str]:
     taken = set(given)
     owners = [bodies[body] for body in model.jnt_bodyid]
     return [
-        name or _unique(f"{owner}_joint", taken) for name, owner in zip(given, owners, strict=True)
+        name or unique_name(f"{owner}_joint", taken)
+        for name, owner in zip(given, owners, strict=True)
     ]
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def unique_name(name: str, taken: set[str]) -> str:
     """The first of `name`, `name_2`, `name_3`, ... that is not taken; now it is."""
     unique, count = name, 1
     while unique in taken:
@@ -239,7 +240,7 @@ def _tied(model, names: list[str]) -> dict[int, tuple[str, float, float]]:
             raise refusal(f"the {label} closes a loop, and a tree has none")
         follower, leader = model.eq_obj1id[e], model.eq_obj2id[e]
         constant, slope, *rest = map(float, model.eq_data[e, :5])
-        if leader < 0 or slope == 0 or any(rest):
+        if leader < 0 or any(rest):
             raise refusal(f"the {label} of {names[follower]!r} is not a multiple of another joint")
         if follower in leaders:
             raise refusal(f"joint {names[follower]!r} follows two others")

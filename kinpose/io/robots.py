@@ -23,7 +23,14 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from kinpose._kinematics.scalars import at_least_float32
-from kinpose.io.mujoco_reader import Coordinate, Robot, mujoco_module, refusal, robot_of
+from kinpose.io.mujoco_reader import (
+    Coordinate,
+    Robot,
+    mujoco_module,
+    refusal,
+    robot_of,
+    unique_name,
+)
 from kinpose.io.text import is_number
 from kinpose.io.urdf_writer import save_urdf
 from kinpose.representations import params_to_quaternion, quaternion_to_params
@@ -40,6 +47,8 @@ __all__ = [
     "save_urdf",
 ]
 _IN_FILES = ("skins", "meshes", "hfields", "materials", "textures")
+_OF_LINKS = ("inertial", "visual", "collision")
+"""What moves no link of a URDF."""
 
 
 def load_mjcf(path: str | os.PathLike) -> Robot:
@@ -62,23 +71,27 @@ def load_mjcf(path: str | os.PathLike) -> Robot:
 def load_urdf(path: str | os.PathLike, *, floating: bool = False) -> Robot:
     """Reads a robot in ROS's format, as `robot_of` does.
 
-    Only kinematics are read: files of meshes need not be there. Links on fixed joints stay.
+    Only kinematics are read: files of meshes need not be there. Links on fixed joints stay. An end
+    that limits do not say is 0.
 
     Args:
       path: the file.
-      floating: whether the root link moves freely, by a free joint of the name "root", as those of
-        walking robots do; URDF does not say. Else it stands still at the origin.
+      floating: whether the root link moves freely, by a free joint of the name "root", or "root_2"
+        where one has it, as those of walking robots do; URDF does not say. Else it stands still
+        at the origin.
 
     Returns:
       The robot.
 
     Raises:
-      ValueError: for a file that MuJoCo refuses, and for what a skeleton cannot say.
+      ValueError: for a file that MuJoCo refuses, for what a skeleton cannot say, and where the root
+        link is "world", several links are on it, and they are to float.
 
     Warns of limits without a range, which MuJoCo takes for none.
     """
-    robot = _load(path, floating)
-    for joint, low, high in _limits_of(path):
+    text, limits = _kinematics_of(path)
+    robot = _load(path, floating, text)
+    for joint, low, high in limits:
         if low >= high:
             warnings.warn(
                 f"{os.fspath(path)}: joint {joint!r} has limits of {low:g} to {high:g}, which "
@@ -88,19 +101,30 @@ def load_urdf(path: str | os.PathLike, *, floating: bool = False) -> Robot:
     return robot
 
 
-def _limits_of(path) -> list[tuple[str, float, float]]:
-    """Joints of a URDF with both ends that their limits say."""
+def _kinematics_of(path) -> tuple[str, list[tuple[str, float, float]]]:
+    """A URDF of what moves links alone, and its joints with limits, of which both ends are said.
+
+    Nothing of files that are none to XML's rules: MuJoCo asks for less.
+    """
     try:
-        joints = list(ElementTree.parse(path).iter("joint"))
-    except (ElementTree.ParseError, LookupError, ValueError):  # MuJoCo asks for less
-        return []
-    found = []
-    for joint in joints:
+        robot = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, LookupError, ValueError):
+        return "", []
+    for element in robot.iter():
+        element.tag = element.tag.rpartition("}")[2]  # MuJoCo knows no namespaces
+    if robot.tag != "robot":
+        return "", []
+    for link in robot.iter("link"):
+        link[:] = [part for part in link if part.tag not in _OF_LINKS]
+    limits = []
+    for joint in robot.iter("joint"):
         limit = joint.find("limit")
-        ends = [] if limit is None else [limit.get(end, "") for end in ("lower", "upper")]
-        if joint.get("type") in ("revolute", "prismatic") and ends and all(map(is_number, ends)):
-            found.append((joint.get("name"), *(float(end.replace(",", ".")) for end in ends)))
-    return found
+        if joint.get("type") not in ("revolute", "prismatic") or limit is None:
+            continue
+        ends = [limit.attrib.setdefault(end, "0") for end in ("lower", "upper")]
+        if all(map(is_number, ends)):
+            limits.append((joint.get("name"), *(float(end.replace(",", ".")) for end in ends)))
+    return ElementTree.tostring(robot, encoding="unicode"), limits
 
 
 def qpos_to_params(qpos: ArrayLike, robot: Robot) -> jax.Array:
@@ -171,16 +195,17 @@ def params_to_qpos(params: ArrayLike, robot: Robot) -> jax.Array:
     return jnp.concatenate(parts, axis=-1)
 
 
-def _load(path, floating: bool) -> Robot:
+def _load(path, floating: bool, text: str = "") -> Robot:
     name = os.fspath(path)
     with pathlib.Path(path).open("rb"):
         pass  # what is not there is not malformed
     try:
         with warnings.catch_warnings(action="ignore"):  # about masses and the like
-            spec = _asked(mujoco_module().MjSpec.from_file, name)
+            specs = mujoco_module().MjSpec
+            spec = _asked(specs.from_string, text) if text else _asked(specs.from_file, name)
             _strip(spec)
             if floating:
-                _asked(lambda: spec.worldbody.first_body().add_freejoint(name="root"))
+                _float(spec)
             model = _asked(spec.compile)
         return robot_of(model)
     except ValueError as error:
@@ -195,6 +220,14 @@ def _asked(function, *arguments):
         raise ValueError(f"MuJoCo cannot read it: {' '.join(str(error).split())}") from None
 
 
+def _float(spec) -> None:
+    tops = [body.name for body in spec.worldbody.bodies]
+    if len(tops) != 1:
+        raise ValueError(f"one tree can float, but the root link 'world' carries {tops}.")
+    name = unique_name("root", {joint.name for joint in spec.joints})
+    _asked(lambda: spec.worldbody.first_body().add_freejoint(name=name))
+
+
 def _strip(spec) -> None:
     """Takes out what is in other files, and what does not move bodies."""
     spec.compiler.fusestatic = False
@@ -203,8 +236,10 @@ def _strip(spec) -> None:
             spec.delete(equality)
         elif equality.type == mujoco_module().mjtEq.mjEQ_TENDON:
             raise refusal(f"the constraint {equality.name!r} ties tendons {equality.name1!r}")
-    for element in (*spec.geoms, *spec.sites, *spec.tendons):
+    for element in (*spec.geoms, *spec.sites, *spec.tendons, *spec.flexes):
         element.material = ""
+    for light in spec.lights:
+        light.texture = ""
     for geom in spec.geoms:
         if geom.meshname or geom.hfieldname:
             geom.meshname = geom.hfieldname = ""

@@ -35,7 +35,7 @@ def save_urdf(
 
     Raises:
       ValueError: for names that XML cannot hold, offsets of several poses or that are not finite,
-        and a scale that is not positive.
+        a scale that is not positive, and a joint "world" that is not the root, still at the origin.
 
     Example:
       >>> import tempfile
@@ -53,6 +53,12 @@ def save_urdf(
     for text in (name, *skeleton.names, *skeleton.dof_names):
         if not text or not text.isprintable():
             raise ValueError(f"URDF cannot hold the name {text!r}.")
+    still = not skeleton.motions[0] and not offsets[0].any()
+    if "world" in skeleton.names[1 if still else 0 :]:
+        raise ValueError(
+            "URDF's link 'world' is the world itself, so that a joint of this name must be the "
+            "root, at the origin and without motions, but it is another one; rename it."
+        )
     writer = _Writer(skeleton, name, scale)
     for joint, offset in enumerate(np.pad(offsets, ((0, 0), (0, 3 - skeleton.ndim)))):
         writer.add_joint(joint, offset)
