@@ -76,13 +76,11 @@ def _opened(path: str, taken: Taken) -> Clip:
 
 
 def _checked_port(host: str, port: int | None) -> int:
-    """The gate of a port that was asked for."""
-    if port is None:
-        return _PORT
+    """The gate of an address, and of a port that was asked for."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, port)):
-            return port
+        with socket.create_server((host, port or 0), family=family):
+            return port or _PORT
     except OSError as error:
-        raise ValueError(
-            f"--port={port} of {host} cannot be had: {error.strerror or error}."
-        ) from None
+        what = f"--port={port} of {host}" if port else f"--host={host}"
+        raise ValueError(f"{what} cannot be had: {error.strerror or error}.") from None
