@@ -93,7 +93,7 @@ class Clip(NamedTuple):
     @property
     def is_flat(self) -> bool:
         """Whether it lies in a plane that faces the viewer."""
-        return not np.nan_to_num(body_of(self)[0, :, 2]).any()
+        return not np.nan_to_num(body_of(self)[..., 2]).any()
 
     @property
     def has_halos(self) -> bool:
@@ -130,9 +130,11 @@ def joint_axes(params: np.ndarray, joint: int, model: Model) -> tuple[np.ndarray
     return model.shown(places[0, joint]), rotations[0, joint].T @ model.turn.T
 
 
-def spread(count: int) -> np.ndarray:
-    """Some frames, evenly spread."""
-    return np.linspace(0, count - 1, min(count, _SAMPLE)).round().astype(int)
+def spread(rows: np.ndarray) -> np.ndarray:
+    """Some frames, evenly spread over those in which places (T, N, 3) or params (T, D) are."""
+    there = np.isfinite(rows).all(axis=-1).reshape(len(rows), -1)
+    seen = np.flatnonzero(there.any(axis=1))
+    return seen[np.linspace(0, len(seen) - 1, min(len(seen), _SAMPLE)).round().astype(int)]
 
 
 def body_of(clip: Clip) -> np.ndarray:
@@ -165,8 +167,8 @@ def reach_of(clips: Sequence[Clip], shifts: Sequence[np.ndarray]) -> tuple[np.nd
     """Corners (3,) of the box around clips at most times, as if they stayed where they begin."""
     boxes = []
     for clip, shift in zip(clips, shifts, strict=True):
-        body = body_of(clip)[spread(len(clip.poses))]
-        body = body[np.isfinite(body).all(axis=-1).any(axis=1)]
+        body = body_of(clip)
+        body = body[spread(body)]
         middles = np.nanmean(body, axis=1, keepdims=True) * (1.0, 0.0, 1.0)
         body = body - middles + middles[0] + shift
         seen = body[np.isfinite(body).all(axis=-1)]
@@ -194,7 +196,7 @@ def radii_of(clip: Clip) -> Radii:
     """How thick to draw a clip."""
     low, high = reach_of([clip], [np.zeros(3)])
     usual = _THICK * float((high - low).max()) or 0.02
-    some = clip.poses[spread(len(clip.poses))]
+    some = clip.poses[spread(clip.poses)]
     bones, joints = np.zeros(len(clip.bones)), np.zeros(len(clip.names))
     for b, (end, begin) in enumerate(clip.bones):
         lengths = np.linalg.norm(some[:, end] - some[:, begin], axis=-1)
@@ -215,12 +217,11 @@ def facing_of(clip: Clip) -> float:
     """The direction that a body faces on average, in rad from z to x; 0 where nothing tells."""
     if clip.is_flat:
         return 0.0
-    sides = np.array(clip.sides)
-    left, right = (clip.poses[:, sides == side] for side in ("left", "right"))
+    some, sides = clip.poses[spread(clip.poses)], np.array(clip.sides)
+    left, right = (some[:, sides == side] for side in ("left", "right"))
     if not (np.isfinite(left).any() and np.isfinite(right).any()):
         return 0.0
-    some = spread(len(clip.poses))
-    across = np.nanmean(left[some], axis=(0, 1)) - np.nanmean(right[some], axis=(0, 1))
+    across = np.nanmean(left, axis=(0, 1)) - np.nanmean(right, axis=(0, 1))
     return math.atan2(-across[2], across[0]) if np.hypot(across[0], across[2]) > 1e-6 else 0.0
 
 

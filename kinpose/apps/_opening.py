@@ -126,7 +126,7 @@ def _of_bvh(path: str, taken: Taken) -> Clip:
         said = (*said, "it has no frames: the rest pose is shown.")
     skeleton, params = _without_idle_slides(skeleton, params)
     _, rest = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
-    _, some = frames_of(params[spread(len(params))], skeleton)
+    _, some = frames_of(params[spread(params)], skeleton)
     up, unit_mm, guessed = _axes(some, skeleton.names, taken, rest[0], None, None)
     model = Model(skeleton, params, up, unit_mm, _turn(up, taken.mirror))
     frame_time_s = 1 / taken.fps if taken.fps else frame_time_s
@@ -137,7 +137,7 @@ def _without_idle_slides(skeleton: Skeleton, params: np.ndarray) -> tuple[Skelet
     """Without position channels that nothing moves, so that no drag stretches bones."""
     held = hold_positions(skeleton, params)
     columns = params[:, [skeleton.dof_index(name) for name in held.dof_names]]
-    some = spread(len(params))
+    some = spread(params)
     apart = frames_of(params[some], skeleton)[1] - frames_of(columns[some], held)[1]
     if np.abs(apart).max() > 1e-3 * np.abs(skeleton.offsets).max():
         return skeleton, params
@@ -150,15 +150,17 @@ def _of_points(name: str, points: Points, said: Sequence[str], taken: Taken) -> 
         positions = np.pad(positions, ((0, 0), (0, 0), (0, 1)))
         points = points._replace(up="-y")
     positions = _marked(positions)
+    some = spread(positions)
+    if not len(some):
+        raise ValueError(f"{name} has no point in any frame.")
     person = _person(positions, points.names)
-    some = spread(len(positions))
+    if person is not None and not len(spread(person)):
+        person = None  # none of its keypoints is there
     bodies = positions if person is None else person
     names = points.names if person is None else HUMAN36M_KEYPOINTS
     up, unit_mm, guessed = _axes(bodies[some], names, taken, None, points.unit_mm, points.up)
     turn = _turn(up, taken.mirror).T * unit_mm / 1000.0
     shown = positions @ turn
-    if not np.isfinite(shown).any():
-        raise ValueError(f"{name} has no point in any frame.")
     if not taken.fps and points.frame_time_s is None:
         guessed = (*guessed, "30 frames/s: the file says no rate")
     human = human_17()
@@ -260,7 +262,7 @@ def _person(positions: np.ndarray, names: Sequence[str]) -> np.ndarray | None:
     """(T, 17, 3) keypoints of the human, where names or number of the points tell them."""
     if set(HUMAN36M_KEYPOINTS) <= set(names):
         return positions[:, [list(names).index(name) for name in HUMAN36M_KEYPOINTS]]
-    some = positions[spread(len(positions))]
+    some = positions[spread(positions)]
     try:
         key = find_layout(names, some) if names else find_layout_by_count(some)
     except ValueError:
