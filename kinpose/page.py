@@ -103,9 +103,10 @@ def page_of(clips: Sequence[Clip], ghosts: Sequence[Clip], title: str) -> tuple[
             for i, (clip, shift) in enumerate(zip(everyone, shifts, strict=True))
         ],
     }
-    text = json.dumps(scene, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
-    page = _TEMPLATE.read_text(encoding="utf-8").replace("{{title}}", html.escape(title))
-    return page.replace("{{scene}}", text), stride
+    text = json.dumps(scene, separators=(",", ":"), allow_nan=False)
+    before, after = _TEMPLATE.read_text(encoding="utf-8").split("{{scene}}")
+    page = before.replace("{{title}}", html.escape(title))
+    return page + text.replace("<", "\\u003c") + after, stride  # no name is markup
 
 
 def _about(clips: Sequence[Clip], stride: int) -> str:

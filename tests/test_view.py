@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import html
 import json
 import math
 import os
@@ -116,6 +117,29 @@ def test_missing_points_stay_missing_in_a_page(tmp_path):
     found = unpacked(shown["points"], 5)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(joints))
     assert np.isfinite(unpacked(shown["track"], 1)).all()
+
+
+def test_a_body_that_is_seen_in_few_of_many_frames_is_shown(tmp_path):
+    clip = open_clip(WALK)
+    poses = np.full((2000, *clip.poses.shape[1:]), np.nan)
+    poses[205:208] = clip.poses[:3]
+    rare, whole = clip._replace(poses=poses, model=None), clip._replace(poses=clip.poses[:3])
+    shown, want = (scene_of(_page.page_of([x], [], "")[0]) for x in (rare, whole))
+    np.save(tmp_path / "rare.npy", poses)
+    assert np.isfinite(open_clip(str(tmp_path / "rare.npy")).points[205]).all()
+    assert shown["clips"][0]["radii"] == want["clips"][0]["radii"]
+    np.testing.assert_allclose(shown["target"], want["target"])
+    assert shown["yaw"] == want["yaw"]
+
+
+@pytest.mark.parametrize("name", ["<!--<script>", "</script><script>", "{{title}}", "{{scene}}"])
+def test_a_name_is_a_name_in_a_page_whatever_it_holds(name):
+    clip = open_clip("toy_3")
+    clip = clip._replace(names=(name, *clip.names[1:]))
+    page, _ = _page.page_of([clip], [], name)
+    assert scene_of(page)["clips"][0]["names"][0] == name
+    assert f"<title>{html.escape(name)}</title>" in page
+    assert len(re.findall("<!--|<script|</script", page)) == 4  # the page's own
 
 
 def test_a_page_of_too_many_frames_has_every_nth_and_says_so(monkeypatch):
@@ -244,6 +268,12 @@ def test_what_cannot_be_opened_is_refused_in_one_line_that_says_what_can(tmp_pat
     assert "\n" not in str(error.value)
 
 
+def test_zeros_alone_are_no_points_and_refused(tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros((3, 4, 3)))
+    with pytest.raises(ValueError, match=r"none\.npy has no point in any frame"):
+        open_clip(str(tmp_path / "none.npy"))
+
+
 def test_limits_are_the_ends_of_sliders_in_degrees():
     clip = open_clip("human_17")
     sliders = {clip.model.skeleton.dof_names[s.dof]: s for s in sliders_of(clip.model)}
@@ -368,6 +398,13 @@ def test_a_port_that_is_taken_is_refused_by_name():
     assert view._checked_port("localhost", port) == port
 
 
+def test_an_address_of_another_machine_is_refused_by_name():
+    assert view._checked_port("localhost", None) == 8080
+    for port, named in ((None, "--host=192.0.2.1"), (8555, "--port=8555 of 192.0.2.1")):
+        with pytest.raises(ValueError, match=f"{re.escape(named)} cannot be had"):
+            view._checked_port("192.0.2.1", port)  # of documentation only
+
+
 @pytest.mark.slow
 def test_speed_of_opening_72000_frames_and_of_dragging(tmp_path):
     """In seconds of the processor, as other programs may take the rest."""
@@ -480,6 +517,17 @@ def test_a_page_plays_in_a_browser_from_the_disk(browser, tmp_path):
     wait_for(lambda: int(clock.text.split()[-1]) == (frame - 1 if frame else 1))
     assert browser.execute_script(_COLOURS_DRAWN) == "blue,orange"
     assert errors_of(browser) == []
+
+
+@pytest.mark.slow
+def test_a_page_of_a_small_thing_shows_it_and_comes_nearer_by_steps(browser, tmp_path):
+    clip = open_clip(WALK)
+    small = clip._replace(poses=0.003 * clip.poses, points=0.003 * clip.points)
+    _page.save_page(tmp_path / "small.html", [small], [], "small")
+    browser.get((tmp_path / "small.html").as_uri())
+    wait_for(lambda: browser.execute_script(_COLOURS_DRAWN) == "blue,orange")
+    nearer = "const before = camera.distance; zoom(0.9); return camera.distance / before"
+    np.testing.assert_allclose(browser.execute_script(nearer), 0.9)
 
 
 @pytest.fixture
