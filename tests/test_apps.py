@@ -141,6 +141,17 @@ def test_points_of_no_known_layout_become_a_file_without_bones(tmp_path):
     assert "1 frames of 1 points and 0 bones" in run.stdout
 
 
+def test_points_that_are_all_missing_become_no_file(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a_x,a_y,a_z\n0,0,0\n0,0,0\n")
+    told = ("--from_unit=mm", "--from_up=y", "--fps=30", "--missing=0")
+    run = kinpose("convert", path, tmp_path / "x.glb", *told)
+    assert run.returncode == 1
+    assert "all 1 points and 0 bones are missing in all 2 frames" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "x.glb").exists()
+
+
 @pytest.mark.parametrize(
     ("target", "given", "message"),
     [

@@ -255,6 +255,19 @@ def test_the_khronos_validator_finds_no_fault_with_points(path, marked, frames):
     assert issues["numErrors"] == issues["numWarnings"] == 0, issues
 
 
+@pytest.mark.parametrize("count", [0, 3])
+def test_bones_need_no_points(path, marked, count):
+    points, bones = marked
+    points = points._replace(positions=np.full((20, count, 3), np.nan), names=points.names[:count])
+    save_points_glb(path, points, bones=bones)
+    document = pygltflib.GLTF2().load(path)
+    assert [node.name for node in document.nodes] == list(bones)
+    assert {node.mesh for node in document.nodes} == {0}
+    assert [mesh.name for mesh in document.meshes] == ["bone"]
+    assert document.meshes[0].primitives[0].material == 0
+    assert len(document.materials) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -262,6 +275,7 @@ def test_the_khronos_validator_finds_no_fault_with_points(path, marked, frames):
         ({"up": None}, "up must say the points' axis up"),
         ({"frame_time_s": None}, "frame_time_s must say the rate of 20 frames"),
         ({"positions": np.zeros((20, 3, 2))}, "must have 3 coordinates"),
+        ({"positions": np.zeros((20, 3))}, "must have 3 coordinates"),
         ({"positions": np.full((20, 3, 3), 1e35)}, "within 1e[+]30 m"),
     ],
 )
@@ -271,6 +285,17 @@ def test_points_that_gltf_cannot_hold_are_refused(path, marked, change, message)
         save_points_glb(path, points._replace(**change), bones=bones)
     with pytest.raises(ValueError, match="a-b must have 3 coordinates in 20 frames"):
         save_points_glb(path, points, bones={"a-b": bones["a-b"][:3]})
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 3), (1, 2, 3), (3, 2, 3), (3, 0, 3)])
+def test_a_file_of_nothing_is_refused_and_not_written(path, shape):
+    frames, count = shape[:2]
+    points = Points(np.full(shape, np.nan), ("a", "b")[:count], 0.04, unit_mm=1.0, up="y")
+    ends = {"a-b": np.full((frames, 2, 3), np.nan)}
+    said = f"all {count} points and 1 bones are missing in all {frames} frames"
+    with pytest.raises(ValueError, match=said):
+        save_points_glb(path, points, bones=ends)
     assert not path.exists()
 
 

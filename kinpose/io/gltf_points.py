@@ -32,6 +32,12 @@ _POINT_SIZE = 0.008
 _ALONG = np.array([0.0, 1.0, 0.0])
 """The direction of a bone's mesh."""
 
+_MESHES = {
+    "point": (_POINT_COLOR, bone_mesh(-_ALONG, _ALONG, width=0.5, widest=0.5)),
+    "bone": (BONE_COLOR, bone_mesh(np.zeros(3), _ALONG)),
+}
+"""Octahedra of length 1 along y."""
+
 
 def save_points_glb(
     path: str | os.PathLike, points: Points, *, bones: Mapping[str, np.ndarray] | None = None
@@ -49,7 +55,7 @@ def save_points_glb(
 
     Raises:
       ValueError: for points without unit, axis up or rate, those that are not 3D or too far off,
-        and bones of another shape.
+        bones of another shape, and where nothing is there in any frame.
 
     Example:
       >>> import tempfile
@@ -62,18 +68,25 @@ def save_points_glb(
     names = points.names or tuple(f"point_{n + 1}" for n in range(places.shape[1]))
     things = [*_points(names, places), *_bones(tuple(bones), ends)]
     things = [thing for thing in things if thing.there.any()]
-    document, binary = document_of(map(_node, things), range(len(things))), Binary()
-    _add_meshes(document, binary)
+    if not things:
+        raise ValueError(
+            f"a point or bone must be there in one frame or more, but all {len(names)} points and "
+            f"{len(bones)} bones are missing in all {len(places)} frames."
+        )
+    used = list(dict.fromkeys(thing.mesh for thing in things))
+    nodes = [_node(thing, used.index(thing.mesh)) for thing in things]
+    document, binary = document_of(nodes, range(len(nodes))), Binary()
+    _add_meshes(document, binary, used)
     if len(places) > 1:
         _add_animation(document, binary, things, points.frame_time_s)
     write_glb(path, document, binary)
 
 
 class _Thing(NamedTuple):
-    """What moves: its name, which mesh it has, in which frames it is there, and its motion."""
+    """What moves: its name, its mesh of `_MESHES`, in which frames it is there, and its motion."""
 
     name: str
-    mesh: int
+    mesh: str
     there: np.ndarray
     motion: dict[str, np.ndarray]  # translation, perhaps rotation, scale: (T, 3 or 4)
 
@@ -86,8 +99,10 @@ def _in_metres(points: Points, bones) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"glTF has metres and y up: {key} must say the points' {what}.")
     if frames > 1 and points.frame_time_s is None:
         raise ValueError(f"frame_time_s must say the rate of {frames} frames, but is None.")
-    for name, array in (("the points", points.positions[:, 0]), *bones.items()):
-        if np.shape(array) != (frames, *([] if name == "the points" else [2]), 3):
+    count = points.positions.shape[1:2]
+    rows = [("the points", points.positions, count), *((*bone, (2,)) for bone in bones.items())]
+    for name, array, between in rows:
+        if np.shape(array) != (frames, *between, 3):
             raise ValueError(f"{name} must have 3 coordinates in {frames} frames.")
     scale = points.unit_mm / 1000.0
     ends = np.array(list(bones.values())).reshape(len(bones), frames, 2, 3).swapaxes(0, 1)
@@ -99,12 +114,14 @@ def _in_metres(points: Points, bones) -> tuple[np.ndarray, np.ndarray]:
 
 def _points(names: Sequence[str], places: np.ndarray) -> Iterator[_Thing]:
     seen = np.isfinite(places).all(axis=-1)
+    if not seen.any():
+        return
     known = np.where(seen[..., None], places, np.nan)[seen.any(axis=1)]
     boxes = np.nanmax(known, axis=1) - np.nanmin(known, axis=1)
     size = _POINT_SIZE * (float(np.median(np.linalg.norm(boxes, axis=-1))) or 1.0)
     for name, way, there in zip(names, places.swapaxes(0, 1), seen.T, strict=True):
         sizes = np.repeat(size * there[:, None], 3, axis=1)
-        yield _Thing(name, 0, there, {"translation": way, "scale": sizes})
+        yield _Thing(name, "point", there, {"translation": way, "scale": sizes})
 
 
 def _bones(names: Sequence[str], ends: np.ndarray) -> Iterator[_Thing]:
@@ -113,7 +130,7 @@ def _bones(names: Sequence[str], ends: np.ndarray) -> Iterator[_Thing]:
     for b, (name, turns) in enumerate(zip(names, _turns(apart, lengths), strict=True)):
         sizes = np.repeat(lengths[:, b, None], 3, axis=1)
         motion = {"translation": ends[:, b, 0], "rotation": turns, "scale": sizes}
-        yield _Thing(name, 1, lengths[:, b] > 0, motion)
+        yield _Thing(name, "bone", lengths[:, b] > 0, motion)
 
 
 def _turns(apart: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -128,7 +145,7 @@ def _turns(apart: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         whole /= np.linalg.norm(whole, axis=-1, keepdims=True)
         last = new
         turns.append(whole)
-    return np.array(turns).reshape(len(apart), -1, 4).swapaxes(0, 1)
+    return np.array(turns).reshape(*apart.shape[:2], 4).swapaxes(0, 1)
 
 
 def _arcs(old: np.ndarray, new: np.ndarray) -> np.ndarray:
@@ -150,29 +167,24 @@ def _product(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     return np.concatenate([a * w + b * v + np.cross(v, w), real], axis=-1)
 
 
-def _node(thing: _Thing) -> dict:
+def _node(thing: _Thing, mesh: int) -> dict:
     """As it is where it is there for the first time."""
     first = int(np.argmax(thing.there))
     motion = {track: numbers(values[first]) for track, values in thing.motion.items()}
-    return {"name": thing.name, "mesh": thing.mesh, **motion}
+    return {"name": thing.name, "mesh": mesh, **motion}
 
 
-def _add_meshes(document: dict, binary: Binary) -> None:
-    """An octahedron for points and one for bones, along y and of length 1."""
-    used = {node["mesh"] for node in document["nodes"]}
-    ball = bone_mesh(-_ALONG, _ALONG, width=0.5, widest=0.5)
-    bone = bone_mesh(np.zeros(3), _ALONG)
-    document["materials"] = [look_of(_POINT_COLOR), look_of(BONE_COLOR)][: len(used)]
-    document["meshes"] = []
-    for number, (name, mesh) in enumerate((("point", ball), ("bone", bone))):
-        if number in used:
-            points, normals = map(np.float32, mesh)
-            attributes = {
-                "POSITION": binary.add(points, "VEC3", bounds=True, target=34962),
-                "NORMAL": binary.add(normals, "VEC3", target=34962),
-            }
-            primitive = {"attributes": attributes, "material": number}
-            document["meshes"].append({"name": name, "primitives": [primitive]})
+def _add_meshes(document: dict, binary: Binary, used: Sequence[str]) -> None:
+    document["materials"], document["meshes"] = [], []
+    for number, name in enumerate(used):
+        color, (points, normals) = _MESHES[name]
+        attributes = {
+            "POSITION": binary.add(np.float32(points), "VEC3", bounds=True, target=34962),
+            "NORMAL": binary.add(np.float32(normals), "VEC3", target=34962),
+        }
+        primitive = {"attributes": attributes, "material": number}
+        document["materials"].append(look_of(color))
+        document["meshes"].append({"name": name, "primitives": [primitive]})
 
 
 def _add_animation(document: dict, binary: Binary, things, frame_time_s: float) -> None:
