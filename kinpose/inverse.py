@@ -12,9 +12,9 @@ from kinpose._kernels.quick_jit import quick_jit
 from kinpose._kinematics.scalars import at_least_float32
 from kinpose._varying import in_auto_axes, varying_like
 from kinpose.fitting._levenberg_marquardt import MAX_ITERATIONS, first_state, form_for, minimise
-from kinpose.fitting._problem import Problem, into_bounds
+from kinpose.fitting._problem import Problem, into_bounds, units
 from kinpose.fitting.fit import Fit, checked_shape, fit_params, seen_points
-from kinpose.kinematics import check_skeleton
+from kinpose.kinematics import check_skeleton, forward_kinematics
 from kinpose.skeleton import Skeleton, check_fittable
 
 _HOLD = 0.01
@@ -22,6 +22,10 @@ _HOLD = 0.01
 
 _BENT = 0.3
 """How far from the rest pose the search starts (rad): a straight limb cannot tell how to bend."""
+
+_FAR = 30.0
+"""Sizes between targets and the rest pose from which the search starts with the root carried to
+them: a step goes one size at most."""
 
 _TOLERANCE = 3e-6
 
@@ -47,7 +51,8 @@ def inverse_kinematics(
       by the targets are as those of `fit_params`: along what the targets tell, open dofs stay.
 
     Raises:
-      ValueError: without targets, for one that is no joint's, and for wrong shapes or types.
+      ValueError: without targets, for one that is no joint's or infinite, and for wrong shapes or
+        types.
 
     Example:
       >>> from kinpose.skeletons import toy
@@ -62,8 +67,15 @@ def inverse_kinematics(
     batch, num = points.shape[:-2], skeleton.num_dofs
     reported = tuple(skeleton.names.index(name) for name in targets)
     skeleton = dataclasses.replace(skeleton, keypoints=reported)
+    points, skeleton = _from_the_root(points, skeleton)
     if rest is None:
         return fit_params(points, skeleton, tolerance=_TOLERANCE)
+    if np.shape(rest) not in ((num,), (*batch, num)):
+        want = " or ".join(dict.fromkeys(map(str, ((num,), (*batch, num)))))
+        raise ValueError(
+            f"rest must have shape {want} where targets have shape {(*batch, skeleton.ndim)}, "
+            f"but got {np.shape(rest)}."
+        )
     rest = checked_shape(rest, (*batch, num), "rest").astype(points.dtype).reshape(-1, num)
     flat = points.reshape(-1, *points.shape[-2:])
     rest = varying_like(rest, points)
@@ -74,6 +86,16 @@ def inverse_kinematics(
         fit = fit_params(points, skeleton, init=start, tolerance=_TOLERANCE)
         params = fit.params.reshape(-1, num)
     return fit
+
+
+def _from_the_root(points: jax.Array, skeleton: Skeleton) -> tuple[jax.Array, Skeleton]:
+    """Points (..., K, n) and a skeleton from where the root is without motions.
+
+    Its way from the origin is no bone, by whose lengths the fit counts, and costs digits.
+    """
+    root = jnp.broadcast_to(jnp.asarray(skeleton.offsets[0], points.dtype), points.shape)
+    bones = skeleton.offsets * (np.arange(skeleton.num_joints) > 0)[:, None]
+    return points - root, dataclasses.replace(skeleton, offsets=bones)
 
 
 def _bent(rest: jax.Array, skeleton: Skeleton) -> jax.Array:
@@ -95,6 +117,7 @@ def _towards(points, params, rest, skeleton: Skeleton) -> jax.Array:
 
     def one(points, params, rest):
         points, weights = seen_points(points, jnp.ones(len(points), points.dtype))
+        params = _carried(params, points, weights, skeleton)
         anchor = into_bounds(rest, skeleton)
         problem = Problem(points, weights, none, anchor, none + _HOLD)
         state = first_state(problem, params, skeleton)
@@ -105,16 +128,36 @@ def _towards(points, params, rest, skeleton: Skeleton) -> jax.Array:
         return jax.vmap(one)(points, params, rest)
 
 
+def _carried(params, points, weights, skeleton: Skeleton) -> jax.Array:
+    """The pose (D,) not farther than `_FAR` from the points, if its root slides freely."""
+    first = next(motions for motions in skeleton.motions if motions)[: skeleton.ndim]
+    axes = np.array([motion.multiplier * np.array(motion.axis) for motion in first])
+    axes = axes[:, : skeleton.ndim]
+    slides = all(motion.kind == "t" for motion in first)
+    if not slides or np.linalg.matrix_rank(axes) < skeleton.ndim:
+        return params
+    size, _ = units(skeleton, params.dtype)
+    apart = weights @ (points - forward_kinematics(params, skeleton))
+    way = apart / jnp.maximum(jnp.sum(weights), 1.0)
+    way *= jnp.maximum(1.0 - _FAR * size / jnp.linalg.norm(way), 0.0)
+    columns = np.array([skeleton.dof_index(motion.dof) for motion in first])
+    return params.at[columns].add(way @ np.linalg.inv(axes).astype(params.dtype))
+
+
 def _points_of(targets: Mapping[str, jax.Array], skeleton: Skeleton) -> jax.Array:
     """The gate: points (..., len(targets), n)."""
+    if not isinstance(targets, Mapping):
+        raise ValueError(
+            f"targets must be places by the names of joints, but got {type(targets).__name__}."
+        )
     if not targets:
         raise ValueError("targets must name one joint or more, but there are none.")
     places = []
     for name, place in targets.items():
         if name not in skeleton.names:
-            near = difflib.get_close_matches(name, skeleton.names, 3, 0.0)
+            near = difflib.get_close_matches(str(name), skeleton.names, 3, 0.0)
             raise ValueError(f"target {name!r} is no joint; the nearest are {near}.")
-        place = at_least_float32(jnp.asarray(place), f"target {name!r}")
+        place = _numbers(place, f"target {name!r}")
         if place.shape[-1:] != (skeleton.ndim,):
             raise ValueError(
                 f"target {name!r} must have shape (..., {skeleton.ndim}), but has {place.shape}."
@@ -127,3 +170,15 @@ def _points_of(targets: Mapping[str, jax.Array], skeleton: Skeleton) -> jax.Arra
         raise ValueError(f"shapes of targets must broadcast, but are {shapes}.") from None
     dtype = jnp.result_type(*places)
     return jnp.stack([jnp.broadcast_to(place, shape).astype(dtype) for place in places], axis=-2)
+
+
+def _numbers(place, name: str) -> jax.Array:
+    try:
+        numbers = jnp.asarray(place)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be an array of numbers, but is {place!r}.") from None
+    numbers = at_least_float32(numbers, name)
+    known = not isinstance(numbers, jax.core.Tracer) and numbers.is_fully_addressable
+    if known and np.isinf(numbers).any():
+        raise ValueError(f"{name} must be finite, or NaN where it is missing, but is {place}.")
+    return numbers

@@ -118,6 +118,27 @@ def test_an_arm_stretches_towards_what_is_out_of_reach():
     np.testing.assert_allclose(forward_kinematics(fit.params, arm)[2], target / 2.5, atol=3e-2)
 
 
+@pytest.mark.parametrize("off", [0.0, 1e3, 1e4])
+def test_where_the_root_stands_in_the_world_costs_nothing(off):
+    bones = [Joint("a", None, (off, 0, 0), "ry rz"), Joint("b", "a", (1, 0, 0), "ry")]
+    arm = build_skeleton([*bones, Joint("c", "b", (1, 0, 0))])
+    target = jnp.array([off + 1, 0.3, 0.5])
+    fit = inverse_kinematics({"c": target}, arm, rest=np.float32([0, 0, 0.5]))
+    assert fit.converged
+    assert fit.residuals[0] < MET
+
+
+@pytest.mark.parametrize("motions", ["tx ty tz ry rz", "ty tx tz ry"])
+def test_what_floats_reaches_places_far_from_its_rest_pose(motions):
+    bones = [Joint("a", None, (0, 0, 0), motions), Joint("b", "a", (1, 0, 0), "ry")]
+    body = build_skeleton([*bones, Joint("c", "b", (1, 0, 0))])
+    places = jnp.array([[0.5, 0, 0], [300, 0, 1], [0, -1e4, 0], [jnp.nan] * 3])
+    rest = np.zeros(body.num_dofs, np.float32)
+    fit = inverse_kinematics({"c": places}, body, rest=rest)
+    assert fit.converged.all()
+    assert (fit.residuals[:3, 0] < 1e-3).all()  # of float32 at 1e4
+
+
 @pytest.mark.parametrize("limits", [None, {"b_rz": (-0.1, 2.5)}])
 def test_a_straight_arm_bends(limits):
     bones = [Joint("a", None, (0, 0), "rz"), Joint("b", "a", (1, 0), "rz"), Joint("c", "b", (1, 0))]
@@ -164,7 +185,17 @@ def test_derivatives_move_the_hand_as_its_target(places):
         ({"hand": jnp.zeros(2)}, {}, r"must have shape \(\.\.\., 3\), but has \(2,\)"),
         ({"hand": jnp.zeros(3, int)}, {}, "'hand' must be floating point"),
         ({"hand": jnp.zeros((2, 3)), "one": jnp.zeros((3, 3))}, {}, "must broadcast, but are"),
-        ({"hand": jnp.zeros(3)}, {"rest": np.zeros(3, np.float32)}, "rest must have shape"),
+        ({"hand": jnp.zeros(3)}, {"rest": np.zeros(3, np.float32)}, r"rest must .* \(7,\) where"),
+        (
+            {"hand": jnp.zeros(3)},
+            {"rest": np.zeros((2, 7), np.float32)},
+            r"rest must have shape \(7,\) where targets have shape \(3,\), but got \(2, 7\)",
+        ),
+        ([jnp.zeros(3)], {}, "targets must be places by the names of joints, but got list"),
+        ({1: jnp.zeros(3)}, {}, "target 1 is no joint"),
+        ({"hand": ["1", "2", "3"]}, {}, "'hand' must be an array of numbers"),
+        ({"hand": [1, 2, 3]}, {}, "'hand' must be floating point"),
+        ({"hand": [1.0, np.inf, 0.0]}, {}, "'hand' must be finite, or NaN"),
     ],
 )
 def test_arguments_are_checked(targets, options, message):
