@@ -178,11 +178,12 @@ def test_mimic_joints_of_urdf_follow():
     np.testing.assert_allclose(tip, [0, 0.25 + math.pi / 4, 0], atol=1e-12)
 
 
-def test_a_joint_that_follows_another_0_times_stays_where_it_is(x64):
-    path = written("""<mujoco><worldbody><body name="a"><joint name="j" range="0 9" ref="5"/>
+@pytest.mark.parametrize("leader", ['joint2="j"', ""])
+def test_a_joint_that_is_tied_to_a_number_stays_where_it_is(leader, x64):
+    path = written(f"""<mujoco><worldbody><body name="a"><joint name="j" range="0 9" ref="5"/>
       <geom size="1"/><body name="b" pos="0 0 1"><joint name="k" ref="7"/><geom size="1"/>
       </body></body></worldbody>
-      <equality><joint joint1="k" joint2="j" polycoef="0.25 0 0 0 0"/></equality></mujoco>""")
+      <equality><joint joint1="k" {leader} polycoef="0.25 0 0 0 0"/></equality></mujoco>""")
     robot, model = load_mjcf(path), mujoco.MjModel.from_xml_path(str(path))
     check_against_mujoco(robot, model)
     assert robot.skeleton.dof_names == ("j",)
@@ -318,7 +319,10 @@ def written(text, name="model.xml"):
 REFUSED = [
     ('<equality><weld body1="a"/></equality>', "weld constraint 0 closes a loop"),
     ('<equality><connect name="pin" body1="a" anchor="0 0 0"/></equality>', "constraint 'pin'"),
-    ('<equality><joint joint1="j"/></equality>', "'j' is not a multiple of another"),
+    (
+        '<equality><joint joint1="j"/><joint joint1="k"/></equality>',
+        "'j' is not a multiple of another",
+    ),
     (
         '<equality><joint joint1="j" joint2="k" polycoef="0 1 2"/></equality>',
         "'j' is not a multiple of another",

@@ -62,7 +62,8 @@ def robot_of(model: Any) -> Robot:
     of a body becomes `<name>_site`, a body without a name `body_<number>`. Slides and hinges become
     dofs of the same name that count as `qpos` does, with their limits; a ball gets `<name>_rx`,
     `_ry`, `_rz` about the body's own axes, a free joint before them `_tx`, `_ty`, `_tz`, its place
-    in the world. A slide or hinge that an equality constraint ties to another follows it.
+    in the world. A slide or hinge that an equality constraint ties to another follows it; one that
+    is tied to a number reads another's dof 0 times.
 
     Args:
       model: a `mujoco.MjModel`.
@@ -231,6 +232,7 @@ def unique_name(name: str, taken: set[str]) -> str:
 def _tied(model, names: list[str]) -> dict[int, tuple[str, float, float]]:
     """Joint -> the dof, multiplier and bias in terms of `qpos`, of those that follow others."""
     leaders: dict[int, tuple[int, float, float]] = {}
+    followers = set(model.eq_obj1id[model.eq_active0 != 0])
     for e in range(model.neq):
         if not model.eq_active0[e]:
             continue
@@ -240,6 +242,9 @@ def _tied(model, names: list[str]) -> dict[int, tuple[str, float, float]]:
             raise refusal(f"the {label} closes a loop, and a tree has none")
         follower, leader = model.eq_obj1id[e], model.eq_obj2id[e]
         constant, slope, *rest = map(float, model.eq_data[e, :5])
+        if leader < 0:  # it is still: 0 times any other of its kind
+            alike = np.flatnonzero(model.jnt_type == model.jnt_type[follower])
+            leader, slope = next((j for j in alike if j not in followers), -1), 0.0
         if leader < 0 or any(rest):
             raise refusal(f"the {label} of {names[follower]!r} is not a multiple of another joint")
         if follower in leaders:
