@@ -277,9 +277,18 @@ def test_what_moves_no_link_of_urdf_is_not_read(link):
     assert load_urdf(urdf(link=link)).skeleton.keypoint_names == ("a", "b")
 
 
+def test_an_error_of_urdf_says_the_line_of_the_file():
+    link = "<visual>\n\n</visual><!-- \n <visual> -->\n<inertial/>\n<collision\n></collision>"
+    text = urdf(link=link).read_text().replace('xyz="1 0 0"', 'xyz="1 0 nothing"')
+    line = text[: text.index("nothing")].count("\n") + 1
+    with pytest.raises(ValueError, match=f"'axis', line {line}$"):
+        load_urdf(written(text, "r.urdf"))
+
+
 def test_namespaces_of_urdf_are_none():
     text = urdf().read_text().replace("<robot", '<robot xmlns="http://drake.mit.edu"')
     assert load_urdf(written(text, "r.urdf")).skeleton.dof_names == ("j",)
+    assert load_urdf(urdf("revolute", '<limit upper="2"/>')).skeleton.limits.tolist() == [[0, 2]]
     without_rules = text.replace("</robot>", "<x:camera/></robot>")
     assert load_urdf(written(without_rules, "r.urdf")).skeleton.dof_names == ("j",)
 

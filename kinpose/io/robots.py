@@ -14,6 +14,7 @@ Shapes: J joints, D dofs, Q numbers of `qpos`.
 import math
 import os
 import pathlib
+import re
 import warnings
 from xml.etree import ElementTree
 
@@ -47,7 +48,9 @@ __all__ = [
     "save_urdf",
 ]
 _IN_FILES = ("skins", "meshes", "hfields", "materials", "textures")
-_OF_LINKS = ("inertial", "visual", "collision")
+_STILL = re.compile(
+    r"<!--.*?-->|<(inertial|visual|collision)(?=[\s/>])(?:[^>]*/>|.*?</\1\s*>)", re.DOTALL
+)
 """What moves no link of a URDF."""
 
 
@@ -89,8 +92,8 @@ def load_urdf(path: str | os.PathLike, *, floating: bool = False) -> Robot:
 
     Warns of limits without a range, which MuJoCo takes for none.
     """
-    text, limits = _kinematics_of(path)
-    robot = _load(path, floating, text)
+    limits = _limits_of(path)
+    robot = _load(path, floating, _kinematics_of(path), limits)
     for joint, low, high in limits:
         if low >= high:
             warnings.warn(
@@ -101,30 +104,25 @@ def load_urdf(path: str | os.PathLike, *, floating: bool = False) -> Robot:
     return robot
 
 
-def _kinematics_of(path) -> tuple[str, list[tuple[str, float, float]]]:
-    """A URDF of what moves links alone, and its joints with limits, of which both ends are said.
+def _kinematics_of(path) -> str:
+    """A URDF without what moves no link, each line where it was; nothing of another file."""
+    text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+    return _STILL.sub(lambda found: "\n" * found[0].count("\n"), text) if "<robot" in text else ""
 
-    Nothing of files that are none to XML's rules: MuJoCo asks for less.
-    """
+
+def _limits_of(path) -> list[tuple[str, float, float]]:
+    """Joints of a URDF with limits, of which each end is 0 by default."""
     try:
-        robot = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, LookupError, ValueError):
-        return "", []
-    for element in robot.iter():
-        element.tag = element.tag.rpartition("}")[2]  # MuJoCo knows no namespaces
-    if robot.tag != "robot":
-        return "", []
-    for link in robot.iter("link"):
-        link[:] = [part for part in link if part.tag not in _OF_LINKS]
-    limits = []
-    for joint in robot.iter("joint"):
-        limit = joint.find("limit")
-        if joint.get("type") not in ("revolute", "prismatic") or limit is None:
-            continue
-        ends = [limit.attrib.setdefault(end, "0") for end in ("lower", "upper")]
-        if all(map(is_number, ends)):
-            limits.append((joint.get("name"), *(float(end.replace(",", ".")) for end in ends)))
-    return ElementTree.tostring(robot, encoding="unicode"), limits
+        joints = ElementTree.parse(path).findall(".//{*}joint")
+    except (ElementTree.ParseError, LookupError, ValueError):  # MuJoCo asks for less
+        return []
+    found = []
+    for joint in joints:
+        limit = joint.find("{*}limit")
+        ends = [] if limit is None else [limit.get(end, "0") for end in ("lower", "upper")]
+        if joint.get("type") in ("revolute", "prismatic") and ends and all(map(is_number, ends)):
+            found.append((joint.get("name"), *(float(end.replace(",", ".")) for end in ends)))
+    return found
 
 
 def qpos_to_params(qpos: ArrayLike, robot: Robot) -> jax.Array:
@@ -195,7 +193,7 @@ def params_to_qpos(params: ArrayLike, robot: Robot) -> jax.Array:
     return jnp.concatenate(parts, axis=-1)
 
 
-def _load(path, floating: bool, text: str = "") -> Robot:
+def _load(path, floating: bool, text: str = "", limits=()) -> Robot:
     name = os.fspath(path)
     with pathlib.Path(path).open("rb"):
         pass  # what is not there is not malformed
@@ -204,6 +202,9 @@ def _load(path, floating: bool, text: str = "") -> Robot:
             specs = mujoco_module().MjSpec
             spec = _asked(specs.from_string, text) if text else _asked(specs.from_file, name)
             _strip(spec)
+            for joint, *ends in limits:  # MuJoCo drops those with one end
+                if (found := spec.joint(joint)) and ends[0] < ends[1]:
+                    found.range, found.limited = ends, True
             if floating:
                 _float(spec)
             model = _asked(spec.compile)
