@@ -7,7 +7,6 @@ import numpy as np
 
 from data.camera import Box
 
-
 _MOST_BYTES = 1 << 26
 
 
