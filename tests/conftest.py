@@ -24,7 +24,7 @@ def is_known(flag: str) -> bool:
     if not library.exists():
         return False
     with library.open() as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as code:
-        return code.find(flag.encode()) > 0
+        return code.find(b"\0" + flag.encode() + b"\0") > 0  # not a reserved name
 
 
 QUICK, USUAL = "--xla_backend_optimization_level=0", {"xla_backend_optimization_level": 3}
