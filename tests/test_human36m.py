@@ -29,7 +29,7 @@ from data.human36m.lens import Lens, project_through
 from data.human36m.metadata import read_metadata
 from data.human36m.names import CAMERAS, KEYPOINTS_OF_32, SUBJECTS, View, clip_of
 from data.human36m.plan import choose_frames
-from data.human36m.poses import camera_joints
+from data.human36m.poses import camera_joints, read_joints
 from data.pipeline import open_samples
 from tests import human36m_tree as made_up
 from tests.conftest import ROOT
@@ -478,6 +478,19 @@ def test_a_sparse_file_is_not_unpacked(tmp_path):
     _packed(tmp_path / "Videos_S1.tgz", member, b"x")
     with pytest.raises(ValueError, match=r"Videos_S1\.tgz grows beyond all measure"):
         archives.unpack_archive(tmp_path / "Videos_S1.tgz", "Videos", "S1", tmp_path / "out")
+
+
+def test_a_cdf_file_that_counts_beyond_itself_is_refused_in_little_memory(tmp_path):
+    """The value that stands for missing numbers says how many it has: a gigabyte, or 2."""
+    path = tmp_path / "Photo.cdf"
+    made_up.write_cdf(path, np.ones((3, 32, 3)))
+    content = bytearray(path.read_bytes())
+    name = content.index(b"Pose\0".ljust(20, b"\0"))
+    place = name - 84  # of the variable's record; see the CDF's internal format, VDR
+    content[place + 64 : place + 68] = (2**30).to_bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"Photo\.cdf: .*it counts 1073741824 things"):
+        read_joints(path)
 
 
 def write_positions(path, pickled):

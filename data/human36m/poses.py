@@ -96,6 +96,7 @@ class _Reader(cdflib.CDF):
         return super()._read_vxrs(place, *args, **kwargs)
 
     def _read_vdr3(self, place):
+        self._check_counts(place, (64,))  # numbers of the value that stands for missing ones
         self._check_counts(place, (340,), kind=8)  # dimensions of a variable
         return super()._read_vdr3(place)
 
