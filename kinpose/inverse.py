@@ -70,13 +70,8 @@ def inverse_kinematics(
     points, skeleton = _from_the_root(points, skeleton)
     if rest is None:
         return fit_params(points, skeleton, tolerance=_TOLERANCE)
-    if np.shape(rest) not in ((num,), (*batch, num)):
-        want = " or ".join(dict.fromkeys(map(str, ((num,), (*batch, num)))))
-        raise ValueError(
-            f"rest must have shape {want} where targets have shape {(*batch, skeleton.ndim)}, "
-            f"but got {np.shape(rest)}."
-        )
-    rest = checked_shape(rest, (*batch, num), "rest").astype(points.dtype).reshape(-1, num)
+    where = f" where targets have shape {(*batch, skeleton.ndim)}"
+    rest = checked_shape(rest, (*batch, num), "rest", where).astype(points.dtype).reshape(-1, num)
     flat = points.reshape(-1, *points.shape[-2:])
     rest = varying_like(rest, points)
     params = _bent(rest, skeleton)

@@ -144,6 +144,14 @@ def _fit_alone(joints, weights, robust, skeleton: Skeleton, tolerance) -> jax.Ar
     return jnp.asarray(np.concatenate(found))
 
 
+def mean_weight(weights: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
+    """Of points with a weight, what `fit_sequence` counts as 1; 1 without any."""
+    numpy = np if isinstance(weights, np.ndarray) else jnp
+    count = numpy.sum(weights > 0, dtype=weights.dtype)
+    mean = numpy.sum(weights) / numpy.maximum(count, numpy.ones_like(count))
+    return numpy.where(count > 0, mean, numpy.ones_like(mean))
+
+
 def estimate_noise(joints: np.ndarray) -> float:
     """The noise of a recording: the standard deviation of a coordinate.
 
@@ -186,18 +194,17 @@ def _fit_frames(
     frozen = points, weights, fresh, init, skeleton
     targets, used, fresh, init, still = jax.lax.stop_gradient(frozen)
     used = used / jnp.maximum(jnp.max(used), jnp.finfo(used.dtype).tiny)
-    there = jnp.sum(used > 0, dtype=used.dtype)
-    used = used / jnp.maximum(jnp.sum(used) / jnp.maximum(there, 1.0), 1e-6)
+    used = used / mean_weight(used)
     hold, rest = jnp.square(holds)
     rest = jnp.where(root_dofs(still), 0.0, rest)
     told = _told(used > 0, bent, still)
+    neutral = into_bounds(jnp.zeros(still.num_dofs, targets.dtype), still)
 
     def follow(carry, frame):
         (before, untold), (points, weights, other, told) = carry, frame
         held = hold / (1.0 + untold)  # what was not told has had so long to move
         back = jnp.where(told, rest, 0.0)
         both = held + back
-        neutral = into_bounds(jnp.zeros_like(before), still)
         anchor = before + back / jnp.maximum(both, 1e-30) * (neutral - before)
         problem = Problem(points, weights, softness, anchor, jnp.sqrt(both))
         start = first_state(problem, before, still)
@@ -225,12 +232,20 @@ def _fit_frames(
 
 
 def _told(seen, bent, skeleton: Skeleton) -> jax.Array:
-    """(T, D) whether points that are there (T, K) move with a dof; of a ball, with all three."""
+    """(T, D) whether points that are there (T, K) move with a dof.
+
+    Of a ball, with all three that are told in any frame: a limb without an end has no twist.
+    """
     told = jnp.any(seen[:, :, None] & moved_points(bent)[None], axis=1)
-    balls = side_by_side(skeleton)
+    balls, never = side_by_side(skeleton), ~jnp.any(told, axis=0)
     if not len(balls.joints):
         return told
-    return jax.vmap(lambda row: put_balls(row, balls, jnp.all(row[balls.dofs], axis=0)))(told)
+
+    def whole(row):
+        some, rest = jnp.any(row[balls.dofs], axis=0), (row | never)[balls.dofs]
+        return put_balls(row, balls, some & jnp.all(rest, axis=0))
+
+    return jax.vmap(whole)(told)
 
 
 def root_dofs(skeleton: Skeleton) -> np.ndarray:

@@ -801,6 +801,19 @@ def test_a_hidden_limb_stays_as_it_was_and_is_found_again():
     assert np.abs(error[70:75]).max() < 15
 
 
+def test_limbs_without_ends_are_held_as_others_are():
+    """No point tells their twist, in any frame, and points do tell their other angles."""
+    joints = points_of(np.zeros((FRAMES, 27))) + noise((FRAMES, 17, 3), 15.0)
+    hidden = [i for i, name in enumerate(HUMAN.keypoint_names) if name.endswith(("wrist", "ankle"))]
+    joints[:, hidden] = np.nan
+    holds = holds_of(15.0, 30.0, LIMITED)
+    held, free = (
+        np.diff(fit_sequence(np.float32(joints), LIMITED, **given).params[:, HIP])
+        for given in (holds, {"hold": 0.1 * holds["hold"]})
+    )
+    assert np.std(held) < 0.85 * np.std(free)
+
+
 def test_one_confidence_leaves_other_frames_alone():
     joints = points_of(smooth_motion()) + noise((FRAMES, 17, 3), 15.0)
     holds = holds_of(15.0, 30.0, HUMAN)

@@ -13,7 +13,7 @@ from kinpose.calibration import guess_scale
 from kinpose.fitting import units
 from kinpose.frames import slides_of
 from kinpose.gaps import determined_dofs, interpolate
-from kinpose.tracking import holds_of, root_dofs
+from kinpose.tracking import holds_of, mean_weight, root_dofs
 
 _CHUNKS = (128, 512)
 """Frames fitted between two signs of progress: of few shapes, as each is compiled once."""
@@ -128,11 +128,11 @@ def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> 
     """Fits the recording piece by piece, each continuing the one before."""
     joints, weights = (x.astype(np.float32) for x in (recording.joints, recording.weights))
     size = next((n for n in _CHUNKS if n >= len(joints)), _CHUNKS[-1])
-    holds, usual_weight = _holds(recording, skeleton), _mean_weight(weights)
+    holds = _holds(recording, skeleton)
 
     def fit_piece(frames: np.ndarray, last) -> Fit:
         filled = _filled(frames, size)  # one shape, one compilation
-        firmer = np.sqrt(usual_weight / _mean_weight(weights[filled]))
+        firmer = np.sqrt(mean_weight(weights) / mean_weight(weights[filled]))
         fit = fit_sequence(
             joints[filled],
             skeleton,
@@ -158,11 +158,6 @@ def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> 
         pieces.append(fit_piece(np.arange(start, min(start + size, len(joints))), last))
         last = pieces[-1].params[-1]
     return Fit(*map(np.concatenate, zip(*pieces, strict=True)))
-
-
-def _mean_weight(weights: np.ndarray) -> float:
-    """Of the points with a weight: what `fit_sequence` counts as 1."""
-    return float(np.mean(weights[weights > 0])) if np.any(weights > 0) else 1.0
 
 
 def _filled(frames: np.ndarray, size: int) -> np.ndarray:

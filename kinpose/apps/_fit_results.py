@@ -69,6 +69,10 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
     residuals = np.where(seen, fit.residuals, np.nan)
     length = _mean_person_length(recording, fitted, settings)
     weak = fitted.known & (fit.observability * length < _WEAK_MM)
+    statistics = {
+        key: _statistics(values, mm)
+        for key, values in [*zip(names, residuals.T, strict=True), ("all", residuals)]
+    }
     return {
         "frames": len(fit.params),
         "layout": recording.layout,
@@ -81,10 +85,7 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
         "unit_reason": recording.unit.reason,
         "noise": recording.noise,
         **_lengths(recording, skeleton, settings),
-        "residual": {
-            key: _statistics(values, mm)
-            for key, values in [*zip(names, residuals.T, strict=True), ("all", residuals)]
-        },
+        "residual": statistics,
         "missing": {
             "marks": recording.missing,
             "share": dict(zip(names, (1 - seen.mean(axis=0)).tolist(), strict=True)),
@@ -105,22 +106,18 @@ def make_report(recording: Recording, fitted: Fitted, settings: Settings) -> dic
             fitted.known & near_singularity(fitted.params, skeleton), skeleton
         ),
         **_ranges(fitted, settings),
-        "warnings": [*recording.warnings, *_far_points(residuals, recording, skeleton)],
+        "warnings": [*recording.warnings, *_far_points(statistics, recording, skeleton)],
     }
 
 
-def _far_points(residuals: np.ndarray, recording: Recording, skeleton: Skeleton) -> list[str]:
+def _far_points(statistics: dict, recording: Recording, skeleton: Skeleton) -> list[str]:
     """Which keypoints the model does not reach, as when two markers are exchanged throughout."""
-    usual = np.array(
-        [np.median(x[np.isfinite(x)]) if np.isfinite(x).any() else 0.0 for x in residuals.T]
-    )
-    size = float(units(skeleton, np.float32)[0])
-    far = usual > max(_FAR * size, _NOISES * recording.noise)
-    mm = recording.unit.mm
-    names = (DISPLAY_NAMES.get(name, name) for name in np.array(skeleton.keypoint_names)[far])
+    far = max(_FAR * float(units(skeleton, np.float32)[0]), _NOISES * recording.noise)
+    key, unit = ("median_mm", "mm") if recording.unit.mm else ("median", "units")
     listed = [
-        f"{name} ({x * (mm or 1.0):.3g} {'mm' if mm else 'units'})"
-        for name, x in zip(names, usual[far], strict=True)
+        f"{DISPLAY_NAMES.get(name, name)} ({statistics[name][key]:.3g} {unit})"
+        for name in skeleton.keypoint_names
+        if statistics[name].get("median", 0.0) > far
     ]
     if not listed:
         return []

@@ -367,10 +367,13 @@ def check_stop(tolerance: float, max_iterations: int = 0) -> None:
         raise ValueError(f"max_iterations must be a number from 0 on, but got {max_iterations}.")
 
 
-def checked_shape(value: jax.typing.ArrayLike, shape: tuple, name: str) -> jax.Array:
+def checked_shape(
+    value: jax.typing.ArrayLike, shape: tuple, name: str, where: str = ""
+) -> jax.Array:
     """The value, broadcast to the shape, which it has in full or in its last dimension."""
     value = _array(value)
     if value.shape not in (shape, shape[-1:]):
-        raise ValueError(f"{name} must have shape {shape[-1:]} or {shape}, but got {value.shape}.")
+        shapes = " or ".join(dict.fromkeys(map(str, (shape[-1:], shape))))
+        raise ValueError(f"{name} must have shape {shapes}{where}, but got {value.shape}.")
     known = isinstance(value, np.ndarray) and all(isinstance(size, int) for size in shape)
     return (np if known else jnp).broadcast_to(value, shape)
