@@ -204,6 +204,7 @@ def test_a_file_that_is_not_what_it_says_is_refused(tmp_path, name, content, mes
         ({"joints": np.zeros((4, 5))}, r"\(T, N, 3\).*\(4, 5\)"),
         ({"joints": np.zeros((0, 5, 3))}, r"T > 0.*\(0, 5, 3\)"),
         ({"joints": np.zeros((0, 15)), "names": list("abcde")}, "T > 0"),
+        ({"joints": np.zeros((1, 3, 3, 0))}, r"must have shape .*\(1, 3, 3, 0\)"),
         ({"joints": np.zeros((4, 5, 2))}, r"\(4, 5, 2\)"),
         ({"joints": POINTS + 1j}, "real numbers.*complex"),
         ({"joints": POINTS.astype(str)}, "real numbers"),

@@ -184,7 +184,7 @@ def _rows(name: str, array: np.ndarray, count: int, is_own: bool) -> np.ndarray:
     if is_own and array.ndim == 3 and shape[1] == count and shape[2] in (2, 3):
         return array
     if array.ndim == 4 and 1 in shape[:2]:
-        array = array.reshape(-1, *shape[2:])
+        array = np.squeeze(array, shape.index(1))
     if array.ndim == 2 and count and array.shape[1] in (3 * count, 4 * count):
         return array.reshape(len(array), count, array.shape[1] // count)
     if array.ndim == 3 and array.shape[-1] in (3, 4):
