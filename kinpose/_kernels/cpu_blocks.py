@@ -57,13 +57,15 @@ def _run(code: Bytecode, sizes: Sequence[int], known) -> list[jax.Array]:
     registers = _put(empty, jnp.broadcast_to(fixed, (len(fixed), each)), np.uint32(start))
 
     def step(i, registers):
-        kind, result, *rest = jnp.unstack(_row(instructions, i))
+        kind, result, *_ = jnp.unstack(_row(instructions, i))
 
-        def apply(function, rest, registers):
+        def apply(function, i, instructions, registers):
+            _, _, *rest = jnp.unstack(_row(instructions, i))
             return function(rest[:SIGNS], lambda i: _row(registers, rest[SIGNS + i]))
 
         kinds = [functools.partial(apply, function) for function in code.kinds]
-        return _put(registers, lax.switch(kind, kinds, rest, registers)[None], result)
+        known = i, instructions, registers  # what a branch is handed costs as much as its work
+        return _put(registers, lax.switch(kind, kinds, *known)[None], result)
 
     def run_block(i, carry):
         registers, results = carry
