@@ -13,7 +13,7 @@ out, and arrays of poses alike.
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -261,10 +261,16 @@ def turns_away(params: jax.Array, anchor: jax.Array, balls: Balls) -> tuple[jax.
     Returns:
       (3, b) about their own axes, and (b,).
     """
-    now, was = (orientation_of(list(handed(x, balls))) for x in (params, anchor))
+    hand = balls.hand.astype(params.dtype)
+    turns, square = turn_away(list(params[balls.dofs]), list(anchor[balls.dofs]), hand)
+    return jnp.stack(turns), square
+
+
+def turn_away(angles: Sequence, anchor: Sequence, hand: ArrayLike) -> tuple[list, Any]:
+    """`turns_away` of one ball, or of several, by three angles: three turns, and their square."""
+    now, was = orientation_of(angles, hand), orientation_of(anchor, hand)
     (a, b, c), (d, e, f), (g, h, i) = product(list(zip(*was, strict=True)), now)
-    hand = balls.hand.astype(params.dtype)[None, :]
-    return 0.5 * hand * jnp.stack([h - f, c - g, d - b]), 3.0 - a - e - i
+    return list(scale(0.5 * hand, (h - f, c - g, d - b))), 3.0 - a - e - i
 
 
 def handed(params: jax.Array, balls: Balls) -> jax.Array:

@@ -83,7 +83,7 @@ def calibrate_skeleton(
     for _ in range(_STEPS):
         fit = fit_params(joints, found, weights=weights, robust=robust)
         trusted = weights * fit.trust
-        change = _step(joints, trusted, fit.params, found, logs, groups, count)
+        change = _step(joints, trusted, fit.params, found, logs, groups, count=count)
         change = np.asarray(change, np.float64)
         logs = logs + np.clip(change, -_STRIDE, _STRIDE)
         if lengths == "scale":
@@ -203,7 +203,7 @@ def other_side(name: str, names: Sequence[str]) -> str | None:
 
 
 @functools.partial(quick_jit, static_argnames="count")
-def _step(joints, weights, params, skeleton: Skeleton, logs, groups, count: int) -> jax.Array:
+def _step(joints, weights, params, skeleton: Skeleton, logs, groups, *, count: int) -> jax.Array:
     """Change of the logarithms of the lengths, every pose following as it likes best."""
     size, _ = units(skeleton, params.dtype)
 

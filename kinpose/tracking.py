@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kinpose._kernels.quick_jit import quick_jit
+from kinpose._kernels.quick_jit import is_on_one_device, quick_jit
 from kinpose._kernels.thresholds import FEW_POSES
 from kinpose._varying import varying_like
 from kinpose.angles import orientation_of, put_balls, side_by_side, triple_of
@@ -26,7 +26,6 @@ from kinpose.fitting.fit import (
     checked_shape,
     checked_softness,
     fit_params,
-    is_on_one_device,
     report,
     seen_points,
 )
@@ -121,8 +120,8 @@ def fit_sequence(
             jacobian_when_bent(skeleton),
             init,
             holds,
-            max_iterations,
             tolerance,
+            max_iterations=max_iterations,
         )
 
 
@@ -188,7 +187,7 @@ def holds_of(noise: float, fps: float, skeleton: Skeleton) -> dict[str, float]:
 
 @functools.partial(quick_jit, most=np.inf, static_argnames="max_iterations")
 def _fit_frames(
-    joints, weights, fresh, softness, skeleton, bent, init, holds, max_iterations, tolerance
+    joints, weights, fresh, softness, skeleton, bent, init, holds, tolerance, *, max_iterations
 ) -> Fit:
     points, weights = jax.vmap(seen_points)(joints, weights)
     frozen = points, weights, fresh, init, skeleton

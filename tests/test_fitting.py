@@ -923,3 +923,12 @@ def test_a_sequence_begins_where_it_is_told_or_says_that_it_cannot():
     points = np.zeros((2, 5, 2), np.float32)
     with pytest.raises(ValueError, match="init must be finite"):
         fit_sequence(points, toy(6), init=np.full(6, np.nan))
+
+
+@pytest.mark.slow
+def test_a_fit_can_be_followed_without_jit():
+    skeleton = toy(3)
+    points = np.asarray(forward_kinematics(jnp.full(3, 0.3), skeleton))
+    with jax.disable_jit():
+        fit = fit_params(points, skeleton, max_iterations=2)
+    assert fit.residuals.max() < 0.01

@@ -18,6 +18,7 @@ from test_kinematics import (
 )
 
 from kinpose import Joint, build_skeleton, fit_params, forward_kinematics
+from kinpose.angles import balls_of
 from kinpose.fitting import _dense, _sparse
 from kinpose.fitting._problem import Problem
 
@@ -46,16 +47,21 @@ def test_a_step(x64, skeleton):
     inside = np.clip(params, low, high)
     inside[1] = low  # where descent may press on
 
-    def steps(form, limits):
+    def steps(form, limits, held):
         limited = dataclasses.replace(skeleton, limits=limits)
 
         def step(softness, damping, params, points, weights):
-            return form.newton_step(Problem(points, weights, softness), params, damping, limited)
+            problem = Problem(points, weights, softness, *held)
+            return form.newton_step(problem, params, damping, limited)
 
         return jax.jit(jax.vmap(step, in_axes=(None, None, 0, 0, 0)))
 
-    for limits in (np.stack([low, high], 1), None):
-        sparse, dense = (steps(form, limits) for form in (_sparse, _dense))
+    firm = np.random.default_rng(1).uniform(0.1, 2.0, skeleton.num_dofs)
+    for ball in balls_of(skeleton):
+        firm[list(ball.dofs)] = 0.7
+    prior = params[1] + 0.5, firm
+    for limits, held in itertools.product((np.stack([low, high], 1), None), ((), prior)):
+        sparse, dense = (steps(form, limits, held) for form in (_sparse, _dense))
         for softness, damping in itertools.product((0.0, 0.3), (1e-3, 10.0)):
             rows = np.float64(softness), np.float64(damping), inside, points, weights
             for a, b in zip(sparse(*rows), dense(*rows), strict=True):

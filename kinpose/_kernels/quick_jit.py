@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kinpose._kernels.kept_programs import kept
 from kinpose._kernels.thresholds import FEW_EXAMPLES
 
 _OPTIONS = {
@@ -27,7 +28,7 @@ def quick_jit(function: Callable, most: float = FEW_EXAMPLES, **options) -> Call
     """`jax.jit`, sooner done on a CPU; within another program it is that program's part.
 
     Args:
-      function: of arrays.
+      function: of arrays; what is static comes as keywords.
       most: length of the first array's first dimension up to which compilation counts; a program
         for more runs long enough to be optimised.
       **options: of `jax.jit`.
@@ -35,14 +36,16 @@ def quick_jit(function: Callable, most: float = FEW_EXAMPLES, **options) -> Call
     as_it_is = jax.jit(function, **options)
 
     @functools.cache
-    def quick() -> Callable:
-        return jax.jit(function, compiler_options=_known_options(), **options)
+    def quick(alone: bool) -> Callable:
+        whole = kept(function) if alone else function
+        return jax.jit(whole, compiler_options=_known_options(), **options)
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        whole = not is_tracing(args, kwargs) and jax.default_backend() == "cpu"
+        alone = is_on_one_device(args, kwargs)
+        whole = (alone or not is_tracing(args, kwargs)) and jax.default_backend() == "cpu"
         soon = whole and max(np.shape(jax.tree.leaves(args)[0])[:1], default=0) <= most
-        return (quick() if soon else as_it_is)(*args, **kwargs)  # a part has no options
+        return (quick(alone) if soon else as_it_is)(*args, **kwargs)  # a part has no options
 
     return call
 
@@ -50,6 +53,14 @@ def quick_jit(function: Callable, most: float = FEW_EXAMPLES, **options) -> Call
 def is_tracing(*trees: object) -> bool:
     """Whether what is computed now, from these trees, becomes part of something larger."""
     return any(isinstance(x, jax.core.Tracer) for x in (jnp.zeros(()), *jax.tree.leaves(trees)))
+
+
+def is_on_one_device(*trees: object) -> bool:
+    """Whether all numbers are known now, and in one place."""
+    return not is_tracing(trees) and all(
+        not isinstance(x, jax.Array) or len(x.sharding.device_set) == 1
+        for x in jax.tree.leaves(trees)
+    )
 
 
 @functools.cache

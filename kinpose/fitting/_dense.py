@@ -6,7 +6,6 @@ Shapes: K keypoints, D dofs, b balls.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,39 +32,40 @@ from kinpose.skeleton import Skeleton
 def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
     """See `kinpose.fitting._levenberg_marquardt`."""
     _, unit = units(skeleton, params.dtype)
-    turning = _turning_of(params, skeleton)
-    residual, by_angle, by_dof = _linearise(problem, params, skeleton, turning)
+    balls = side_by_side(skeleton)
+    turning = len(balls.joints) > 0
+    residual, by_angle, by_dof = _linearise(problem, params, skeleton, balls)
     slopes, stiffness = residual @ by_angle, jnp.zeros_like(params)
     pull, pull_on_angles = stiffness, stiffness
     if problem.prior_weight is not None:
         stiffness = jnp.broadcast_to(jnp.square(problem.prior_weight), params.shape)
         pull = stiffness * (params - problem.prior_params) / unit
         pull_on_angles = pull
-        if turning is not None:
-            turns = turns_away(params, problem.prior_params, turning.balls)[0]
-            turns *= stiffness[turning.balls.dofs]  # the same for all three
-            axes = _stacked(axes_of, params, turning.balls)
+        if turning:
+            turns = turns_away(params, problem.prior_params, balls)[0]
+            turns *= stiffness[balls.dofs]  # the same for all three
+            axes = _stacked(axes_of, params, balls)
             on_angles = jnp.einsum("rcb,cb->rb", axes, turns, precision="highest")
-            pull_on_angles = put_balls(pull, turning.balls, on_angles)
-            pull = put_balls(pull, turning.balls, turns)
+            pull_on_angles = put_balls(pull, balls, on_angles)
+            pull = put_balls(pull, balls, turns)
     pressed = pressed_at_limit(params, slopes + pull_on_angles, skeleton)
-    fixed = pressed if turning is None else put_balls(pressed, turning.balls, False)
+    fixed = put_balls(pressed, balls, False) if turning else pressed
     by_dof = jnp.where(fixed[None, :], 0.0, by_dof)
     stiffness = jnp.where(fixed, 0.0, stiffness)
     gradient = residual @ by_dof + jnp.where(fixed, 0.0, pull)
     normal = _gram(by_dof) + jnp.diag(stiffness)
-    if turning is not None and skeleton.limits is not None:
-        normal = _stiffened(normal, pressed, params, turning.balls)
+    if turning and skeleton.limits is not None:
+        normal = _stiffened(normal, pressed, params, balls)
     moves = -_eliminate(_damped(normal, damping), gradient[:, None])[:, 0]
     moves = jnp.clip(moves, -STRIDE, STRIDE)
     moved = into_bounds(params + moves * unit, skeleton)
     change = (moved - params) / unit
-    if turning is not None:
-        dofs, hand = turning.balls.dofs, turning.balls.hand.astype(params.dtype)
+    if turning:
+        dofs, hand = balls.dofs, balls.hand.astype(params.dtype)
         limits = () if skeleton.limits is None else bounds(skeleton, params.dtype)
         angles, turns = turned(hand, *(list(x[dofs]) for x in (params, moves, *limits)))
-        moved = put_balls(moved, turning.balls, jnp.stack(angles))
-        change = put_balls(change, turning.balls, jnp.stack(turns))
+        moved = put_balls(moved, balls, jnp.stack(angles))
+        change = put_balls(change, balls, jnp.stack(turns))
     ways = by_dof @ change
     promised = jnp.dot(ways, ways) + jnp.dot(stiffness, jnp.square(change))
     predicted = -jnp.dot(gradient, change) - 0.5 * promised
@@ -117,7 +117,7 @@ def _in_sizes(jacobian, weights, skeleton: Skeleton) -> jax.Array:
     return (jacobian * root * unit[None, None, :]).reshape(-1, len(unit))
 
 
-def _linearise(problem: Problem, params, skeleton: Skeleton, turning=None) -> tuple:
+def _linearise(problem: Problem, params, skeleton: Skeleton, balls=None) -> tuple:
     """Weighted residuals (K * n,) and Jacobians (K * n, D), in sizes.
 
     The first Jacobian is by the dofs; in the second a ball's dofs are turns about its own axes.
@@ -127,8 +127,8 @@ def _linearise(problem: Problem, params, skeleton: Skeleton, turning=None) -> tu
     miss = positions - problem.joints
     trusted = problem.weights * trust(jnp.sum(jnp.square(miss), axis=-1), problem.softness)
     by_angle = by_dof = _in_sizes(jacobian, trusted, skeleton)
-    if turning is not None:
-        by_dof = _by_turns(jacobian, positions, turning, skeleton)
+    if balls is not None and len(balls.joints):
+        by_dof = _by_turns(jacobian, positions, params, balls, skeleton)
         by_dof = _in_sizes(by_dof, trusted, skeleton)
     return (miss * jnp.sqrt(trusted)[:, None] / size).ravel(), by_angle, by_dof
 
@@ -164,32 +164,15 @@ def _eliminate(matrix, right) -> jax.Array:
     return jax.lax.fori_loop(0, size, step, jnp.concatenate([matrix, right], axis=1))[:, size:]
 
 
-class _Turning(NamedTuple):
-    """Where the balls of a pose are."""
-
-    balls: Balls
-    frames: jax.Array  # (b, 3, 3) their own axes in the world, as columns, after their rotations
-    places: jax.Array  # (b, 3) of the joints
-
-
-def _turning_of(params, skeleton: Skeleton) -> _Turning | None:
-    """The balls of a pose (D,); None for a skeleton without any."""
-    balls = side_by_side(skeleton)
-    if not len(balls.joints):
-        return None
+def _by_turns(jacobian, positions, params, balls: Balls, skeleton: Skeleton) -> jax.Array:
+    """The Jacobian (K, 3, D) in which a ball's dofs are turns about its own axes."""
     rotations, places = joint_transforms(params, skeleton)
     own = np.moveaxis(balls.axes, -1, 0).astype(params.dtype)
-    frames = jnp.matmul(rotations[balls.joints], own.swapaxes(1, 2), precision="highest")
-    return _Turning(balls, frames, places[balls.joints])
-
-
-def _by_turns(jacobian, positions, turning: _Turning, skeleton: Skeleton) -> jax.Array:
-    """The Jacobian (K, 3, D) in which a ball's dofs are turns about its own axes."""
-    below = paths_of(skeleton.parents)[list(skeleton.keypoints)][:, turning.balls.joints].T
-    arms = jnp.where(below[:, :, None], positions[None] - turning.places[:, None], 0.0)
-    axes = turning.frames.swapaxes(1, 2)
+    axes = jnp.matmul(own, rotations[balls.joints].swapaxes(1, 2), precision="highest")
+    below = paths_of(skeleton.parents)[list(skeleton.keypoints)][:, balls.joints].T
+    arms = jnp.where(below[:, :, None], positions[None] - places[balls.joints][:, None], 0.0)
     turns = jnp.cross(axes[:, None], arms[:, :, None, :] + 0 * axes[:, None])
-    return put_balls(jacobian, turning.balls, turns.transpose(1, 3, 2, 0))
+    return put_balls(jacobian, balls, turns.transpose(1, 3, 2, 0))
 
 
 def _stiffened(matrix, pressed, params, balls: Balls) -> jax.Array:

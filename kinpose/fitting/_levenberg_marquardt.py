@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import kinpose.fitting._dense as dense
 import kinpose.fitting._sparse as sparse
 from kinpose._kernels import KERNELS
+from kinpose._kernels.kept_programs import by_platform
 from kinpose.fitting._problem import Problem, cost_of, into_bounds
 from kinpose.skeleton import Skeleton
 
@@ -73,9 +74,9 @@ def _newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
       of the way that the step promises to move the joints.
     """
     args = problem, params, damping, skeleton
-    if problem.prior_weight is not None or not _is_sparse(skeleton):
+    if not _is_sparse(skeleton):
         return dense.newton_step(*args)
-    return jax.lax.platform_dependent(*args, cpu=sparse.newton_step, default=dense.newton_step)
+    return by_platform(*args, cpu=sparse.newton_step, default=dense.newton_step)
 
 
 def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
@@ -86,7 +87,7 @@ def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
     args = params, weights, free, right, skeleton
     if not _is_sparse(skeleton):
         return dense.solution(*args)
-    return jax.lax.platform_dependent(*args, cpu=sparse.solution, default=dense.solution)
+    return by_platform(*args, cpu=sparse.solution, default=dense.solution)
 
 
 def _is_sparse(skeleton: Skeleton) -> bool:

@@ -17,7 +17,7 @@ from kinpose._kernels import over_batch
 from kinpose._kernels.thresholds import SOLUTION_PRODUCTS
 from kinpose._kinematics.scalars import dot, matrix_times, plus, scale, times, vector_difference
 from kinpose._kinematics.walk import Structure, structure_of, walk
-from kinpose.angles import Ball, balls_of, normals_of, real_limits, turned
+from kinpose.angles import Ball, axes_of, balls_of, normals_of, real_limits, turn_away, turned
 from kinpose.fitting._problem import OPEN, STIFF, STRIDE, Problem, blunt, bounds, trust, units
 from kinpose.skeleton import Skeleton
 
@@ -45,12 +45,15 @@ def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list[j
     """See `kinpose.fitting._levenberg_marquardt`."""
     dtype = params.dtype
     size, _ = units(skeleton, dtype)
-    limits = ()
+    held, limits = (), ()
+    if problem.prior_weight is not None:
+        held = problem.prior_params, jnp.broadcast_to(problem.prior_weight**2, params.shape)
     if skeleton.limits is not None:
         limits = *bounds(skeleton, dtype), *real_limits(skeleton, dtype)
     return over_batch(
-        _step_program(_form_of(skeleton), bool(limits)),
+        _step_program(_form_of(skeleton), bool(held), bool(limits)),
         params,
+        *held,
         problem.joints.ravel(),
         problem.weights,
         jnp.stack([size, damping, problem.softness]),
@@ -68,10 +71,12 @@ def solution(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
 
 
 @functools.lru_cache(maxsize=64)
-def _step_program(form: _Form, limited: bool) -> Callable:
-    def step(params, points, weights, size_damping_softness, offsets, *limits):
-        size, damping, softness = size_damping_softness
-        units, masses = _units(form, size), scale(1.0 / (size * size), weights)
+def _step_program(form: _Form, held: bool, limited: bool) -> Callable:
+    def step(params, *rows):
+        (anchor, firm), rows = (rows[:2], rows[2:]) if held else (((), ()), rows)
+        points, weights, (size, damping, softness), offsets, *limits = rows
+        units = [1.0 if angle else size for angle in form.is_angle]
+        masses = scale(1.0 / (size * size), weights)
         joints, hinges, arms = _pose(form, params, offsets)
         own_axes = _own_axes(form, joints, hinges)
         turns = equations.screws_of(form.tree, joints, own_axes, units)
@@ -80,17 +85,24 @@ def _step_program(form: _Form, limited: bool) -> Callable:
         masses = list(map(times, masses, trusts))
         bodies = equations.bodies_of(form.tree, arms, masses, list(map(scale, masses, misses)))
         normal = equations.normal_of(form.tree, arms, bodies, turns)
+        gradient = equations.gradient_of(bodies, turns, len(params))
+        if held:
+            _, pull, on_angles = _held(form, params, anchor, firm, units)
+            gradient = list(map(plus, gradient, pull))
+            for d, stiffness in enumerate(firm):
+                normal[d, d] = plus(normal.get((d, d), 0.0), stiffness)
         free, ends = [1.0] * len(params), ()
         if limited:
             *ends, lowest, highest = limits
             angles = equations.screws_of(form.tree, joints, hinges, units)
             slopes = equations.gradient_of(bodies, angles, len(params))
+            if held:
+                slopes = list(map(plus, slopes, on_angles))
             pressed = _pressed(params, slopes, lowest, highest)
             for ball in form.balls:
                 _stiffen(normal, ball, params, pressed)
             balled = {d for ball in form.balls for d in ball.dofs}
             free = [1.0 if d in balled else 1.0 - p for d, p in enumerate(pressed)]
-        gradient = equations.gradient_of(bodies, turns, len(params))
         gradient = tuple(map(times, gradient, free))
         found = equations.solve(_damped(normal, damping), free, scale(-1.0, gradient))
         moves = [_clip(-STRIDE, move, STRIDE) for move in found]
@@ -105,12 +117,32 @@ def _step_program(form: _Form, limited: bool) -> Callable:
                 moved[d], change[d] = angle, turn
         ways = equations.velocities_of(form.tree, arms, turns, change)
         promised = dot(masses, [dot(way, way) for way in ways])
-        predicted = -dot(masses, list(map(dot, ways, misses))) - 0.5 * promised
+        gain = -dot(masses, list(map(dot, ways, misses)))
         joints, *_ = _pose(form, moved, offsets)
         squares = [blunt(dot(miss, miss), softness) for miss in _misses(form, joints, points)]
-        return moved, [0.5 / (size * size) * dot(weights, squares), predicted, promised]
+        cost = 0.5 / (size * size) * dot(weights, squares)
+        if held:
+            promised += dot(firm, list(map(times, change, change)))
+            gain -= dot(pull, list(map(times, change, free)))
+            cost += _held(form, moved, anchor, firm, units)[0]
+        return moved, [cost, gain - 0.5 * promised, promised]
 
     return step
+
+
+def _held(form: _Form, params, anchor, firm, units) -> tuple:
+    """What holding the dofs costs, and their pull: by turns of the balls, and by their angles."""
+    away = [(x - a) / unit for x, a, unit in zip(params, anchor, units, strict=True)]
+    pull, squares = list(map(times, firm, away)), list(map(times, away, away))
+    on_angles = list(pull)
+    for ball in form.balls:
+        angles, before = ([row[d] for d in ball.dofs] for row in (params, anchor))
+        turns, square = turn_away(angles, before, ball.hand)
+        turns = scale(firm[ball.dofs[0]], turns)  # the same for all three
+        rows = matrix_times(axes_of(angles, ball.hand), turns)
+        for d, turn, on_angle in zip(ball.dofs, turns, rows, strict=True):
+            pull[d], on_angles[d], squares[d] = turn, on_angle, square * (1 / 3)
+    return 0.5 * dot(firm, squares), pull, on_angles
 
 
 def _pressed(params, slopes, lowest, highest) -> list:
@@ -126,7 +158,8 @@ def _solution_program(form: _Form) -> Callable:
     def solution(params, weights, size, offsets, free, right):
         (size,) = size
         joints, hinges, arms = _pose(form, params, offsets)
-        screws = equations.screws_of(form.tree, joints, hinges, _units(form, size))
+        units = [1.0 if angle else size for angle in form.is_angle]
+        screws = equations.screws_of(form.tree, joints, hinges, units)
         masses = scale(1.0 / (size * size), weights)
         bodies = equations.bodies_of(form.tree, arms, masses, [(0.0, 0.0, 0.0)] * len(masses))
         normal = equations.normal_of(form.tree, arms, bodies, screws)
@@ -174,10 +207,6 @@ def _misses(form: _Form, joints, points) -> list[tuple]:
         vector_difference(joints[j].place, target)
         for j, target in zip(form.tree.keypoints, targets, strict=True)
     ]
-
-
-def _units(form: _Form, size) -> list:
-    return [1.0 if angle else size for angle in form.is_angle]
 
 
 def _damped(normal: dict, damping) -> dict:

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose._html import fit_html
-from kinpose._kernels.quick_jit import is_tracing, quick_jit
+from kinpose._kernels.kept_programs import by_platform
+from kinpose._kernels.quick_jit import is_on_one_device, quick_jit
 from kinpose._kernels.thresholds import FEW_POSES, GROUP_POSES, INVERSE_POSES, LANES, MANY_POSES
 from kinpose._kinematics.scalars import at_least_float32
 from kinpose._varying import in_auto_axes, varying_like
@@ -63,6 +64,9 @@ class Fit(NamedTuple):
 
     def _repr_html_(self) -> str:
         return fit_html(self, STATUS)
+
+
+jax.export.register_namedtuple_serialization(Fit, serialized_name="kinpose.Fit")
 
 
 def fit_params(
@@ -118,7 +122,7 @@ def fit_params(
     check_skeleton(skeleton, joints, "joints")
     most = FEW_POSES * skeleton.num_keypoints * skeleton.ndim
     few = is_on_one_device(joints, weights, init, skeleton) and np.size(joints) <= most
-    if few:  # NumPy needs no compiler
+    if few:
         joints, weights, init = (x if x is None else np.asarray(x) for x in (joints, weights, init))
     joints, weights = checked_points(joints, weights, skeleton)
     batch = joints.shape[:-2]
@@ -131,45 +135,36 @@ def fit_params(
     softness = checked_softness(robust, joints.dtype)
     check_stop(tolerance, max_iterations)
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (joints, weights, init))
-    skeleton, stop = without_idle_limits(skeleton), (method, max_iterations, tolerance)
+    skeleton, one = without_idle_limits(skeleton), _fit_few if few else _fit_batch
+    one = functools.partial(one, method=method, max_iterations=max_iterations)
     with jax.default_matmul_precision("highest"):  # accelerators round factors to bfloat16
-        one = _fit_few if few else _fit_batch
-        fit = in_auto_axes(lambda rows: one(rows, softness, skeleton, *stop), rows[0])(rows)
-    return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), fit)
+        fit = in_auto_axes(lambda rows: one(rows, softness, skeleton, tolerance), rows[0])(rows)
+    fit = jax.tree.map(lambda x: x.reshape((*batch, *x.shape[1:])), fit)
+    return jax.device_put(fit) if few else fit
 
 
-def is_on_one_device(*trees: object) -> bool:
-    """Whether all numbers are known now, and in one place."""
-    return not is_tracing(trees) and all(
-        not isinstance(x, jax.Array) or len(x.sharding.device_set) == 1
-        for x in jax.tree.leaves(trees)
-    )
-
-
-def _fit_few(rows, *args) -> Fit:
-    """`_fit_batch` some poses at a time: few, however many, take one program, a short one."""
+def _fit_few(rows, *args, **stop) -> Fit:
+    """`_fit_batch` some poses at a time, from NumPy to NumPy: any few take one short program."""
     size = len(rows[0])
-    count = max(-(-size // LANES), 1)
-    rows = jax.tree.map(lambda x: _padded(np, x, count * LANES), rows)
-    fits = [
-        _fit_batch(jax.tree.map(lambda x: x[i : i + LANES], rows), *args)  # noqa: B023
-        for i in range(0, count * LANES, LANES)
-    ]
-    return jax.tree.map(lambda *parts: jax.device_put(np.concatenate(parts)[:size]), *fits)
+    whole = max(-(-size // LANES), 1) * LANES
+    rows = jax.tree.map(lambda x: _padded(np, x, whole), rows)
+    parts = (jax.tree.map(lambda x: x[i : i + LANES], rows) for i in range(0, whole, LANES))  # noqa: B023
+    fits = [_fit_batch(part, *args, **stop) for part in parts]
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:size], *fits)
 
 
 def _padded(numpy, x, size: int):
     return numpy.pad(x, [(0, size - len(x)), *[(0, 0)] * (x.ndim - 1)])
 
 
-@functools.partial(quick_jit, static_argnums=(3, 4))
-def _fit_batch(rows, softness, skeleton, method, max_iterations, tolerance) -> Fit:
+@functools.partial(quick_jit, static_argnames=("method", "max_iterations"))
+def _fit_batch(rows, softness, skeleton, tolerance, *, method, max_iterations) -> Fit:
     """Fits (B, K, n) points with (B, K) weights, from (B, D) or, where that is None, from nothing.
 
     In blocks of poses from all over the batch: memory is bounded, and all devices work on each.
     """
     size = rows[0].shape[0]
-    args = softness, skeleton, method, max_iterations, tolerance
+    args = softness, skeleton, tolerance, method, max_iterations
     with form_for(size):
         if not isinstance(size, int) or size <= MANY_POSES:
             return _fit_block(rows, *args)
@@ -184,7 +179,7 @@ def _fit_batch(rows, softness, skeleton, method, max_iterations, tolerance) -> F
         return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:size], found)
 
 
-def _fit_block(rows, softness, skeleton, method, max_iterations, tolerance) -> Fit:
+def _fit_block(rows, softness, skeleton, tolerance, method, max_iterations) -> Fit:
     joints, weights, init = rows
     points, weights = jax.vmap(seen_points)(joints, weights)
     targets, used, starts, still = jax.lax.stop_gradient((points, weights, init, skeleton))
@@ -247,7 +242,7 @@ def report(
     poses = joints, points, weights, states
     if not isinstance(joints.shape[0], int) or joints.shape[0] <= INVERSE_POSES:
         return jax.vmap(one)(poses)
-    return jax.lax.platform_dependent(poses, cpu=in_blocks, default=jax.vmap(one))
+    return by_platform(poses, cpu=in_blocks, default=jax.vmap(one))
 
 
 def _report_one(joints, points, weights, state: State, softness, skeleton: Skeleton) -> Fit:
