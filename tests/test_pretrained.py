@@ -1,6 +1,8 @@
 """Laws of pretrained weights: all of a file arrives where it belongs, or nothing does."""
 
 import re
+import subprocess
+import sys
 
 import h5py
 import jax
@@ -116,6 +118,28 @@ def test_a_keras_file_without_names_or_with_its_numbers_elsewhere_is_refused(var
         file["conv1_conv/kernel"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "/x")
     with pytest.raises(ValueError, match="has no layer conv1_conv"):
         load_pretrained(path, variables)
+
+
+def test_a_keras_file_whose_groups_go_in_a_circle_is_refused(variables, tmp_path):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["a/b"] = np.zeros(3, np.float32)
+        file["a/a"] = file["a"]
+    with pytest.raises(ValueError, match=r"x\.h5 cannot be read as weights"):
+        load_pretrained(path, variables)
+
+
+def test_a_keras_file_whose_tables_go_in_a_circle_is_read(tmp_path):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["a/b"] = np.zeros(3, np.float32)
+    content = bytearray(path.read_bytes())
+    for node in re.finditer(b"TREE", content):  # whose next one is itself: HDF5 counts for ever
+        content[node.start() + 16 : node.start() + 24] = node.start().to_bytes(8, "little")
+    path.write_bytes(content)
+    command = f"from kinpose.models.pretrained import _read_keras as read; read({str(path)!r})"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, timeout=60)
+    assert b"has no layer conv1_conv" in done.stderr
 
 
 def draw_images(side=96):

@@ -655,6 +655,7 @@ def test_what_a_file_cannot_hold_is_refused_and_leaves_nothing(tmp_path, name, p
         ("x.trc", trc().partition("X1")[0], "TRC file|no frames"),
         ("x.trc", trc().replace("0.020", "0.0b0"), "line 8: expected a number, but found '0.0b0'"),
         ("x.tsv", QUALISYS, "has no frames"),
+        ("x.tsv", "NO_OF_FRAMES\t1\nMARKER_NAMES\ta\n\t\t\t4.25\n", ": has no frames"),
         ("x.tsv", QUALISYS.rstrip() + "\tm" * 90000 + "\n1\t2" * 9, "far fewer|no frames"),
         ("x.tsv", QUALISYS.replace("3D", "6D") + "1\t2\t3\n", "DATA_INCLUDED must be 3D"),
         ("x.json", "{", "not a file of OpenPose"),

@@ -63,6 +63,8 @@ def load_qualisys(path: str | os.PathLike) -> Points:
     if lead:
         kept = [i for i, row in enumerate(rows) if row[0].strip()]
         rows, places = [rows[i] for i in kept], [places[i] for i in kept]
+    if not rows:
+        raise ValueError(f"{name}: has no frames.")
     width = lead + 3 * len(names)
     rows = even_rows(name, rows, places, width, is_whole=text.endswith("\n"))
     cells = read_numbers(name, rows, places)

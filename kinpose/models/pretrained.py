@@ -26,6 +26,9 @@ _KINDS = (".pth", ".pth.tar", ".pt", ".safetensors", ".h5")
 _MOST_PROBLEMS = 10
 """Listed in a message."""
 
+_MOST_ITEMS = 10_000
+"""Groups and arrays of a Keras file; a ResNet of 152 layers has 2,500."""
+
 
 def load_pretrained(path: str | os.PathLike, variables: dict[str, Any]) -> dict[str, Any]:
     """Weights and statistics of a file in place of those of a `ResNet` or `MobileNetV2`.
@@ -204,10 +207,24 @@ def _read_keras(path) -> dict[str, np.ndarray]:
     """Arrays by `layer/variable`; only what is in the file itself is read."""
     import h5py
 
-    arrays = {}
+    arrays, count = {}, 0
+
+    def walk(group, path=""):
+        """Not h5py's own, which never returns from some damaged files, or from a circle."""
+        nonlocal count
+        for key in group:
+            count += 1
+            if count > _MOST_ITEMS:
+                raise ValueError(f"it has more than {_MOST_ITEMS} groups and arrays")
+            if isinstance(group.get(key, getlink=True), h5py.HardLink):
+                item, name = group[key], f"{path}{key}"
+                if isinstance(item, h5py.Dataset):
+                    read(name, item)
+                elif isinstance(item, h5py.Group):
+                    walk(item, f"{name}/")
 
     def read(name, item):
-        if not isinstance(item, h5py.Dataset) or name.startswith("optimizer_weights"):
+        if name.startswith("optimizer_weights"):
             return
         if item.external or item.is_virtual:
             raise ValueError(f"{name} is in another file")
@@ -219,7 +236,7 @@ def _read_keras(path) -> dict[str, np.ndarray]:
 
     try:
         with h5py.File(path) as file:
-            file.visititems(read)
+            walk(file)
     except Exception as error:  # h5py raises whatever comes about in a damaged file
         raise ValueError(f"{path} cannot be read as weights of Keras: {error}.") from error
     if not any(name.startswith("conv1_conv/") for name in arrays):
