@@ -113,10 +113,8 @@ def align_params(joints: jax.Array, weights: jax.Array, skeleton: Skeleton) -> j
     frames[-1, :, :3] = np.eye(3)
     tables = jax.tree.map(lambda x: jnp.asarray(x, dtype if x.dtype == float else x.dtype), tables)
     rows = (*tables, offsets, jnp.concatenate([rotations, positions[:, :, None]], axis=2))
-    (params, _), _ = jax.lax.scan(
-        place_joint, (start, varying_like(jnp.asarray(frames), start)), rows
-    )
-    return params
+    first = start, varying_like(jnp.asarray(frames), start)
+    return jax.lax.scan(place_joint, first, rows)[0][0]
 
 
 def _in_turn(num_turns: int, params, limits, turns: "_Rows", covariance) -> jax.Array:
