@@ -84,6 +84,7 @@ def retarget(
     wanted = _with_hinges(_carried(rotations, target, mapped, own, given), target, mapped)
     free = params_from(wanted, target, mapped, target_rest)
     found = _within_limits(free, target)
+    beyond = _apart(found, free, target)
     rotations, at = frames_of(found, target)
     scale = own.leg / given.leg
     floor = np.percentile(lowest_of(places, source, given), 5)
@@ -96,7 +97,8 @@ def retarget(
         held, lift = hold_feet(rotations, at + shift[:, None], target, own.legs, up, floor, stands)
         free = params_from(held, target, mapped, target_rest)
         found, shift = _within_limits(free, target), shift + lift
-    _say_held(found, free, target)
+        beyond = np.maximum(beyond, _apart(found, free, target))
+    _say_held(beyond, target)
     return _placed(found, shift, target)
 
 
@@ -242,12 +244,15 @@ def _within_limits(params: np.ndarray, target: Skeleton) -> np.ndarray:
     return np.clip(np.where(beyond & turns, around, params), low, high)
 
 
-def _say_held(params: np.ndarray, free: np.ndarray, target: Skeleton) -> None:
-    """Warns of what limits change."""
-    apart = np.abs(params - free)
-    angles = np.array(target.is_angle)
-    apart = np.where(angles, np.abs((apart + np.pi) % (2 * np.pi) - np.pi), apart)
-    held = apart > 1e-6
+def _apart(params: np.ndarray, others: np.ndarray, target: Skeleton) -> np.ndarray:
+    """(T, D) how far they are apart, but for whole turns."""
+    apart = np.abs(params - others)
+    return np.where(target.is_angle, np.abs((apart + np.pi) % (2 * np.pi) - np.pi), apart)
+
+
+def _say_held(apart: np.ndarray, target: Skeleton) -> None:
+    """Warns of what limits change, by (T, D) how much."""
+    held, angles = apart > 1e-6, target.is_angle
     if not held.any():
         return
     worst = np.argsort(-held.mean(axis=0), kind="stable")[: min(_MOST_HELD, held.any(axis=0).sum())]

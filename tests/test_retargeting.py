@@ -251,6 +251,17 @@ def test_angles_stay_within_limits_and_it_is_said_which_are_held_how_often(walk)
     np.testing.assert_allclose(found[:, others], free[:, others], atol=1e-9)
 
 
+def test_what_limits_hold_is_said_where_feet_stand_too(walk):
+    held = limit_skeleton(human_17(), {"left_elbow_flexion": (0.0, 0.1)})
+    contacts = foot_contacts(walk.params, walk.skeleton, ANKLES, walk.frame_time_s)
+    said = []
+    for stands in (None, contacts):
+        with pytest.warns(UserWarning, match="hold 100% of the frames: left_elbow") as found:
+            retarget(walk.params, walk.skeleton, held, TO_HUMAN, contacts=stands)
+        said += [str(x.message) for x in found]
+    assert said[0] == said[1]
+
+
 def test_angles_that_whole_turns_bring_within_limits_are_not_held(walk):
     knee = human_17().dof_index("left_knee_flexion")
     turns = limit_skeleton(human_17(), {"left_knee_flexion": (1.5 * np.pi, 2.9 * np.pi)})
