@@ -321,6 +321,15 @@ def test_compared_runs_leave_a_table_and_a_picture(tmp_path):
     assert "angles.csv" in run.stderr
 
 
+def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path):
+    paths = run_files(tmp_path)
+    for path in map(pathlib.Path, paths):
+        (path / "walk").mkdir()
+        (path / "angles.csv").rename(path / "walk" / "angles.csv")
+    run = kinpose("compare", *(f"{path}/walk" for path in paths))
+    assert f"{paths[1]}/walk - {paths[0]}/walk  left_knee_flexion  2.0" in run.stdout
+
+
 @pytest.mark.parametrize("text", ["", "time_s\n1\n", "a_deg\n1\n", "time_s,a_deg\n1,x\n"])
 def test_a_file_that_is_no_fit_is_named(tmp_path, text):
     (tmp_path / "angles.csv").write_text(text)

@@ -10,6 +10,7 @@ A second table has each angle's range of motion (5th to 95th percentile), left a
 --output_dir also gets curves.png and both tables as compare.csv.
 """
 
+import collections
 import csv
 import pathlib
 import shutil
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> None:
     output_dir = flags.FLAGS.output_dir and pathlib.Path(flags.FLAGS.output_dir)
     if output_dir and output_dir.exists():
         raise ValueError(f"{output_dir} exists; give another --output_dir.")
-    runs = [read_angles(path) for path in argv[1:]]
+    runs = _told_apart([read_angles(path) for path in argv[1:]], argv[1:])
     if flags.FLAGS.from_start:
         runs = [run._replace(time_s=run.time_s - run.time_s[0]) for run in runs]
     elif len({run.time_s[0] for run in runs}) > 1:
@@ -72,6 +73,15 @@ def read_angles(path: str) -> Curves:
     angles = tuple(name.removesuffix("_deg") for name in names)
     label = file.parent.name if file.name == "angles.csv" else file.stem
     return Curves(values[:, 0], angles, values[:, 1:], label=label or str(file))
+
+
+def _told_apart(runs: list[Curves], paths: list[str]) -> list[Curves]:
+    """Runs, of which those with the same label get their paths for it."""
+    count = collections.Counter(run.label for run in runs)
+    return [
+        run._replace(label=path) if count[run.label] > 1 else run
+        for run, path in zip(runs, paths, strict=True)
+    ]
 
 
 def without_turns(first: Curves, other: Curves) -> Curves:
