@@ -86,8 +86,9 @@ def find_individuals(names: Sequence[str], layout: Layout | None = None) -> tupl
       layout: which points an individual has; by default those of any known layout.
 
     Returns:
-      What stands before all the points of a layout, in the order of the points: two names or
-      more, or none where the points are of one individual.
+      What stands before all the points of a layout, in the order of the points, then what stands
+      before half of them or more: two names or more, or none where the points are of one
+      individual.
     """
     wanted = [
         {_squeezed(name) for name in _wanted(each)}
@@ -99,9 +100,14 @@ def find_individuals(names: Sequence[str], layout: Layout | None = None) -> tupl
             if mark.start() and (tail := _squeezed(name[mark.end() :])) in known:
                 heads.setdefault(name[: mark.start()], set()).add(tail)
     for each in wanted:
-        found = tuple(head for head, tails in heads.items() if each and each <= tails)
-        if len(found) > 1 and "" not in found:
-            return found
+        found = [head for head, tails in heads.items() if each and each <= tails]
+        if not found or "" in found:
+            continue
+        found += [
+            x for x, tails in heads.items() if each - tails and 2 * len(each & tails) >= len(each)
+        ]
+        if len(found) > 1:
+            return tuple(found)
     return ()
 
 

@@ -174,6 +174,7 @@ def test_individuals_are_what_stands_before_all_points_of_a_layout(mark):
     names = [f"{who}{mark}{x}" for who in ("Bert", "Al") for x in points]
     assert find_individuals([*names, "Cy_MidHip"]) == ("Bert", "Al")
     assert find_individuals(names, layout) == ("Bert", "Al")
+    assert find_individuals(names[1:]) == ("Al", "Bert")  # who has all points comes first
     assert find_individuals(names[: len(points)]) == ()
     assert find_individuals([*names, *points]) == ()  # those without a name before them are meant
     for each in LAYOUTS.values():
