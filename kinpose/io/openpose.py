@@ -57,9 +57,10 @@ def load_openpose(path: str | os.PathLike, individual: int | None = None) -> Poi
         raise ValueError(f"{name}: all people must have as many points, but have {shapes}.")
     (shape,) = shapes
     crowded, most = sum(len(people) > 1 for people in frames), max(map(len, frames))
-    if not 1 <= (individual or 1) <= most:
+    number = 1 if individual is None else individual
+    if not 1 <= number <= most:
         raise ValueError(f"{name}: individual must be of 1 to {most}, but is {individual}.")
-    picked = _followed(frames, (individual or 1) - 1)
+    picked = _followed(frames, number - 1)
     if crowded and individual is None:
         warnings.warn(
             f"{name}: {crowded} of {len(frames)} frames have several people, up to {most}; the "
