@@ -87,6 +87,24 @@ def test_frames_that_a_trc_file_leaves_out_have_no_points(tmp_path):
     assert found.frame_time_s == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize("titles", ["Frame\tTime", ""])
+def test_frames_that_a_file_of_qualisys_leaves_out_have_no_points(tmp_path, titles):
+    whole = np.concatenate([PLACES, PLACES[:, :1]], axis=1)
+    content = table(titles, STEPS[LEFT] + 7, STEPS[LEFT] / 50, whole[LEFT], mark="\t")
+    content = QUALISYS + content.lstrip()
+    with pytest.warns(UserWarning, match="3 frames are not in the file, in 2 gaps"):
+        found = load_recording(write(tmp_path, content, "x.tsv"))
+    np.testing.assert_array_equal(found.positions[:, :2], filled())
+    assert found.frame_time_s == pytest.approx(0.02)
+
+
+def test_a_rate_of_qualisys_that_its_times_contradict_is_said(tmp_path):
+    content = QUALISYS + table("Time", STEPS / 25, PLACES, PLACES[:, :1], mark="\t")
+    with pytest.warns(UserWarning, match="50 frames a second, but by their times there are 25"):
+        found = load_recording(write(tmp_path, content, "x.tsv"))
+    assert found.frame_time_s == pytest.approx(0.04)
+
+
 def test_frames_that_a_folder_of_openpose_leaves_out_have_no_points(tmp_path):
     for t in LEFT:
         rows = [float(t), 2.0, 3.0, 1.0] * 25

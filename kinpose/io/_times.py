@@ -26,12 +26,29 @@ _EVEN, _MOST_UNEVEN = 0.4, 0.1
 """How far a step may be from a whole number of steps, and in how many of them it is not, where gaps
 can be told."""
 
+_AGREE = 0.02
+"""Rates of the header and of the times may differ by this part."""
+
 
 def step_of(times: np.ndarray) -> float | None:
     """The usual step between times (T,); None where they do not tell."""
     steps = np.diff(times[np.isfinite(times)])
     step = float(np.median(steps)) if len(steps) else 0.0
     return step if 0 < step < math.inf else None
+
+
+def agreed_step(name: str, by_header: float | None, by_times: float | None) -> float | None:
+    """The header's, which has all digits, where the times agree or do not tell."""
+    if by_times is None or by_header is None:
+        return by_header or by_times
+    if abs(by_times / by_header - 1.0) < _AGREE:
+        return by_header
+    warnings.warn(
+        f"{name}: the header says {1 / by_header:g} frames a second, but by their times there are "
+        f"{1 / by_times:g}; that is taken.",
+        stacklevel=3,
+    )
+    return by_times
 
 
 def in_seconds(name: str, times: np.ndarray, unit_s: float | None) -> np.ndarray:

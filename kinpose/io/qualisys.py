@@ -7,8 +7,7 @@ cells are missing points; older exports write zeros, which `kinpose.io.mark_miss
 
 import os
 
-import numpy as np
-
+from kinpose.io._times import agreed_step, timed
 from kinpose.io.points import Points, checked_points
 from kinpose.io.text import (
     even_rows,
@@ -22,6 +21,9 @@ from kinpose.io.text import (
 
 KEYWORD = "NO_OF_FRAMES"
 """What a file begins with."""
+
+_LEAD = ("frame", "time")
+"""What may come before the markers, by its titles."""
 
 
 def load_qualisys(path: str | os.PathLike) -> Points:
@@ -59,30 +61,30 @@ def load_qualisys(path: str | os.PathLike) -> Points:
         raise ValueError(f"{name}: has no {'frames' if names else 'markers'}.")
     rows, places = [lines[n] for n in numbers], [n + 1 for n in numbers]
     titles = [cell.strip().lower() for cell in lines[start - 1]]
-    lead = _lead(titles, rows, len(names))
+    lead = _lead(titles, rows, 3 * len(names))
     if lead:
         kept = [i for i, row in enumerate(rows) if row[0].strip()]
         rows, places = [rows[i] for i in kept], [places[i] for i in kept]
     if not rows:
         raise ValueError(f"{name}: has no frames.")
-    width = lead + 3 * len(names)
+    width = len(lead) + 3 * len(names)
     rows = even_rows(name, rows, places, width, is_whole=text.endswith("\n"))
     cells = read_numbers(name, rows, places)
-    frame_time_s = frame_time_of((header.get("FREQUENCY") or [""])[0])
-    positions = cells[:, lead:].reshape(len(rows), -1, 3)
-    points = checked_points(name, positions, names, frame_time_s)._replace(unit_mm=1.0)
-    if "time" in titles[:lead] and np.isfinite(cells[0, titles.index("time")]):
-        points = points._replace(start_s=float(cells[0, titles.index("time")]))
-    return points
+    by_header = frame_time_of((header.get("FREQUENCY") or [""])[0])
+    positions = cells[:, len(lead) :].reshape(len(rows), -1, 3)
+    points = checked_points(name, positions, names, None)._replace(unit_mm=1.0)
+    told = dict(zip(lead, cells.T, strict=False))
+    points = timed(name, points, told.get("time"), told.get("frame"))
+    return points._replace(frame_time_s=agreed_step(name, by_header, points.frame_time_s))
 
 
-def _lead(titles: list[str], rows: list[list[str]], count: int) -> int:
-    """How many cells come before the markers' `count`: the frame's number and its time."""
-    told = [title for title in titles[:2] if title in ("frame", "time")]
+def _lead(titles: list[str], rows: list[list[str]], count: int) -> list[str]:
+    """What comes before the markers' `count` cells, of `_LEAD`."""
+    told = [title for title in titles[:2] if title in _LEAD]
     if told:
-        return len(told)
+        return told
     filled = max(i + 1 for row in rows for i, cell in enumerate(row) if cell.strip())
-    return min(max(filled - 3 * count, 0), 2)
+    return list(_LEAD[: max(filled - count, 0)])
 
 
 def _is_frame(cells: list[str]) -> bool:

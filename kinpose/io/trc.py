@@ -13,7 +13,7 @@ import os
 import pathlib
 import warnings
 
-from kinpose.io._times import timed
+from kinpose.io._times import agreed_step, timed
 from kinpose.io.points import Points, checked_points
 from kinpose.io.text import (
     even_rows,
@@ -26,9 +26,6 @@ from kinpose.io.text import (
     write_lines,
 )
 from kinpose.io.written import UNITS_MM, first_frame, point_names, required_frame_time, unit_name
-
-_AGREE = 0.02
-"""Rates of the header and of the times may differ by this part."""
 
 
 def load_trc(path: str | os.PathLike) -> Points:
@@ -64,22 +61,8 @@ def load_trc(path: str | os.PathLike) -> Points:
     positions = cells[:, 2:].reshape(len(rows), -1, 3)
     points = checked_points(name, positions, names, None)._replace(unit_mm=UNITS_MM.get(unit))
     points = timed(name, points, cells[:, 1], cells[:, 0])
-    return points._replace(frame_time_s=_frame_time(name, header, points.frame_time_s))
-
-
-def _frame_time(name: str, header: dict[str, str], by_times: float | None) -> float | None:
-    """The header's, which has all digits, where the times agree or do not tell."""
     by_header = frame_time_of(header.get("datarate", ""))
-    if by_times is None or by_header is None:
-        return by_header or by_times
-    if abs(by_times / by_header - 1.0) < _AGREE:
-        return by_header
-    warnings.warn(
-        f"{name}: the header says {1 / by_header:g} frames a second, but by their times there are "
-        f"{1 / by_times:g}; that is taken.",
-        stacklevel=3,
-    )
-    return by_times
+    return points._replace(frame_time_s=agreed_step(name, by_header, points.frame_time_s))
 
 
 def _cells(line: str) -> list[str]:
