@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kinpose.frames import frames_of, turn_about
+from kinpose.frames import checked_params, frames_of, turn_about
 from kinpose.skeleton import Skeleton
 from kinpose.standing import Legs, below, nearest_axis
 
@@ -46,8 +46,10 @@ def foot_contacts(
       Ankle -> (T,) bool.
 
     Raises:
-      ValueError: for names that are no joints', or a frame time that is not positive.
+      ValueError: for names that are no joints', a frame time that is not positive, and params of
+        no frame, a wrong shape or not finite.
     """
+    params = checked_params(params, skeleton)
     for name in ankles:
         if name not in skeleton.names:
             raise ValueError(f"ankles must be joints of {skeleton!r}, but {name!r} is none.")
@@ -61,7 +63,7 @@ def foot_contacts(
     pelvis = 0 if pelvis in joints else pelvis
     leg = standing[pelvis] - standing[joints].mean(axis=0)
     up = nearest_axis(leg)
-    _, places = frames_of(np.asarray(params, np.float64), skeleton)
+    _, places = frames_of(params, skeleton)
     paths, length = places[:, joints], np.linalg.norm(leg)
     heights = paths @ up
     steps = np.linalg.norm(np.diff(paths, axis=0), axis=-1) / frame_time_s

@@ -16,6 +16,19 @@ _SWEEPS = 60
 """Rounds over the angles of a joint that cannot turn freely."""
 
 
+def checked_params(params: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """The gate of recordings (T, D) that have a frame."""
+    params = np.asarray(params, np.float64)
+    if params.ndim != 2 or params.shape[1] != skeleton.num_dofs or not len(params):
+        raise ValueError(
+            f"params must have shape (T, {skeleton.num_dofs}), one row per frame, but got "
+            f"{params.shape}."
+        )
+    if not np.isfinite(params).all():
+        raise ValueError("params must be finite, but some are not.")
+    return params
+
+
 def frames_of(params: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
     """Rotations (T, J, 3, 3) and positions (T, J, 3) of a 3D skeleton's joints.
 

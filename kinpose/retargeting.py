@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kinpose.footing import hold_feet
-from kinpose.frames import frames_of, groups_of, params_from, turn_about, turns_of
+from kinpose.frames import checked_params, frames_of, groups_of, params_from, turn_about, turns_of
 from kinpose.skeleton import Skeleton
 from kinpose.standing import (
     Leg,
@@ -74,7 +74,7 @@ def retarget(
       ValueError: for names that are no joints', wrong shapes, a root that cannot move, legs that
         are not found, and rest poses that do not stand along their axes.
     """
-    params = _checked_params(params, source)
+    params = checked_params(params, source)
     mapped = _mapped(source, target, name_map)
     theirs = legs or legs_of(target, name_map)
     source_legs = [[name_map.get(name, "") for name in leg] for leg in theirs]
@@ -128,18 +128,6 @@ def _frames(directions) -> np.ndarray:
     axes = np.cross(directions, np.where(is_forward[:, None], _UP, _FORWARD))
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
     return np.stack([directions, axes, np.cross(directions, axes)], axis=2)
-
-
-def _checked_params(params, source: Skeleton) -> np.ndarray:
-    params = np.asarray(params, np.float64)
-    if params.ndim != 2 or params.shape[1] != source.num_dofs or not len(params):
-        raise ValueError(
-            f"params must have shape (T, {source.num_dofs}), one row per frame, but got "
-            f"{params.shape}."
-        )
-    if not np.isfinite(params).all():
-        raise ValueError("params must be finite, but some are not.")
-    return params
 
 
 def _checked_contacts(contacts, ankles: list[str], num_frames: int) -> np.ndarray:

@@ -371,6 +371,14 @@ REFUSED = [
 ]
 
 
+def test_contacts_of_no_frames_are_refused_as_their_motion_is(walk):
+    args = walk.skeleton, ANKLES, walk.frame_time_s
+    with pytest.raises(ValueError, match=r"must have shape \(T, 57\).* but got \(0, 57\)"):
+        foot_contacts(walk.params[:0], *args)
+    with pytest.raises(ValueError, match="params must be finite"):
+        foot_contacts(np.full_like(walk.params, np.nan), *args)
+
+
 def test_contacts_are_the_same_below_a_root_on_the_floor(tmp_path, walk):
     lines = (ROOT / "data" / "motions" / "walk.bvh").read_text().splitlines()
     at, channels = (
