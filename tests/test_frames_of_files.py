@@ -174,12 +174,12 @@ def test_a_table_of_vicon_says_its_rate_above_all(tmp_path):
     np.testing.assert_array_equal(found.positions, PLACES)
 
 
-def test_a_marker_of_qualisys_that_is_never_seen_moves_no_other(tmp_path):
+@pytest.mark.parametrize("titles", ["Frame\tTime\tnose X\tnose Y", ""])
+def test_a_marker_of_qualisys_that_is_never_seen_moves_no_other(tmp_path, titles):
     places = np.concatenate([PLACES[:, :1], np.full((FRAMES, 2, 3), np.nan)], axis=1)
     places[7, 2] = 1.0
     for last in (places, np.where(STEPS[..., None] == 7, np.nan, places)):
-        titles = "Frame\tTime\tnose X\tnose Y"
-        content = QUALISYS + table(titles, STEPS + 1, STEPS / 50, last, mark="\t")
+        content = QUALISYS + table(titles, STEPS + 1, STEPS / 50, last, mark="\t").lstrip()
         found = load_recording(write(tmp_path, content, "x.tsv")).positions
         np.testing.assert_array_equal(found, last)
 

@@ -83,6 +83,8 @@ def _lead(titles: list[str], rows: list[list[str]], count: int) -> list[str]:
     told = [title for title in titles[:2] if title in _LEAD]
     if told:
         return told
+    if max(map(len, rows)) == count + len(_LEAD):  # of which the last marker may be empty
+        return list(_LEAD)
     filled = max(i + 1 for row in rows for i, cell in enumerate(row) if cell.strip())
     return list(_LEAD[: max(filled - count, 0)])
 
