@@ -82,6 +82,13 @@ def test_a_folder_that_cannot_be_made_does_no_harm(folder):
     assert fitted(toy(6)).residuals.max() < 0.01
 
 
+def test_no_program_is_kept_for_the_devices_of_a_mesh(folder):
+    with jax.set_mesh(jax.make_mesh((2,), ("poses",))):
+        assert fitted(toy(6)).residuals.max() < 0.01
+    assert not folder.exists()
+    assert fitted(toy(6)).residuals.max() < 0.01
+
+
 def test_where_nothing_is_kept_it_is_the_function(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "_folder", lambda: None)
     assert fitted(toy(6)).residuals.max() < 0.01
