@@ -82,6 +82,22 @@ def test_a_folder_that_cannot_be_made_does_no_harm(folder):
     assert fitted(toy(6)).residuals.max() < 0.01
 
 
+def test_what_cannot_be_written_leaves_nothing_behind(folder):
+    fitted(toy(6))
+    (file,) = folder.iterdir()
+    file.unlink()
+    file.mkdir()  # in whose place no file can be put
+    assert fitted(toy(6)).residuals.max() < 0.01
+    assert list(folder.iterdir()) == [file]
+
+
+def test_who_may_read_files_of_this_process_may_read_programs(folder):
+    fitted(toy(6))
+    (program,) = folder.iterdir()
+    (folder / "other").write_bytes(b"")
+    assert program.stat().st_mode == (folder / "other").stat().st_mode
+
+
 def test_no_program_is_kept_for_the_devices_of_a_mesh(folder):
     with jax.set_mesh(jax.make_mesh((2,), ("poses",))):
         assert fitted(toy(6)).residuals.max() < 0.01

@@ -118,7 +118,7 @@ def _read(path: pathlib.Path) -> export.Exported | None:
 def _write(path: pathlib.Path, program: export.Exported):
     with contextlib.suppress(OSError):  # of a folder that is full or read-only: the next run traces
         path.parent.mkdir(parents=True, exist_ok=True)
-        file, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(file, "wb") as whole:
-            whole.write(zlib.compress(program.serialize(), 1))
-        os.replace(name, path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as own:  # nothing of half a file stays
+            whole = pathlib.Path(own, path.name)
+            whole.write_bytes(zlib.compress(program.serialize(), 1))
+            os.replace(whole, path)
