@@ -98,6 +98,16 @@ def test_who_may_read_files_of_this_process_may_read_programs(folder):
     assert program.stat().st_mode == (folder / "other").stat().st_mode
 
 
+def test_a_switch_that_comes_too_late_names_no_program(folder, monkeypatch):
+    fitted(toy(6))
+    monkeypatch.setenv("KINPOSE_KERNELS", "off")  # which this process has not heeded
+    monkeypatch.setattr(fit, "_fit_block", refuse)
+    fitted(toy(6))
+    monkeypatch.setattr(module, "KERNELS", False)
+    with pytest.raises(AssertionError, match="traced"):
+        fitted(toy(6))
+
+
 def test_no_program_is_kept_for_the_devices_of_a_mesh(folder):
     with jax.set_mesh(jax.make_mesh((2,), ("poses",))):
         assert fitted(toy(6)).residuals.max() < 0.01

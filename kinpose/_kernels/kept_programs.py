@@ -22,6 +22,8 @@ from collections.abc import Callable
 import jax
 from jax import export
 
+from kinpose._kernels import KERNELS
+
 _ON_CPU = contextvars.ContextVar("on_cpu", default=False)
 
 
@@ -94,7 +96,7 @@ def _can_write() -> bool:
 def _key(function: Callable, static: dict, tree, kinds: list) -> str:
     """A name that no other program has."""
     numbers = jax.config.jax_enable_x64, str(jax.config.jax_default_matmul_precision)
-    switches = os.environ.get("KINPOSE_KERNELS"), numbers
+    switches = KERNELS, numbers
     name = function.__module__, function.__qualname__, sorted(static.items())
     parts = _source(), jax.__version__, jax.lib.__version__, name, switches, str(kinds)
     return hashlib.sha256(repr(parts).encode() + pickle.dumps(tree)).hexdigest()
