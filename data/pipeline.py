@@ -98,6 +98,8 @@ def open_samples(
     packed = pathlib.Path(data_dir) / f"{name}{PACKED}"
     if packed.exists():
         columns, images = read_packed(packed, split)
+        if wrong := set(columns) ^ {*_NUMBERS, *_NAMES}:
+            raise ValueError(f"{packed} has other columns than samples have: {sorted(wrong)}.")
         return Samples(**columns, size=images.shape[1], images=images.__getitem__)
     import tensorflow_datasets as tfds
 

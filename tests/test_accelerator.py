@@ -63,6 +63,10 @@ def test_other_splits_and_files_are_named(packed, tmp_path):
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(ValueError, match=r"other\.npz has the splits none"):
         read_packed(tmp_path / "other.npz", "train")
+    arrays = {"train.steps": np.zeros((2, 4, 4, 3), np.uint8), "train.joint": np.zeros(2)}
+    np.savez(tmp_path / "foreign.npz", **arrays)
+    with pytest.raises(ValueError, match=r"foreign\.npz has other columns than samples"):
+        open_samples("foreign", "train", data_dir=tmp_path)
 
 
 def test_experiments_and_packed_sets_need_no_package_beside_jax_and_flax(packed):
