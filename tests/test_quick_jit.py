@@ -45,6 +45,16 @@ def test_a_program_for_many_is_compiled_as_usual(monkeypatch):
         double(np.ones(3, np.float32))
 
 
+def test_options_of_a_cpu_are_for_arrays_of_a_cpu(monkeypatch):
+    monkeypatch.setattr(module, "_devices_of", lambda tree: [{FarDevice}, {FarDevice}])
+    monkeypatch.setattr(module, "_known_options", lambda: pytest.fail("compiled for a CPU"))
+    np.testing.assert_array_equal(quick_jit(lambda x: 2 * x)(np.ones(3, np.float32)), 2)
+
+
+class FarDevice:
+    platform = "gpu"
+
+
 def test_it_is_known_whether_a_program_is_being_traced():
     inside = []
     jax.jit(lambda: inside.append(is_tracing()))()

@@ -42,25 +42,36 @@ def quick_jit(function: Callable, most: float = FEW_EXAMPLES, **options) -> Call
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        alone = is_on_one_device(args, kwargs)
-        whole = (alone or not is_tracing(args, kwargs)) and jax.default_backend() == "cpu"
-        soon = whole and max(np.shape(jax.tree.leaves(args)[0])[:1], default=0) <= most
-        return (quick(alone) if soon else as_it_is)(*args, **kwargs)  # a part has no options
+        found = _devices_of((args, kwargs))
+        on_cpu = found and all(device.platform == "cpu" for each in found for device in each)
+        soon = on_cpu and max(np.shape(jax.tree.leaves(args)[0])[:1], default=0) <= most
+        program = quick(_are_single(found)) if soon else as_it_is  # a part has no options
+        return program(*args, **kwargs)
 
     return call
 
 
 def is_tracing(*trees: object) -> bool:
     """Whether what is computed now, from these trees, becomes part of something larger."""
-    return any(isinstance(x, jax.core.Tracer) for x in (jnp.zeros(()), *jax.tree.leaves(trees)))
+    return _devices_of(trees) is None
 
 
 def is_on_one_device(*trees: object) -> bool:
     """Whether all numbers are known now, and in one place."""
-    return not is_tracing(trees) and all(
-        not isinstance(x, jax.Array) or len(x.sharding.device_set) == 1
-        for x in jax.tree.leaves(trees)
-    )
+    found = _devices_of(trees)
+    return found is not None and _are_single(found)
+
+
+def _devices_of(tree: object) -> list[set] | None:
+    """Where what is made now lies, and each array of a tree; None while something is traced."""
+    arrays = [jnp.zeros(()), *(x for x in jax.tree.leaves(tree) if isinstance(x, jax.Array))]
+    known = not any(isinstance(x, jax.core.Tracer) for x in arrays)
+    return [x.sharding.device_set for x in arrays] if known else None
+
+
+def _are_single(found: list[set]) -> bool:
+    _, *devices = found  # what is made within a mesh lies on all of it
+    return all(len(each) == 1 for each in devices)
 
 
 @functools.cache
