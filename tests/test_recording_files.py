@@ -352,7 +352,9 @@ def test_a_map_that_does_not_fit_is_refused(tmp_path, columns, message):
         load_recording(write(tmp_path, content), columns=columns)
 
 
-@pytest.mark.parametrize("content", ["[1]", "{", '{"points": 3}', '{"fps": 0}', '{"unit": "ell"}'])
+@pytest.mark.parametrize(
+    "content", ["[1]", "{", '{"points": 3}', '{"fps": 0}', '{"unit": "ell"}', '{"unit": {}}']
+)
 def test_a_broken_file_of_columns_is_refused_by_name(tmp_path, content):
     with pytest.raises(ValueError, match=r"map\.json"):
         load_columns(write(tmp_path, content, "map.json"))

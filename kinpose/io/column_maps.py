@@ -49,7 +49,7 @@ def check_map(name: str, given: Mapping[str, Any]) -> None:
         )
     if "fps" in given and not (isinstance(given["fps"], (int, float)) and 0 < given["fps"] < 1e9):
         raise ValueError(f"{name}: 'fps' must be a positive number, but is {given['fps']!r}.")
-    if "unit" in given and given["unit"] not in UNITS_MM:
+    if "unit" in given and given["unit"] not in list(UNITS_MM):  # perhaps no text
         raise ValueError(f"{name}: 'unit' must be of {list(UNITS_MM)}, but is {given['unit']!r}.")
 
 
