@@ -493,6 +493,17 @@ def test_a_cdf_file_that_counts_beyond_itself_is_refused_in_little_memory(tmp_pa
         read_joints(path)
 
 
+def test_a_cdf_file_of_version_2_that_counts_beyond_itself_is_refused(tmp_path):
+    """Its variables would have a billion dimensions: cdflib would list them for hours."""
+    path, count = tmp_path / "Photo.cdf", 2**30
+    first = [312, 1, 320, 2, 7, *[0] * 73]  # of the file: where the next record is, version 2.7
+    second = [64, 2, 0, 0, 0, 0, 0, 0, 0, count, *[0] * 6]  # of all variables
+    words = [0xCDF26002, 0x0000FFFF, *first, *second]
+    path.write_bytes(b"".join(word.to_bytes(4) for word in words))
+    with pytest.raises(ValueError, match=r"Photo\.cdf: .*it counts 1073741824 things"):
+        read_joints(path)
+
+
 def write_positions(path, pickled):
     header = {"descr": "|O", "fortran_order": False, "shape": ()}
     with zipfile.ZipFile(path, "w") as packed, packed.open("positions_3d.npy", "w") as file:

@@ -13,6 +13,9 @@ from data.human36m.lens import Lens
 from kinpose.io.arrays import read_arrays
 
 _NUM_JOINTS = 32
+_VARIABLE = 8
+"""The kind of record that has dimensions of its own."""
+
 _MOST_BYTES = 2**28
 
 
@@ -85,25 +88,42 @@ def camera_joints(path: str | os.PathLike, kind: str, lens: Lens) -> np.ndarray:
 
 
 class _Reader(cdflib.CDF):
-    """Refuses counts beyond the file, for which cdflib would work for hours."""
+    """Refuses counts beyond the file, for which cdflib would work for hours.
+
+    Files of version 2 have 4 bytes where those of version 3 have 8.
+    """
 
     def _read_gdr(self, place):
         self._check_counts(place, (44, 48, 56, 60))  # variables, attributes, dimensions
         return super()._read_gdr(place)
 
+    def _read_gdr2(self, place):
+        self._check_counts(place, (24, 28, 36, 40))
+        return super()._read_gdr2(place)
+
     def _read_vxrs(self, place, *args, **kwargs):
         self._check_counts(place, (20, 24))  # entries of an index
         return super()._read_vxrs(place, *args, **kwargs)
 
+    def _read_vxrs2(self, place, *args, **kwargs):
+        self._check_counts(place, (12, 16))
+        return super()._read_vxrs2(place, *args, **kwargs)
+
     def _read_vdr3(self, place):
         self._check_counts(place, (64,))  # numbers of the value that stands for missing ones
-        self._check_counts(place, (340,), kind=8)  # dimensions of a variable
+        self._check_counts(place, (340,), kind_at=8)  # dimensions of a variable
         return super()._read_vdr3(place)
 
-    def _check_counts(self, place, counts, kind=None):
+    def _read_vdr2(self, place):
+        more = 0 if self._post25 else 128  # of its name
+        self._check_counts(place, (48 + more,))
+        self._check_counts(place, (128 + more,), kind_at=4)
+        return super()._read_vdr2(place)
+
+    def _check_counts(self, place, counts, kind_at=None):
         self._f.seek(place)
         record = self._f.read(344)
-        if kind is not None and int.from_bytes(record[8:12]) != kind:
+        if kind_at is not None and int.from_bytes(record[kind_at : kind_at + 4]) != _VARIABLE:
             return
         most = max(int.from_bytes(record[at : at + 4]) for at in counts)
         if most > os.stat(self.file).st_size // 4:
