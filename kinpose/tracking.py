@@ -123,13 +123,22 @@ def compile_sequence(num_frames: int, skeleton: Skeleton) -> None:
       num_frames: T.
       skeleton: the tree; lengths may be other ones later.
     """
-    skeleton, kind = without_idle_limits(skeleton), np.float32
-    joints = np.zeros((num_frames, skeleton.num_keypoints, skeleton.ndim), kind)
-    poses = np.zeros((num_frames, skeleton.num_dofs), kind)
-    nothing = joints, joints[..., 0], poses, np.zeros((), kind)
+    skeleton, none = without_idle_limits(skeleton), np.zeros((), np.float32)
+    joints = np.zeros((num_frames, skeleton.num_keypoints, skeleton.ndim), np.float32)
+    poses = np.zeros((num_frames, skeleton.num_dofs), np.float32)
     with jax.default_matmul_precision("highest"):
-        rest = jacobian_when_bent(skeleton), poses[0], np.zeros(2, kind), 1e-5
-        _fit_frames(*nothing, skeleton, *rest, max_iterations=60)
+        bent = jacobian_when_bent(skeleton)
+        args = (
+            joints,
+            joints[..., 0],
+            poses,
+            none,
+            skeleton,
+            bent,
+            poses[0],
+            np.zeros(2, np.float32),
+        )
+        _fit_frames(*args, 3e-6, max_iterations=60)
 
 
 def _fit_alone(joints, weights, robust, skeleton: Skeleton, tolerance) -> jax.Array:
