@@ -111,34 +111,18 @@ def fit_sequence(
     holds = jnp.asarray([hold, rest], joints.dtype)
     with jax.default_matmul_precision("highest"):
         fresh = _fit_alone(joints, weights, robust, skeleton, tolerance)
-        bent, stop = jacobian_when_bent(skeleton), {"max_iterations": max_iterations}
-        args = joints, weights, fresh, softness, skeleton, bent, init, holds, tolerance
-        return _fit_frames(*args, **stop)
-
-
-def compile_sequence(num_frames: int, skeleton: Skeleton) -> None:
-    """Compiles `fit_sequence` of so many frames that begin at a known pose, ahead of the frames.
-
-    Args:
-      num_frames: T.
-      skeleton: the tree; lengths may be other ones later.
-    """
-    skeleton, none = without_idle_limits(skeleton), np.zeros((), np.float32)
-    joints = np.zeros((num_frames, skeleton.num_keypoints, skeleton.ndim), np.float32)
-    poses = np.zeros((num_frames, skeleton.num_dofs), np.float32)
-    with jax.default_matmul_precision("highest"):
-        bent = jacobian_when_bent(skeleton)
-        args = (
+        return _fit_frames(
             joints,
-            joints[..., 0],
-            poses,
-            none,
+            weights,
+            fresh,
+            softness,
             skeleton,
-            bent,
-            poses[0],
-            np.zeros(2, np.float32),
+            jacobian_when_bent(skeleton),
+            init,
+            holds,
+            tolerance,
+            max_iterations=max_iterations,
         )
-        _fit_frames(*args, 3e-6, max_iterations=60)
 
 
 def _fit_alone(joints, weights, robust, skeleton: Skeleton, tolerance) -> jax.Array:

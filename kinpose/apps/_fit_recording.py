@@ -1,6 +1,5 @@
 """From a recording that is understood to joint angles: whose bones, the fit, what it is worth."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from kinpose.calibration import guess_scale
 from kinpose.fitting import units
 from kinpose.frames import slides_of
 from kinpose.gaps import determined_dofs, interpolate
-from kinpose.tracking import compile_sequence, holds_of, mean_weight, root_dofs
+from kinpose.tracking import holds_of, mean_weight, root_dofs
 
 _CHUNKS = (128, 512)
 """Frames fitted between two signs of progress: of few shapes, as each is compiled once."""
@@ -71,9 +70,7 @@ def fit_recording(recording: Recording, settings: Settings) -> Fitted:
         while the unit is not known.
     """
     robust = _robust(recording, settings)
-    with ThreadPoolExecutor() as ahead:  # the compiler leaves a core free
-        ahead.submit(compile_sequence, _chunk(recording), recording.model)
-        skeleton = _calibrated(recording, settings, robust)
+    skeleton = _calibrated(recording, settings, robust)
     fit = _fit_all(recording, skeleton, robust)
     params = np.asarray(fit.params, np.float64)
     ways = np.zeros((skeleton.num_joints, 3))
@@ -127,15 +124,10 @@ def _with_lengths(recording: Recording, lengths: str, robust: float | None) -> S
     )
 
 
-def _chunk(recording: Recording) -> int:
-    """Frames of a piece."""
-    return next((n for n in _CHUNKS if n >= len(recording.joints)), _CHUNKS[-1])
-
-
 def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> Fit:
     """Fits the recording piece by piece, each continuing the one before."""
     joints, weights = (x.astype(np.float32) for x in (recording.joints, recording.weights))
-    size = _chunk(recording)
+    size = next((n for n in _CHUNKS if n >= len(joints)), _CHUNKS[-1])
     holds = _holds(recording, skeleton)
 
     def fit_piece(frames: np.ndarray, last) -> Fit:
