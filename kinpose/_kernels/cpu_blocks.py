@@ -32,26 +32,33 @@ def in_blocks(program: ClosedJaxpr, sizes: Sequence[int], rows: list) -> list[ja
     size, dtype = batch_size(rows), rows[0].dtype
     own = tuple(row.ndim > 1 for row in rows for _ in range(row.shape[-1]))
     code = bytecode_of(program, own)
-    blocks = [padded_blocks(row, BLOCK) for row in rows if row.ndim > 1]
+    blocks = [padded_blocks(row, BLOCK).swapaxes(1, 2) for row in rows if row.ndim > 1]
     shared = [row for row in rows if row.ndim == 1]
     known = lax.optimization_barrier((jnp.asarray(code.instructions), shared, blocks))
     wanted = [n for n in sizes if n]
     found = iter(_small_call(functools.partial(_run, code, wanted), known) if wanted else ())
-    return [next(found)[:size] if n else jnp.zeros((size, 0), dtype) for n in sizes]
+    shape = blocks[0].shape
+
+    def rows_of(part, n):
+        return part.reshape(shape[0], n, shape[2]).swapaxes(1, 2).reshape(shape[0] * shape[2], n)
+
+    return [rows_of(next(found), n)[:size] if n else jnp.zeros((size, 0), dtype) for n in sizes]
 
 
 def _run(code: Bytecode, sizes: Sequence[int], known) -> list[jax.Array]:
-    """Results (B, size) of the code.
+    """Results (B / b * size, b) of the code.
+
+    Rows in and out are turned by operations of their own, which are vectors.
 
     Args:
       code: what runs.
       sizes: how many results go to each array.
-      known: its instructions, rows that all examples share, and others in blocks (B / b, b, N).
+      known: its instructions, rows that all examples share, and others in blocks (B / b, N, b).
     """
     instructions, shared, blocks = known
-    count, each, _ = blocks[0].shape
+    count, _, each = blocks[0].shape
     fixed = jnp.concatenate([*shared, code.constants.astype(blocks[0].dtype)])[:, None]
-    start = sum(block.shape[2] for block in blocks) + 2 * len(code.turned)
+    start = sum(block.shape[1] for block in blocks) + 2 * len(code.turned)
     end = start + len(fixed) + code.num_others
     empty = jnp.zeros((end + sum(sizes), each), fixed.dtype)
     registers = _put(empty, jnp.broadcast_to(fixed, (len(fixed), each)), np.uint32(start))
@@ -69,16 +76,16 @@ def _run(code: Bytecode, sizes: Sequence[int], known) -> list[jax.Array]:
 
     def run_block(i, carry):
         registers, results = carry
-        columns = [block[i].T for block in blocks]
+        columns = [block[i] for block in blocks]
         if code.turned:
             columns += sine_and_cosine(_rows_in(columns, code.turned))
         registers = _put(registers, jnp.concatenate(columns), np.uint32(0))
         registers = lax.fori_loop(0, len(instructions), step, registers)
         parts = jnp.split(registers[end:], np.cumsum(sizes)[:-1])
-        rows = [_put(x, part.T, i * each) for x, part in zip(results, parts, strict=True)]
+        rows = [_put(x, part, i * len(part)) for x, part in zip(results, parts, strict=True)]
         return registers, rows
 
-    results = [jnp.zeros((count * each, size), fixed.dtype) for size in sizes]
+    results = [jnp.zeros((count * size, each), fixed.dtype) for size in sizes]
     return lax.fori_loop(0, count, run_block, (registers, results))[1]
 
 
