@@ -504,6 +504,17 @@ def test_a_cdf_file_of_version_2_that_counts_beyond_itself_is_refused(tmp_path):
         read_joints(path)
 
 
+def test_a_cdf_file_whose_poses_are_text_is_refused(tmp_path):
+    path = tmp_path / "Photo.cdf"
+    made_up.write_cdf(path, np.ones((3, 32, 3)))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"Pose\0".ljust(20, b"\0")) - 84
+    content[place + 20 : place + 24] = (51).to_bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"Photo\.cdf: .*its poses are text"):
+        read_joints(path)
+
+
 def write_positions(path, pickled):
     header = {"descr": "|O", "fortran_order": False, "shape": ()}
     with zipfile.ZipFile(path, "w") as packed, packed.open("positions_3d.npy", "w") as file:

@@ -133,6 +133,8 @@ class _Reader(cdflib.CDF):
 def _poses(file: _Reader) -> np.ndarray:
     """All records, which may be fewer in the file: cdflib fills those that are not there."""
     said = file.varinq("Pose")
+    if said.Data_Type_Description in ("CDF_CHAR", "CDF_UCHAR"):
+        raise ValueError("its poses are text")
     size = 8 * (said.Last_Rec + 1) * math.prod(said.Dim_Sizes)
     if size > 3 * os.stat(file.file).st_size + _MOST_BYTES:
         raise ValueError(f"it says that it has {size} bytes of poses")
