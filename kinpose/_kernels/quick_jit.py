@@ -51,11 +51,6 @@ def quick_jit(function: Callable, most: float = FEW_EXAMPLES, **options) -> Call
     return call
 
 
-def is_tracing(*trees: object) -> bool:
-    """Whether what is computed now, from these trees, becomes part of something larger."""
-    return _devices_of(trees) is None
-
-
 def is_on_one_device(*trees: object) -> bool:
     """Whether all numbers are known now, and in one place."""
     found = _devices_of(trees)

@@ -29,6 +29,9 @@ class _Form(NamedTuple):
     is_angle: tuple[bool, ...]
     balls: tuple[Ball, ...]
 
+    def units(self, size) -> list:
+        return [1.0 if angle else size for angle in self.is_angle]
+
 
 def is_small(skeleton: Skeleton) -> bool:
     """Whether the programs compile within seconds."""
@@ -75,8 +78,7 @@ def _step_program(form: _Form, held: bool, limited: bool) -> Callable:
     def step(params, *rows):
         (anchor, firm), rows = (rows[:2], rows[2:]) if held else (((), ()), rows)
         points, weights, (size, damping, softness), offsets, *limits = rows
-        units = [1.0 if angle else size for angle in form.is_angle]
-        masses = scale(1.0 / (size * size), weights)
+        units, masses = form.units(size), scale(1.0 / (size * size), weights)
         joints, hinges, arms = _pose(form, params, offsets)
         own_axes = _own_axes(form, joints, hinges)
         turns = equations.screws_of(form.tree, joints, own_axes, units)
@@ -158,8 +160,7 @@ def _solution_program(form: _Form) -> Callable:
     def solution(params, weights, size, offsets, free, right):
         (size,) = size
         joints, hinges, arms = _pose(form, params, offsets)
-        units = [1.0 if angle else size for angle in form.is_angle]
-        screws = equations.screws_of(form.tree, joints, hinges, units)
+        screws = equations.screws_of(form.tree, joints, hinges, form.units(size))
         masses = scale(1.0 / (size * size), weights)
         bodies = equations.bodies_of(form.tree, arms, masses, [(0.0, 0.0, 0.0)] * len(masses))
         normal = equations.normal_of(form.tree, arms, bodies, screws)

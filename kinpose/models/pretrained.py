@@ -207,24 +207,19 @@ def _read_keras(path) -> dict[str, np.ndarray]:
     """Arrays by `layer/variable`; only what is in the file itself is read."""
     import h5py
 
-    arrays, count = {}, 0
+    arrays = {}
 
-    def walk(group, path=""):
-        """Not h5py's own, which never returns from some damaged files, or from a circle."""
-        nonlocal count
+    def items(group, path=""):
+        """Not by h5py's own walk, which never returns from some damaged files."""
         for key in group:
-            count += 1
-            if count > _MOST_ITEMS:
-                raise ValueError(f"it has more than {_MOST_ITEMS} groups and arrays")
             if isinstance(group.get(key, getlink=True), h5py.HardLink):
                 item, name = group[key], f"{path}{key}"
-                if isinstance(item, h5py.Dataset):
-                    read(name, item)
-                elif isinstance(item, h5py.Group):
-                    walk(item, f"{name}/")
+                yield name, item
+                if isinstance(item, h5py.Group):
+                    yield from items(item, f"{name}/")
 
     def read(name, item):
-        if name.startswith("optimizer_weights"):
+        if not isinstance(item, h5py.Dataset) or name.startswith("optimizer_weights"):
             return
         if item.external or item.is_virtual:
             raise ValueError(f"{name} is in another file")
@@ -236,7 +231,10 @@ def _read_keras(path) -> dict[str, np.ndarray]:
 
     try:
         with h5py.File(path) as file:
-            walk(file)
+            for count, item in enumerate(items(file), 1):
+                if count > _MOST_ITEMS:
+                    raise ValueError(f"it has more than {_MOST_ITEMS} groups and arrays")
+                read(*item)
     except Exception as error:  # h5py raises whatever comes about in a damaged file
         raise ValueError(f"{path} cannot be read as weights of Keras: {error}.") from error
     if not any(name.startswith("conv1_conv/") for name in arrays):
