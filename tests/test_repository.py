@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 DRAWS = {"kinpose.plot", "kinpose.drawing", "kinpose.diagram", "kinpose.curves"}
 TRAINS = {"train", "checkpoint", "workdir", "optimisers", "progress"}
-READS_WEIGHTS = {"kinpose.models.pretrained"}
+READS_WEIGHTS = {"kinpose.models.pretrained", "kinpose.models._keras_file"}
 FILES = sorted((ROOT / "kinpose").rglob("*.py"))
 
 

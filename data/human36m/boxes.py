@@ -3,11 +3,8 @@
 import os
 from collections.abc import Sequence
 
-import numpy as np
-
 from data.camera import Box
-
-_MOST_BYTES = 1 << 26
+from kinpose.io._apart import read_apart
 
 
 def read_boxes(path: str | os.PathLike, frames: Sequence[int]) -> list[Box]:
@@ -26,23 +23,10 @@ def read_boxes(path: str | os.PathLike, frames: Sequence[int]) -> list[Box]:
     Raises:
       ValueError: naming the file, when it cannot be read, has too few frames or an empty one.
     """
-    import h5py  # for these files alone
+    from data.human36m import _masks  # needs h5py, for these files alone
 
     try:
-        with h5py.File(path, "r") as file:
-            cells = np.ravel(_numbers(file["Masks"]))
-            return [_box_of(_numbers(file[cells[frame]])) for frame in frames]
-    except Exception as error:  # h5py raises whatever comes about in a damaged file
+        boxes = read_apart(_masks.read_masks, path, [int(frame) for frame in frames])["boxes"]
+    except ValueError as error:
         raise ValueError(f"{os.fspath(path)}: boxes cannot be read from it ({error}).") from None
-
-
-def _numbers(found) -> np.ndarray:
-    """The numbers of a data set; a damaged one may say that it has more than the whole file."""
-    if found.nbytes > _MOST_BYTES:
-        raise ValueError(f"shape {found.shape} is that of no picture")
-    return np.asarray(found)
-
-
-def _box_of(lit: np.ndarray) -> Box:
-    columns, rows = (np.flatnonzero(lit.any(axis=axis)) for axis in (1, 0))
-    return Box(*map(float, (columns[0], rows[0], columns[-1], rows[-1])))
+    return [Box(*box) for box in boxes.tolist()]

@@ -14,6 +14,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 
+from kinpose.io._apart import read_apart
 from kinpose.io.torch_files import MOST_BYTES, read_torch_file
 from kinpose.models._layers import EPSILON
 from kinpose.models.mobilenet import layer_names
@@ -25,9 +26,6 @@ _KERAS_MEAN = (123.68, 116.779, 103.939)
 _KINDS = (".pth", ".pth.tar", ".pt", ".safetensors", ".h5")
 _MOST_PROBLEMS = 10
 """Listed in a message."""
-
-_MOST_ITEMS = 10_000
-"""Groups and arrays of a Keras file; a ResNet of 152 layers has 2,500."""
 
 
 def load_pretrained(path: str | os.PathLike, variables: dict[str, Any]) -> dict[str, Any]:
@@ -204,38 +202,12 @@ def _read_safetensors(path) -> dict[str, np.ndarray]:
 
 
 def _read_keras(path) -> dict[str, np.ndarray]:
-    """Arrays by `layer/variable`; only what is in the file itself is read."""
-    import h5py
-
-    arrays = {}
-
-    def items(group, path=""):
-        """Not by h5py's own walk, which never returns from some damaged files."""
-        for key in group:
-            if isinstance(group.get(key, getlink=True), h5py.HardLink):
-                item, name = group[key], f"{path}{key}"
-                yield name, item
-                if isinstance(item, h5py.Group):
-                    yield from items(item, f"{name}/")
-
-    def read(name, item):
-        if not isinstance(item, h5py.Dataset) or name.startswith("optimizer_weights"):
-            return
-        if item.external or item.is_virtual:
-            raise ValueError(f"{name} is in another file")
-        total = item.nbytes + sum(array.nbytes for array in arrays.values())
-        if not np.issubdtype(item.dtype, np.floating) or total > MOST_BYTES:
-            raise ValueError(f"{name} has type {item.dtype} and shape {item.shape}")
-        layer, *_, variable = name.removeprefix("model_weights/").split("/")
-        arrays[f"{layer}/{variable.removesuffix(':0')}"] = item[()]
+    """Arrays by `layer/variable`."""
+    from kinpose.models import _keras_file
 
     try:
-        with h5py.File(path) as file:
-            for count, item in enumerate(items(file), 1):
-                if count > _MOST_ITEMS:
-                    raise ValueError(f"it has more than {_MOST_ITEMS} groups and arrays")
-                read(*item)
-    except Exception as error:  # h5py raises whatever comes about in a damaged file
+        arrays = read_apart(_keras_file.read_keras, path, MOST_BYTES)
+    except ValueError as error:
         raise ValueError(f"{path} cannot be read as weights of Keras: {error}.") from error
     if not any(name.startswith("conv1_conv/") for name in arrays):
         raise ValueError(
