@@ -5,6 +5,7 @@ import functools
 import re
 import warnings
 from collections.abc import Sequence
+from concurrent import futures
 
 import jax
 import jax.numpy as jnp
@@ -80,19 +81,25 @@ def calibrate_skeleton(
     weights = np.pad(weights, missing)
     groups, count = _groups(skeleton, lengths)
     logs, found = np.zeros(count), skeleton
-    for _ in range(_STEPS):
-        fit = fit_params(joints, found, weights=weights, robust=robust)
-        trusted = weights * fit.trust
-        change = _step(joints, trusted, fit.params, found, logs, groups, count=count)
-        change = np.asarray(change, np.float64)
-        logs = logs + np.clip(change, -_STRIDE, _STRIDE)
-        if lengths == "scale":
-            found = _in_unit(skeleton, float(np.exp(logs[0])))
-        else:
-            offsets = skeleton.offsets * np.exp(logs)[groups][:, None]
-            found = dataclasses.replace(skeleton, offsets=offsets)
-        if np.abs(change).max() < tolerance:
-            break
+
+    def step(weights, params):
+        change = _step(joints, weights, params, found, logs, groups, count=count)
+        return np.asarray(change, np.float64)
+
+    with futures.ThreadPoolExecutor(1) as other:
+        nowhere = jnp.zeros((len(joints), skeleton.num_dofs), joints.dtype)
+        other.submit(step, weights, nowhere)  # which compiles it beside the first fit
+        for _ in range(_STEPS):
+            fit = fit_params(joints, found, weights=weights, robust=robust)
+            change = step(weights * np.asarray(fit.trust), fit.params)
+            logs = logs + np.clip(change, -_STRIDE, _STRIDE)
+            if lengths == "scale":
+                found = _in_unit(skeleton, float(np.exp(logs[0])))
+            else:
+                offsets = skeleton.offsets * np.exp(logs)[groups][:, None]
+                found = dataclasses.replace(skeleton, offsets=offsets)
+            if np.abs(change).max() < tolerance:
+                break
     return found
 
 

@@ -47,6 +47,8 @@ _APART = 4.0
 _LONG = 100.0
 """Frames without a point after which a dof may be anywhere."""
 
+_STEPS, _TOLERANCE = 60, 1e-5
+
 _AHEAD = 64
 """Frames from which the first one is approached, backwards, so that it is not alone."""
 
@@ -60,8 +62,8 @@ def fit_sequence(
     robust: float | None = None,
     hold: float = _HOLD,
     rest: float = 0.0,
-    max_iterations: int = 60,
-    tolerance: float = 1e-5,
+    max_iterations: int = _STEPS,
+    tolerance: float = _TOLERANCE,
 ) -> Fit:
     """Fits a recording so that the angles are continuous in time.
 
@@ -106,23 +108,26 @@ def fit_sequence(
         init = checked_shape(init, (skeleton.num_dofs,), "init").astype(joints.dtype)
         if is_on_one_device(init) and not np.isfinite(init).all():
             raise ValueError(f"init must be finite, but is {init}.")
-    softness = checked_softness(robust, joints.dtype)
-    skeleton = without_idle_limits(skeleton)
+    fresh = _fit_alone(joints, weights, robust, skeleton, tolerance)
     holds = jnp.asarray([hold, rest], joints.dtype)
-    with jax.default_matmul_precision("highest"):
-        fresh = _fit_alone(joints, weights, robust, skeleton, tolerance)
-        return _fit_frames(
-            joints,
-            weights,
-            fresh,
-            softness,
-            skeleton,
-            jacobian_when_bent(skeleton),
-            init,
-            holds,
-            tolerance,
-            max_iterations=max_iterations,
-        )
+    stop = {"tolerance": tolerance, "max_iterations": max_iterations}
+    return _track(joints, weights, fresh, robust, skeleton, init, holds, **stop)
+
+
+def compile_ahead(num_frames: int, skeleton: Skeleton, robust: float | None) -> None:
+    """Compiles what `fit_sequence` runs last, by a recording whose points have no weight.
+
+    In a thread this takes no time from what does not need it yet.
+
+    Args:
+      num_frames: of float32 points and weights, which go on from an `init`.
+      skeleton: the tree; lengths do not matter.
+      robust: None, or any distance.
+    """
+    joints = np.zeros((num_frames, skeleton.num_keypoints, skeleton.ndim), np.float32)
+    fresh, holds = jnp.zeros((num_frames, skeleton.num_dofs)), jnp.zeros(2)
+    args = joints, joints[:, :, 0], fresh, robust, skeleton, fresh[0], holds
+    _track(*args, tolerance=_TOLERANCE, max_iterations=_STEPS)
 
 
 def _fit_alone(joints, weights, robust, skeleton: Skeleton, tolerance) -> jax.Array:
@@ -183,6 +188,18 @@ def holds_of(noise: float, fps: float, skeleton: Skeleton) -> dict[str, float]:
     """
     part = noise / float(units(skeleton, jnp.float32)[0])
     return {"hold": max(_HOLD, part * fps / _SPEED), "rest": part / _SPREAD}
+
+
+def _track(
+    joints, weights, fresh, robust, skeleton: Skeleton, init, holds, *, tolerance, max_iterations
+) -> Fit:
+    """`fit_sequence`, after each frame by itself (T, D) and with `hold` and `rest` (2,)."""
+    softness = checked_softness(robust, joints.dtype)
+    skeleton = without_idle_limits(skeleton)
+    bent = jacobian_when_bent(skeleton)
+    frames, stop = (joints, weights, fresh), {"max_iterations": max_iterations}
+    with jax.default_matmul_precision("highest"):
+        return _fit_frames(*frames, softness, skeleton, bent, init, holds, tolerance, **stop)
 
 
 @functools.partial(quick_jit, most=np.inf, static_argnames="max_iterations")

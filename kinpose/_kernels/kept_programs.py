@@ -16,6 +16,7 @@ import os
 import pathlib
 import pickle
 import tempfile
+import threading
 import zlib
 from collections.abc import Callable
 
@@ -25,6 +26,9 @@ from jax import export
 from kinpose._kernels import KERNELS
 
 _ON_CPU = contextvars.ContextVar("on_cpu", default=False)
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Two that are traced at once take turns: the first is done as late as the second."""
 
 
 def by_platform(*args, cpu: Callable, default: Callable):
@@ -67,14 +71,15 @@ def kept(function: Callable) -> Callable:
 @contextlib.contextmanager
 def _tracing():
     """For a CPU alone, and without a search for garbage, which a trace does not make."""
-    token, collects = _ON_CPU.set(True), gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        _ON_CPU.reset(token)
-        if collects:
-            gc.enable()
+    with _ONE_AT_A_TIME:
+        token, collects = _ON_CPU.set(True), gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            _ON_CPU.reset(token)
+            if collects:
+                gc.enable()
 
 
 def _kind(array) -> jax.ShapeDtypeStruct:

@@ -1,5 +1,6 @@
 """From a recording that is understood to joint angles: whose bones, the fit, what it is worth."""
 
+from concurrent import futures
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from kinpose.calibration import guess_scale
 from kinpose.fitting import units
 from kinpose.frames import slides_of
 from kinpose.gaps import determined_dofs, interpolate
-from kinpose.tracking import holds_of, mean_weight, root_dofs
+from kinpose.tracking import compile_ahead, holds_of, mean_weight, root_dofs
 
 _CHUNKS = (128, 512)
 """Frames fitted between two signs of progress: of few shapes, as each is compiled once."""
@@ -70,8 +71,11 @@ def fit_recording(recording: Recording, settings: Settings) -> Fitted:
         while the unit is not known.
     """
     robust = _robust(recording, settings)
-    skeleton = _calibrated(recording, settings, robust)
-    fit = _fit_all(recording, skeleton, robust)
+    with futures.ThreadPoolExecutor(1) as other:
+        other.submit(compile_ahead, _piece_size(recording), recording.model, robust)
+        skeleton = _calibrated(recording, settings, robust)
+        usual, params = _usual_pose(recording, skeleton, robust)
+    fit = _fit_all(recording, skeleton, robust, usual, params)
     params = np.asarray(fit.params, np.float64)
     ways = np.zeros((skeleton.num_joints, 3))
     ways[0] = recording.center  # the root goes back to where it was
@@ -124,10 +128,16 @@ def _with_lengths(recording: Recording, lengths: str, robust: float | None) -> S
     )
 
 
-def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> Fit:
-    """Fits the recording piece by piece, each continuing the one before."""
+def _piece_size(recording: Recording) -> int:
+    return next((n for n in _CHUNKS if n >= len(recording.joints)), _CHUNKS[-1])
+
+
+def _fit_all(
+    recording: Recording, skeleton: Skeleton, robust: float | None, usual: int, params: np.ndarray
+) -> Fit:
+    """Fits the recording piece by piece, each continuing the one before, from its usual pose."""
     joints, weights = (x.astype(np.float32) for x in (recording.joints, recording.weights))
-    size = next((n for n in _CHUNKS if n >= len(joints)), _CHUNKS[-1])
+    size = _piece_size(recording)
     holds = _holds(recording, skeleton)
 
     def fit_piece(frames: np.ndarray, last) -> Fit:
@@ -143,7 +153,6 @@ def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> 
         )
         return Fit(*(np.asarray(field)[: len(frames)] for field in fit))
 
-    usual, params = _usual_pose(recording, skeleton, robust)
     on = min(usual + max(size - usual, 0) // 2, len(joints) - 1)  # and back to the first frame
     way = np.concatenate([np.arange(usual, on), np.arange(on, -1, -1)])[:size]
     last = fit_piece(way, params).params[-1]
