@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from kinpose._kinematics.scalars import dot, matrix_times, minus, plus, scale, times
+from kinpose._kinematics.scalars import clip, dot, matrix_times, minus, plus, scale, times
 from kinpose.skeleton import Motion, Skeleton
 
 _SINGULAR = 100
@@ -363,11 +363,11 @@ def triple_of(
     )
     further = _cost(two, bounds) < _cost(one, bounds)
     found = [lax.select(further, y, x) for x, y in zip(one, two, strict=True)]
-    a, b, c = (_clip(x, lo, hi) for x, (_, lo, hi) in zip(found, bounds, strict=True))
+    a, b, c = (clip(x, lo, hi) for x, (_, lo, hi) in zip(found, bounds, strict=True))
     outside = sum(lax.abs(x - y) for x, y in zip(found, (a, b, c), strict=True))
     sine = rotation[0][2]  # of the middle angle: by so much the outer axes are along each other
     last = found[2] + sine * (found[0] - a)
-    return [a, b, _clip(_towards(last, *bounds[2]), low[2], high[2])], outside
+    return [a, b, clip(_towards(last, *bounds[2]), low[2], high[2])], outside
 
 
 def cardan_angles(rotation: Sequence, near: ArrayLike) -> list:
@@ -389,10 +389,6 @@ def cardan_angles(rotation: Sequence, near: ArrayLike) -> list:
         lax.atan2(r02, cosine * r22 - sine * r12),
         lax.atan2(cosine * r10 + sine * r20, cosine * r11 + sine * r21),
     ]
-
-
-def _clip(x, low, high):
-    return lax.min(lax.max(x, low), high)
 
 
 def _towards(angle, near, low, high):

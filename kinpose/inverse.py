@@ -115,7 +115,7 @@ def _towards(points, params, rest, skeleton: Skeleton) -> jax.Array:
         params = _carried(params, points, weights, skeleton)
         anchor = into_bounds(rest, skeleton)
         problem = Problem(points, weights, none, anchor, none + _HOLD)
-        state = first_state(problem, params, skeleton)
+        state = first_state(params, skeleton)
         steps = MAX_ITERATIONS["least_squares"]
         return minimise(problem, state, skeleton, steps, _TOLERANCE).params
 

@@ -15,6 +15,7 @@ from kinpose.fitting._problem import (
     Problem,
     bounds,
     cost_of,
+    held_cost,
     into_bounds,
     units,
     without_idle_limits,
@@ -30,6 +31,7 @@ from kinpose.fitting.fit import (
     seen_points,
 )
 from kinpose.gaps import jacobian_when_bent, moved_points
+from kinpose.kinematics import forward_kinematics
 from kinpose.skeleton import Skeleton
 
 _CLEARLY = 4e-4
@@ -216,28 +218,31 @@ def _fit_frames(
     told = _told(used > 0, bent, still)
     neutral = into_bounds(jnp.zeros(still.num_dofs, targets.dtype), still)
 
+    @jax.vmap
+    def cost_alone(points, weights, params):
+        free, positions = Problem(points, weights, softness), forward_kinematics(params, still)
+        return cost_of(free, params, positions, still)
+
     def follow(carry, frame):
-        (before, untold), (points, weights, other, told) = carry, frame
+        (before, untold), (points, weights, other, told, alone) = carry, frame
         held = hold / (1.0 + untold)  # what was not told has had so long to move
         back = jnp.where(told, rest, 0.0)
         both = held + back
         anchor = before + back / jnp.maximum(both, 1e-30) * (neutral - before)
         problem = Problem(points, weights, softness, anchor, jnp.sqrt(both))
-        start = first_state(problem, before, still)
+        start = first_state(before, still)
         state = minimise(problem, start, still, max_iterations, tolerance)
-        free = Problem(points, weights, softness)
         other, own = (_nearest_triples(x, before, still) for x in (other, state.params))
-        apart = jnp.minimum(
-            cost_of(problem, other, still) - cost_of(free, other, still),
-            0.5 * _APART * jnp.sum(jnp.square(holds)),
-        )
-        start_anew = 1.05 * cost_of(free, other, still) + apart + _CLEARLY
+        most = 0.5 * _APART * jnp.sum(jnp.square(holds))
+        apart = jnp.minimum(held_cost(problem, other, still), most)
+        start_anew = 1.05 * alone + apart + _CLEARLY
         lost = state.cost > start_anew
         state = state._replace(params=jnp.where(lost, other, own))
         untold = jnp.where(told, 0.0, jnp.minimum(untold + 1.0, _LONG))
         return (state.params, untold), state
 
-    frames, count = (targets, used, fresh, told), targets.shape[0]
+    frames = targets, used, fresh, told, cost_alone(targets, used, fresh)
+    count = targets.shape[0]
     if init is None:  # towards the first frame and on from there, by one loop
         frames = jax.tree.map(lambda x: jnp.concatenate([x[:_AHEAD][::-1], x]), frames)
         init = frames[2][0]

@@ -42,6 +42,11 @@ def times(a, b):
     return known * other if _known(known) else lax.mul(a, b)
 
 
+def clip(x, low, high):
+    """The nearest number within limits."""
+    return lax.min(lax.max(x, low), high)
+
+
 def _known(x) -> bool:
     return isinstance(x, float)
 

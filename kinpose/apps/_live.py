@@ -61,7 +61,7 @@ def _drag(points, weights, before, start, skeleton: Skeleton) -> jax.Array:
     none = jnp.zeros((), points.dtype)
     problem = Problem(points, weights, none, before, none + _HOLD)
     with jax.default_matmul_precision("highest"):
-        state = first_state(problem, start, skeleton)
+        state = first_state(start, skeleton)
         return minimise(problem, state, skeleton, _STEPS, _TOLERANCE).params
 
 

@@ -25,22 +25,20 @@ from kinpose.fitting._problem import (
     trust,
     units,
 )
-from kinpose.kinematics import joint_jacobian, joint_transforms
+from kinpose.kinematics import forward_kinematics, joint_jacobian, joint_transforms
 from kinpose.skeleton import Skeleton
 
 
 def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
     """See `kinpose.fitting._levenberg_marquardt`."""
-    _, unit = units(skeleton, params.dtype)
-    balls = side_by_side(skeleton)
+    (_, unit), balls = units(skeleton, params.dtype), side_by_side(skeleton)
     turning = len(balls.joints) > 0
-    residual, by_angle, by_dof = _linearise(problem, params, skeleton, balls)
-    slopes, stiffness = residual @ by_angle, jnp.zeros_like(params)
-    pull, pull_on_angles = stiffness, stiffness
+    positions, residual, by_angle, by_dof = _linearise(problem, params, skeleton, balls)
+    slopes = residual @ by_angle
+    stiffness = pull = pull_on_angles = jnp.zeros_like(params)
     if problem.prior_weight is not None:
         stiffness = jnp.broadcast_to(jnp.square(problem.prior_weight), params.shape)
-        pull = stiffness * (params - problem.prior_params) / unit
-        pull_on_angles = pull
+        pull = pull_on_angles = stiffness * (params - problem.prior_params) / unit
         if turning:
             turns = turns_away(params, problem.prior_params, balls)[0]
             turns *= stiffness[balls.dofs]  # the same for all three
@@ -69,13 +67,13 @@ def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
     ways = by_dof @ change
     promised = jnp.dot(ways, ways) + jnp.dot(stiffness, jnp.square(change))
     predicted = -jnp.dot(gradient, change) - 0.5 * promised
-    return [moved, jnp.stack([cost_of(problem, moved, skeleton), predicted, promised])]
+    return [moved, _numbers(problem, params, positions, moved, predicted, promised, skeleton)]
 
 
 def descent_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
     """Down the gradient; the inverse of the damping is the rate."""
     _, unit = units(skeleton, params.dtype)
-    residual, jacobian, _ = _linearise(problem, params, skeleton)
+    positions, residual, jacobian, _ = _linearise(problem, params, skeleton)
     gradient = residual @ jacobian
     pressed = pressed_at_limit(params, gradient, skeleton)
     move = jnp.clip(-jnp.where(pressed, 0.0, gradient) / (1e3 * damping), -STRIDE, STRIDE)
@@ -83,12 +81,17 @@ def descent_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
     ways = jacobian @ ((moved - params) / unit)
     promised = jnp.dot(ways, ways)
     predicted = -jnp.dot(ways, residual) - 0.5 * promised
-    return [moved, jnp.stack([cost_of(problem, moved, skeleton), predicted, promised])]
+    return [moved, _numbers(problem, params, positions, moved, predicted, promised, skeleton)]
+
+
+def _numbers(problem, params, positions, moved, predicted, promised, skeleton) -> jax.Array:
+    there = cost_of(problem, moved, forward_kinematics(moved, skeleton), skeleton)
+    return jnp.stack([cost_of(problem, params, positions, skeleton), there, predicted, promised])
 
 
 def slopes_of(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
     """(D,) derivatives of Eq. 3 (squared sizes) by angles and by lengths in sizes."""
-    residual, by_angle, _ = _linearise(problem, params, skeleton)
+    _, residual, by_angle, _ = _linearise(problem, params, skeleton)
     return residual @ by_angle
 
 
@@ -118,7 +121,7 @@ def _in_sizes(jacobian, weights, skeleton: Skeleton) -> jax.Array:
 
 
 def _linearise(problem: Problem, params, skeleton: Skeleton, balls=None) -> tuple:
-    """Weighted residuals (K * n,) and Jacobians (K * n, D), in sizes.
+    """Positions (K, n); weighted residuals (K * n,) and Jacobians (K * n, D), in sizes.
 
     The first Jacobian is by the dofs; in the second a ball's dofs are turns about its own axes.
     """
@@ -130,7 +133,7 @@ def _linearise(problem: Problem, params, skeleton: Skeleton, balls=None) -> tupl
     if balls is not None and len(balls.joints):
         by_dof = _by_turns(jacobian, positions, params, balls, skeleton)
         by_dof = _in_sizes(by_dof, trusted, skeleton)
-    return (miss * jnp.sqrt(trusted)[:, None] / size).ravel(), by_angle, by_dof
+    return positions, (miss * jnp.sqrt(trusted)[:, None] / size).ravel(), by_angle, by_dof
 
 
 def _inverse(jacobian) -> jax.Array:

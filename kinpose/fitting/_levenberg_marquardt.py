@@ -12,7 +12,7 @@ import kinpose.fitting._dense as dense
 import kinpose.fitting._sparse as sparse
 from kinpose._kernels import KERNELS
 from kinpose._kernels.kept_programs import by_platform
-from kinpose.fitting._problem import Problem, cost_of, into_bounds
+from kinpose.fitting._problem import Problem, into_bounds
 from kinpose.skeleton import Skeleton
 
 _DENSE = contextvars.ContextVar("dense", default=False)
@@ -32,12 +32,11 @@ class State(NamedTuple):
     converged: Any
 
 
-def first_state(problem: Problem, start, skeleton: Skeleton) -> State:
-    """Before the first step, which starts within the limits."""
+def first_state(start, skeleton: Skeleton) -> State:
+    """Before the first step, which starts within the limits, and tells the cost there."""
     start = into_bounds(start, skeleton)
-    cost = cost_of(problem, start, skeleton)
-    one = jnp.ones_like(cost)
-    return State(start, cost, 1e-3 * one, 2.0 * one, jnp.zeros_like(cost, jnp.int32), one < 0)
+    one = jnp.ones_like(start[0])
+    return State(start, jnp.inf * one, 1e-3 * one, 2.0 * one, one.astype(jnp.int32) - 1, one < 0)
 
 
 def minimise(
@@ -47,14 +46,14 @@ def minimise(
     propose = {"least_squares": _newton_step, "gradient_descent": dense.descent_step}[method]
 
     def step(state: State) -> State:
-        params, numbers = propose(problem, state.params, state.damping, skeleton)
-        cost, predicted, promised = numbers
-        better = cost < state.cost
-        gain = (state.cost - cost) / jnp.maximum(predicted, jnp.finfo(cost.dtype).tiny)
+        found = propose(problem, state.params, state.damping, skeleton)
+        params, (here, cost, predicted, promised) = found
+        better = cost < here
+        gain = (here - cost) / jnp.maximum(predicted, jnp.finfo(cost.dtype).tiny)
         shrink = jnp.clip(1.0 - (2.0 * gain - 1.0) ** 3, 0.1, 2.0)  # Nielsen (1999)
         return State(
             params=jnp.where(better, params, state.params),
-            cost=jnp.where(better, cost, state.cost),
+            cost=jnp.where(better, cost, here),
             damping=state.damping * jnp.where(better, shrink, state.growth),
             growth=jnp.where(better, 2.0, 2.0 * state.growth),
             iterations=state.iterations + 1,
@@ -70,13 +69,10 @@ def _newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list:
     """Gauss-Newton, damped in proportion to the diagonal: dense, or sparse over a batch on a CPU.
 
     Returns:
-      The proposed parameters (D,), and (3,): their cost, the predicted gain, and the square
-      of the way that the step promises to move the joints.
+      The proposed parameters (D,), and (4,): the cost at the old ones and at these, the predicted
+      gain, and the square of the way that the step promises to move the joints.
     """
-    args = problem, params, damping, skeleton
-    if not _is_sparse(skeleton):
-        return dense.newton_step(*args)
-    return by_platform(*args, cpu=sparse.newton_step, default=dense.newton_step)
+    return _in_form(sparse.newton_step, dense.newton_step, problem, params, damping, skeleton)
 
 
 def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
@@ -84,14 +80,14 @@ def solution_of(params, weights, free, right, skeleton: Skeleton) -> jax.Array:
 
     Linear in `right`, which alone is differentiated.
     """
-    args = params, weights, free, right, skeleton
-    if not _is_sparse(skeleton):
-        return dense.solution(*args)
-    return by_platform(*args, cpu=sparse.solution, default=dense.solution)
+    return _in_form(sparse.solution, dense.solution, params, weights, free, right, skeleton)
 
 
-def _is_sparse(skeleton: Skeleton) -> bool:
-    return KERNELS and not _DENSE.get() and sparse.is_small(skeleton)
+def _in_form(cpu, default, *args):
+    """What suits the platform; of arguments whose last is the skeleton."""
+    if _DENSE.get() or not KERNELS or not sparse.is_small(args[-1]):
+        return default(*args)
+    return by_platform(*args, cpu=cpu, default=default)
 
 
 @contextlib.contextmanager

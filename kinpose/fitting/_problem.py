@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose.angles import put_balls, real_limits, side_by_side, turns_away
-from kinpose.kinematics import forward_kinematics
 from kinpose.skeleton import Skeleton
 
 STRIDE = 1.0
@@ -58,8 +57,7 @@ def bounds(skeleton: Skeleton, dtype) -> tuple[jax.Array, jax.Array]:
     if skeleton.limits is None:
         endless = np.full(skeleton.num_dofs, np.inf, dtype)
         return jnp.asarray(-endless), jnp.asarray(endless)
-    low, high = jnp.asarray(skeleton.limits, dtype).T
-    return low, high
+    return tuple(jnp.asarray(skeleton.limits, dtype).T)
 
 
 def into_bounds(params, skeleton: Skeleton) -> jax.Array:
@@ -69,20 +67,23 @@ def into_bounds(params, skeleton: Skeleton) -> jax.Array:
     return jnp.clip(params, *bounds(skeleton, params.dtype))
 
 
-def cost_of(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
-    """Eq. 3 in squared sizes, and what holds the dofs."""
-    size, unit = units(skeleton, params.dtype)
-    miss = forward_kinematics(params, skeleton) - problem.joints
-    squares = blunt(jnp.sum(jnp.square(miss), axis=-1), problem.softness)
-    cost = jnp.dot(problem.weights, squares) / size**2
-    if problem.prior_weight is not None:
-        square = jnp.square((params - problem.prior_params) / unit)
-        balls = side_by_side(skeleton)
-        if len(balls.joints):
-            _, turns = turns_away(params, problem.prior_params, balls)
-            square = put_balls(square, balls, turns[None, :] / 3)
-        cost += jnp.sum(jnp.square(problem.prior_weight) * square)
-    return 0.5 * cost
+def cost_of(problem: Problem, params, positions, skeleton: Skeleton) -> jax.Array:
+    """Eq. 3 in squared sizes, and what holds the dofs; by parameters and where they put points."""
+    size, _ = units(skeleton, params.dtype)
+    squares = jnp.sum(jnp.square(positions - problem.joints), axis=-1)
+    cost = 0.5 * jnp.dot(problem.weights, blunt(squares, problem.softness)) / size**2
+    return cost + (0.0 if problem.prior_weight is None else held_cost(problem, params, skeleton))
+
+
+def held_cost(problem: Problem, params, skeleton: Skeleton) -> jax.Array:
+    """What holds the dofs, alone."""
+    _, unit = units(skeleton, params.dtype)
+    square = jnp.square((params - problem.prior_params) / unit)
+    balls = side_by_side(skeleton)
+    if len(balls.joints):
+        _, turns = turns_away(params, problem.prior_params, balls)
+        square = put_balls(square, balls, turns[None, :] / 3)
+    return 0.5 * jnp.sum(jnp.square(problem.prior_weight) * square)
 
 
 def trust(square, softness):

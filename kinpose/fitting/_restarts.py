@@ -52,7 +52,7 @@ def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_fi
 
     def state_at(starts, limits):
         within = dataclasses.replace(skeleton, limits=limits)
-        return jax.vmap(first_state, in_axes=(0, 0, None))(problems, starts, within)
+        return jax.vmap(first_state, in_axes=(0, None))(starts, within)
 
     root_is_held = not _turns_freely(skeleton)
     if skeleton.limits is None and not root_is_held:
@@ -93,10 +93,8 @@ def with_restarts(solve: Callable, problems, starts, skeleton: Skeleton, free_fi
         best = best._replace(cost=jnp.where((number < 0) & limited, jnp.inf, best.cost))
         return number + 1, best, starts, steps, stuck
 
-    zeros = jnp.zeros_like(starts[:, 0])
-    none = zeros.astype(jnp.int32)
-    nothing = State(starts, zeros + jnp.inf, zeros, zeros, none, zeros > 0)
-    carry = jnp.int32(-1 if free_first else 0), nothing, starts, none, zeros < 1
+    none = state_at(starts, limits)
+    carry = jnp.int32(-1 if free_first else 0), none, starts, none.iterations, ~none.converged
     _, best, _, steps, _ = jax.lax.while_loop(
         lambda carry: (carry[0] <= count) & jnp.any(carry[-1]), round_of, carry
     )

@@ -15,7 +15,7 @@ import numpy as np
 import kinpose.fitting._normal_equations as equations
 from kinpose._kernels import over_batch
 from kinpose._kernels.thresholds import SOLUTION_PRODUCTS
-from kinpose._kinematics.scalars import dot, matrix_times, plus, scale, times, vector_difference
+from kinpose._kinematics.scalars import clip, dot, matrix_times, minus, plus, scale, times
 from kinpose._kinematics.walk import Structure, structure_of, walk
 from kinpose.angles import Ball, axes_of, balls_of, normals_of, real_limits, turn_away, turned
 from kinpose.fitting._problem import OPEN, STIFF, STRIDE, Problem, blunt, bounds, trust, units
@@ -46,9 +46,8 @@ def _form_of(skeleton: Skeleton) -> _Form:
 
 def newton_step(problem: Problem, params, damping, skeleton: Skeleton) -> list[jax.Array]:
     """See `kinpose.fitting._levenberg_marquardt`."""
-    dtype = params.dtype
+    dtype, held, limits = params.dtype, (), ()
     size, _ = units(skeleton, dtype)
-    held, limits = (), ()
     if problem.prior_weight is not None:
         held = problem.prior_params, jnp.broadcast_to(problem.prior_weight**2, params.shape)
     if skeleton.limits is not None:
@@ -83,13 +82,20 @@ def _step_program(form: _Form, held: bool, limited: bool) -> Callable:
         own_axes = _own_axes(form, joints, hinges)
         turns = equations.screws_of(form.tree, joints, own_axes, units)
         misses = _misses(form, joints, points)
-        trusts = [trust(dot(miss, miss), softness) for miss in misses]
+
+        def cost_of(squares):
+            return 0.5 / (size * size) * dot(weights, [blunt(x, softness) for x in squares])
+
+        squares = [dot(miss, miss) for miss in misses]
+        cost = cost_of(squares)
+        trusts = [trust(square, softness) for square in squares]
         masses = list(map(times, masses, trusts))
         bodies = equations.bodies_of(form.tree, arms, masses, list(map(scale, masses, misses)))
         normal = equations.normal_of(form.tree, arms, bodies, turns)
         gradient = equations.gradient_of(bodies, turns, len(params))
         if held:
-            _, pull, on_angles = _held(form, params, anchor, firm, units)
+            held_here, pull, on_angles = _held(form, params, anchor, firm, units)
+            cost += held_here
             gradient = list(map(plus, gradient, pull))
             for d, stiffness in enumerate(firm):
                 normal[d, d] = plus(normal.get((d, d), 0.0), stiffness)
@@ -107,11 +113,12 @@ def _step_program(form: _Form, held: bool, limited: bool) -> Callable:
             free = [1.0 if d in balled else 1.0 - p for d, p in enumerate(pressed)]
         gradient = tuple(map(times, gradient, free))
         found = equations.solve(_damped(normal, damping), free, scale(-1.0, gradient))
-        moves = [_clip(-STRIDE, move, STRIDE) for move in found]
+        stride = size.dtype.type(STRIDE)  # lax asks for one dtype
+        moves = [clip(move, -stride, stride) for move in found]
         moved = [x + times(unit, move) for x, move, unit in zip(params, moves, units, strict=True)]
         change = list(moves)
         if limited:
-            moved = list(map(_clip, ends[0], moved, ends[1]))
+            moved = list(map(clip, moved, *ends))
             change = [(y - x) / unit for x, y, unit in zip(params, moved, units, strict=True)]
         for ball in form.balls:
             own = ([row[d] for d in ball.dofs] for row in (params, moves, *ends))
@@ -121,13 +128,12 @@ def _step_program(form: _Form, held: bool, limited: bool) -> Callable:
         promised = dot(masses, [dot(way, way) for way in ways])
         gain = -dot(masses, list(map(dot, ways, misses)))
         joints, *_ = _pose(form, moved, offsets)
-        squares = [blunt(dot(miss, miss), softness) for miss in _misses(form, joints, points)]
-        cost = 0.5 / (size * size) * dot(weights, squares)
+        there = cost_of([dot(miss, miss) for miss in _misses(form, joints, points)])
         if held:
             promised += dot(firm, list(map(times, change, change)))
             gain -= dot(pull, list(map(times, change, free)))
-            cost += _held(form, moved, anchor, firm, units)[0]
-        return moved, [cost, gain - 0.5 * promised, promised]
+            there += _held(form, moved, anchor, firm, units)[0]
+        return moved, [cost, there, gain - 0.5 * promised, promised]
 
     return step
 
@@ -205,7 +211,7 @@ def _misses(form: _Form, joints, points) -> list[tuple]:
     n = form.tree.ndim
     targets = [[*points[k : k + n], 0.0][:3] for k in range(0, len(points), n)]
     return [
-        vector_difference(joints[j].place, target)
+        tuple(map(minus, joints[j].place, target))
         for j, target in zip(form.tree.keypoints, targets, strict=True)
     ]
 
@@ -215,7 +221,3 @@ def _damped(normal: dict, damping) -> dict:
     some = next(x for x in normal.values() if not isinstance(x, float))
     factor = 1.0 + (damping + 100 * float(jnp.finfo(some.dtype).eps))
     return {(d, e): times(factor, x) + OPEN if d == e else x for (d, e), x in normal.items()}
-
-
-def _clip(low, x, high):
-    return jnp.minimum(jnp.maximum(x, low), high)
