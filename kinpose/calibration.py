@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from kinpose._kernels.quick_jit import quick_jit
+from kinpose._kinematics.walk import paths_of
 from kinpose.fitting._problem import units
 from kinpose.fitting.fit import check_stop, checked_points, fit_params, seen_points
-from kinpose.kinematics import forward_kinematics, joint_jacobian
+from kinpose.kinematics import forward_kinematics, joint_jacobian, joint_transforms
 from kinpose.skeleton import Motion, Skeleton, scale_skeleton
 
 _STEPS = 20
@@ -212,18 +213,20 @@ def other_side(name: str, names: Sequence[str]) -> str | None:
 @functools.partial(quick_jit, static_argnames="count")
 def _step(joints, weights, params, skeleton: Skeleton, logs, groups, *, count: int) -> jax.Array:
     """Change of the logarithms of the lengths, every pose following as it likes best."""
-    size, _ = units(skeleton, params.dtype)
-
-    def place(logs, params):
-        grown = jnp.asarray(skeleton.offsets, logs.dtype) * jnp.exp(logs)[groups][:, None]
-        return forward_kinematics(params, dataclasses.replace(skeleton, offsets=grown))
+    dtype, parents = params.dtype, np.array(skeleton.parents)
+    size, _ = units(skeleton, dtype)
+    offsets, world = jnp.asarray(skeleton.offsets, dtype), jnp.eye(skeleton.ndim, dtype=dtype)[None]
+    paths = paths_of(skeleton.parents)[list(skeleton.keypoints)].astype(dtype)
+    follows = (groups[:, None] == np.arange(count)[None]).astype(dtype)
 
     def normal_equations(frame):
         """Those of the lengths, in what no change of the pose can reach."""
         points, weights = seen_points(*frame[:2])
         root = jnp.sqrt(weights)[:, None] / size
         positions, by_pose = joint_jacobian(frame[2], skeleton)
-        by_length = jax.jacfwd(place)(jnp.zeros(count, params.dtype), frame[2])
+        above = jnp.concatenate([world, joint_transforms(frame[2], skeleton)[0]])[parents + 1]
+        bones = jnp.einsum("jab,jb->ja", above, offsets)
+        by_length = jnp.einsum("kj,ja,jc->kac", paths, bones, follows)
         residual = ((positions - points) * root).ravel()
         by_pose, by_length = (
             (x * root[:, :, None]).reshape(len(residual), -1) for x in (by_pose, by_length)
