@@ -1,21 +1,16 @@
 """Calibration: the bone lengths of the person in a recording."""
 
 import dataclasses
-import functools
 import re
 import warnings
 from collections.abc import Sequence
-from concurrent import futures
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from kinpose._kernels.quick_jit import quick_jit
-from kinpose._kinematics.walk import paths_of
 from kinpose.fitting._problem import units
-from kinpose.fitting.fit import check_stop, checked_points, fit_params, seen_points
-from kinpose.kinematics import forward_kinematics, joint_jacobian, joint_transforms
+from kinpose.fitting.fit import check_stop, checked_points, fit_params
+from kinpose.frames import by_offset, frames_of, jacobian_of
 from kinpose.skeleton import Motion, Skeleton, scale_skeleton
 
 _STEPS = 20
@@ -25,6 +20,13 @@ _STRIDE = 0.2
 
 _PULL = 1e-4
 """Weight (squared sizes) of what holds the logarithms where they began."""
+
+_KNOWN = 1e-8
+"""Square of how little a change of the pose moves the points, against the one that moves them most,
+to count as moving nothing."""
+
+_FRAMES = 128
+"""At a time: memory is bounded."""
 
 
 def calibrate_skeleton(
@@ -77,30 +79,20 @@ def calibrate_skeleton(
     joints = np.where((weights > 0)[..., None], joints, np.nan)
     joints = (_centred(joints) if _slides_freely(skeleton) else joints).astype(checked.dtype)
     skeleton = _in_unit(skeleton, guess_scale(joints, skeleton))
-    missing = ((0, -len(frames) % min(max_frames, 128)), (0, 0))  # few shapes, few compilations
-    joints = np.pad(joints, (*missing, (0, 0)), constant_values=jnp.nan)
-    weights = np.pad(weights, missing)
     groups, count = _groups(skeleton, lengths)
     logs, found = np.zeros(count), skeleton
-
-    def step(weights, params):
-        change = _step(joints, weights, params, found, logs, groups, count=count)
-        return np.asarray(change, np.float64)
-
-    with futures.ThreadPoolExecutor(1) as other:
-        nowhere = jnp.zeros((len(joints), skeleton.num_dofs), joints.dtype)
-        other.submit(step, weights, nowhere)  # which compiles it beside the first fit
-        for _ in range(_STEPS):
-            fit = fit_params(joints, found, weights=weights, robust=robust)
-            change = step(weights * np.asarray(fit.trust), fit.params)
-            logs = logs + np.clip(change, -_STRIDE, _STRIDE)
-            if lengths == "scale":
-                found = _in_unit(skeleton, float(np.exp(logs[0])))
-            else:
-                offsets = skeleton.offsets * np.exp(logs)[groups][:, None]
-                found = dataclasses.replace(skeleton, offsets=offsets)
-            if np.abs(change).max() < tolerance:
-                break
+    for _ in range(_STEPS):
+        fit = fit_params(joints, found, weights=weights, robust=robust)
+        trusted, params = weights * np.asarray(fit.trust), np.asarray(fit.params, np.float64)
+        change = _step(joints, trusted, params, found, logs, groups)
+        logs = logs + np.clip(change, -_STRIDE, _STRIDE)
+        if lengths == "scale":
+            found = _in_unit(skeleton, float(np.exp(logs[0])))
+        else:
+            offsets = skeleton.offsets * np.exp(logs)[groups][:, None]
+            found = dataclasses.replace(skeleton, offsets=offsets)
+        if np.abs(change).max() < tolerance:
+            break
     return found
 
 
@@ -155,9 +147,8 @@ def guess_scale(joints: jax.typing.ArrayLike, skeleton: Skeleton) -> float:
       ValueError: when no bone has both its ends among the points.
     """
     joints = np.asarray(joints, np.float64)
-    rest = np.asarray(
-        forward_kinematics(jnp.zeros(skeleton.num_dofs, jnp.float32), skeleton), np.float64
-    )
+    _, places = frames_of(np.zeros((1, skeleton.num_dofs)), skeleton)
+    rest = places[0, list(skeleton.keypoints)]
     ends = np.array(skeleton.bones, int).reshape(-1, 2).T
     length = np.linalg.norm(rest[ends[0]] - rest[ends[1]], axis=-1)
     seen = np.linalg.norm(joints[:, ends[0]] - joints[:, ends[1]], axis=-1)
@@ -210,34 +201,35 @@ def other_side(name: str, names: Sequence[str]) -> str | None:
     return None
 
 
-@functools.partial(quick_jit, static_argnames="count")
-def _step(joints, weights, params, skeleton: Skeleton, logs, groups, *, count: int) -> jax.Array:
+def _step(joints, weights, params, skeleton: Skeleton, logs, groups) -> np.ndarray:
     """Change of the logarithms of the lengths, every pose following as it likes best."""
-    dtype, parents = params.dtype, np.array(skeleton.parents)
-    size, _ = units(skeleton, dtype)
-    offsets, world = jnp.asarray(skeleton.offsets, dtype), jnp.eye(skeleton.ndim, dtype=dtype)[None]
-    paths = paths_of(skeleton.parents)[list(skeleton.keypoints)].astype(dtype)
-    follows = (groups[:, None] == np.arange(count)[None]).astype(dtype)
+    count = len(logs)
+    normal, gradient = np.zeros((count, count)), np.zeros(count)
+    for start in range(0, len(joints), _FRAMES):
+        rows = (x[start : start + _FRAMES] for x in (joints, weights, params))
+        beyond, residual = _beyond_poses(*rows, skeleton, groups[:, None] == np.arange(count))
+        normal += np.einsum("txc,txd->cd", beyond, beyond)
+        gradient += np.einsum("txc,tx->c", beyond, residual)
+    normal, gradient = normal / len(joints), gradient / len(joints)
+    return -np.linalg.solve(normal + _PULL * np.eye(count), gradient + _PULL * logs)
 
-    def normal_equations(frame):
-        """Those of the lengths, in what no change of the pose can reach."""
-        points, weights = seen_points(*frame[:2])
-        root = jnp.sqrt(weights)[:, None] / size
-        positions, by_pose = joint_jacobian(frame[2], skeleton)
-        above = jnp.concatenate([world, joint_transforms(frame[2], skeleton)[0]])[parents + 1]
-        bones = jnp.einsum("jab,jb->ja", above, offsets)
-        by_length = jnp.einsum("kj,ja,jc->kac", paths, bones, follows)
-        residual = ((positions - points) * root).ravel()
-        by_pose, by_length = (
-            (x * root[:, :, None]).reshape(len(residual), -1) for x in (by_pose, by_length)
-        )
-        basis, strength, _ = jnp.linalg.svd(by_pose, full_matrices=False)
-        basis = jnp.where(strength[None, :] > 1e-4 * strength[0], basis, 0.0)
-        beyond = by_length - basis @ (basis.T @ by_length)
-        return beyond.T @ beyond, beyond.T @ residual
 
-    with jax.default_matmul_precision("highest"):
-        sums = jax.lax.map(normal_equations, (joints, weights, params))
-        normal, gradient = jax.tree.map(lambda x: jnp.mean(x, axis=0), sums)
-    pulled = gradient + _PULL * jnp.asarray(logs, gradient.dtype)
-    return -jnp.linalg.solve(normal + _PULL * jnp.eye(count, dtype=normal.dtype), pulled)
+def _beyond_poses(joints, weights, params, skeleton: Skeleton, follows) -> tuple:
+    """Of the points' derivatives by the lengths what no change of the pose can reach.
+
+    (T, K * n, L), and the residuals (T, K * n).
+    """
+    size, _ = units(skeleton, np.float64)
+    seen = np.isfinite(joints).all(axis=-1)
+    root = np.sqrt(np.where(seen, weights, 0.0))[..., None] / size
+    positions, by_pose = jacobian_of(params, skeleton)
+    by_length = by_offset(params, skeleton) @ follows
+    residual = np.where(seen[..., None], positions - joints, 0.0) * root
+    shape = len(joints), residual[0].size, -1
+    by_pose, by_length = ((x * root[..., None]).reshape(shape) for x in (by_pose, by_length))
+    strength, basis = np.linalg.eigh(by_pose.swapaxes(1, 2) @ by_pose)
+    known = strength > _KNOWN * strength[:, -1:]
+    scale = np.where(known, 1.0 / np.sqrt(np.where(known, strength, 1.0)), 0.0)
+    reach = by_pose @ (basis * scale[:, None, :])
+    beyond = by_length - reach @ (reach.swapaxes(1, 2) @ by_length)
+    return beyond, residual.reshape(len(joints), -1)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kinpose._kinematics.scalars import rotation_parts
+from kinpose._kinematics.walk import paths_of
 from kinpose.angles import other_triple
 from kinpose.skeleton import Motion, Skeleton
 
@@ -30,7 +31,7 @@ def checked_params(params: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 
 def frames_of(params: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations (T, J, 3, 3) and positions (T, J, 3) of a 3D skeleton's joints.
+    """Rotations (T, J, n, n) and positions (T, J, n) of a skeleton's joints; nothing is compiled.
 
     Args:
       params: (T, D).
@@ -39,16 +40,81 @@ def frames_of(params: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.nd
     Returns:
       What `joint_transforms` gives.
     """
-    rotations, positions = [], []
+    (rotations, positions), n = _in_space(params, skeleton), skeleton.ndim
+    return rotations[..., :n, :n], positions[..., :n]
+
+
+def _in_space(params: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """The same in three dimensions: 2D objects live in the plane z = 0."""
+    rotations, positions, offsets = [], [], _offsets(skeleton)
     for joint, parent in enumerate(skeleton.parents):
         turn, shift = local_frames(skeleton, joint, params)
-        shift = shift + skeleton.offsets[joint]
+        shift = shift + offsets[joint]
         if parent >= 0:
             shift = positions[parent] + np.einsum("tij,tj->ti", rotations[parent], shift)
             turn = rotations[parent] @ turn
         rotations.append(turn)
         positions.append(shift)
     return np.stack(rotations, axis=1), np.stack(positions, axis=1)
+
+
+def _offsets(skeleton: Skeleton) -> np.ndarray:
+    return np.pad(np.asarray(skeleton.offsets, np.float64), ((0, 0), (0, 3 - skeleton.ndim)))
+
+
+def jacobian_of(params: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (T, K, n) of keypoints, and their derivatives by the dofs (T, K, n, D).
+
+    Args:
+      params: (T, D).
+      skeleton: the tree.
+
+    Returns:
+      What `joint_jacobian` gives.
+    """
+    n, keypoints = skeleton.ndim, list(skeleton.keypoints)
+    rotations, places = _in_space(params, skeleton)
+    ends, below = places[:, keypoints], paths_of(skeleton.parents)[keypoints]
+    jacobian = np.zeros((*ends.shape, skeleton.num_dofs))
+    frames, carried = _above(rotations, skeleton), _bones(rotations, skeleton)
+    for joint, parent in enumerate(skeleton.parents):
+        frame = frames[:, joint]
+        place = carried[:, joint] + (places[:, parent] if parent >= 0 else 0.0)
+        moved = below[:, joint, None]
+        for motion in skeleton.motions[joint]:
+            axis, value = frame @ motion.axis, values_of(motion, skeleton, params)
+            if motion.kind == "t":
+                way = np.broadcast_to(axis[:, None], ends.shape)
+                place = place + value[:, None] * axis
+            else:
+                way = np.cross(axis[:, None], ends - place[:, None])
+                frame = frame @ turn_about(motion.axis, value)
+            dof = skeleton.dof_index(motion.dof)
+            jacobian[..., dof] += np.where(moved, motion.multiplier * way, 0.0)
+    return ends[..., :n], jacobian[:, :, :n]
+
+
+def by_offset(params: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(T, K, n, J) derivatives of keypoints by the logarithms of the bones' lengths.
+
+    Args:
+      params: (T, D).
+      skeleton: the tree.
+    """
+    bones = _bones(_in_space(params, skeleton)[0], skeleton)[:, :, : skeleton.ndim]
+    below = paths_of(skeleton.parents)[list(skeleton.keypoints)]
+    return below[:, None, :] * bones.swapaxes(1, 2)[:, None]
+
+
+def _above(rotations, skeleton: Skeleton) -> np.ndarray:
+    """(T, J, 3, 3) of each joint's parent, the world's for the root."""
+    world = np.broadcast_to(np.eye(3), (len(rotations), 1, 3, 3))
+    return np.concatenate([rotations, world], axis=1)[:, list(skeleton.parents)]
+
+
+def _bones(rotations, skeleton: Skeleton) -> np.ndarray:
+    """(T, J, 3) the offsets in the world."""
+    return np.einsum("tjab,jb->tja", _above(rotations, skeleton), _offsets(skeleton))
 
 
 def local_frames(

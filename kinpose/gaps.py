@@ -3,13 +3,11 @@
 Shapes: T frames, K keypoints, D dofs.
 """
 
-import dataclasses
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kinpose.fitting import units
+from kinpose.frames import jacobian_of
 from kinpose.kinematics import joint_jacobian
 from kinpose.skeleton import Skeleton
 
@@ -44,21 +42,19 @@ def determined_dofs(seen: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return told[index.ravel()]
 
 
-def jacobian_when_bent(skeleton: Skeleton) -> jax.Array:
+def jacobian_when_bent(skeleton: Skeleton) -> np.ndarray | jax.Array:
     """(K, n, D) near the rest pose, hinges bent, so that limbs tell their twist; at most 1."""
-    return _jacobian_when_bent(dataclasses.replace(skeleton, limits=None))
-
-
-@jax.jit
-def _jacobian_when_bent(skeleton: Skeleton) -> jax.Array:
     bent = np.full(skeleton.num_dofs, 0.1, np.float32)
     for motions in skeleton.motions:
         turns = [motion for motion in motions if motion.kind == "r"]
         if len(turns) == 1:
             bent[skeleton.dof_names.index(turns[0].dof)] = 0.8
-    _, unit = units(skeleton, jnp.float32)
-    jacobian = joint_jacobian(bent, skeleton)[1] * unit[None, None, :]
-    return jacobian / jnp.max(jnp.abs(jacobian))
+    if isinstance(skeleton.offsets, jax.core.Tracer):
+        _, jacobian = joint_jacobian(bent, skeleton)
+    else:  # without a compiler
+        jacobian = jacobian_of(bent[None], skeleton)[1][0].astype(np.float32)
+    jacobian = jacobian * units(skeleton, np.float32)[1][None, None]
+    return jacobian / abs(jacobian).max()
 
 
 def moved_points(jacobian: np.ndarray | jax.Array) -> np.ndarray | jax.Array:

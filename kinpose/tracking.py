@@ -113,22 +113,23 @@ def fit_sequence(
     fresh = _fit_alone(joints, weights, robust, skeleton, tolerance)
     holds = jnp.asarray([hold, rest], joints.dtype)
     stop = {"tolerance": tolerance, "max_iterations": max_iterations}
-    return _track(joints, weights, fresh, robust, skeleton, init, holds, **stop)
+    bent = jacobian_when_bent(skeleton)
+    return _track(joints, weights, fresh, robust, skeleton, bent, init, holds, **stop)
 
 
-def compile_ahead(num_frames: int, skeleton: Skeleton, robust: float | None) -> None:
+def compile_sequence(num_frames: int, skeleton: Skeleton) -> None:
     """Compiles what `fit_sequence` runs last, by a recording whose points have no weight.
 
-    In a thread this takes no time from what does not need it yet.
+    In a thread, it is done beside the fit of frames by themselves.
 
     Args:
       num_frames: of float32 points and weights, which go on from an `init`.
       skeleton: the tree; lengths do not matter.
-      robust: None, or any distance.
     """
     joints = np.zeros((num_frames, skeleton.num_keypoints, skeleton.ndim), np.float32)
-    fresh, holds = jnp.zeros((num_frames, skeleton.num_dofs)), jnp.zeros(2)
-    args = joints, joints[:, :, 0], fresh, robust, skeleton, fresh[0], holds
+    fresh = np.zeros((num_frames, skeleton.num_dofs), np.float32)
+    bent = np.zeros((*joints.shape[1:], skeleton.num_dofs), np.float32)
+    args = joints, joints[:, :, 0], fresh, None, skeleton, bent, fresh[0], np.zeros(2, np.float32)
     _track(*args, tolerance=_TOLERANCE, max_iterations=_STEPS)
 
 
@@ -193,15 +194,13 @@ def holds_of(noise: float, fps: float, skeleton: Skeleton) -> dict[str, float]:
 
 
 def _track(
-    joints, weights, fresh, robust, skeleton: Skeleton, init, holds, *, tolerance, max_iterations
+    joints, weights, fresh, robust, skeleton, bent, init, holds, *, tolerance, max_iterations
 ) -> Fit:
     """`fit_sequence`, after each frame by itself (T, D) and with `hold` and `rest` (2,)."""
-    softness = checked_softness(robust, joints.dtype)
-    skeleton = without_idle_limits(skeleton)
-    bent = jacobian_when_bent(skeleton)
-    frames, stop = (joints, weights, fresh), {"max_iterations": max_iterations}
+    frames, softness = (joints, weights, fresh), checked_softness(robust, joints.dtype)
+    args = without_idle_limits(skeleton), bent, init, holds, tolerance
     with jax.default_matmul_precision("highest"):
-        return _fit_frames(*frames, softness, skeleton, bent, init, holds, tolerance, **stop)
+        return _fit_frames(*frames, softness, *args, max_iterations=max_iterations)
 
 
 @functools.partial(quick_jit, most=np.inf, static_argnames="max_iterations")

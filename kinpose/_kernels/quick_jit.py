@@ -72,12 +72,16 @@ def _are_single(found: list[set]) -> bool:
 @functools.cache
 def _known_options() -> dict[str, bool | int | str]:
     """Those that this XLA has and that XLA_FLAGS leaves open."""
-    known = {}
-    for name, value in _OPTIONS.items():
-        if name not in os.environ.get("XLA_FLAGS", ""):
-            try:
-                jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
-            except jax.errors.JaxRuntimeError:  # an option of another version
-                continue
-            known[name] = value
-    return known
+    given = os.environ.get("XLA_FLAGS", "")
+    options = {name: value for name, value in _OPTIONS.items() if name not in given}
+    if _are_known(options):
+        return options
+    return {name: value for name, value in options.items() if _are_known({name: value})}
+
+
+def _are_known(options: dict) -> bool:
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # an option of another version
+        return False
+    return True

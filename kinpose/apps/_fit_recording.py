@@ -1,6 +1,5 @@
 """From a recording that is understood to joint angles: whose bones, the fit, what it is worth."""
 
-from concurrent import futures
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from kinpose.calibration import guess_scale
 from kinpose.fitting import units
 from kinpose.frames import slides_of
 from kinpose.gaps import determined_dofs, interpolate
-from kinpose.tracking import compile_ahead, holds_of, mean_weight, root_dofs
+from kinpose.tracking import compile_sequence, holds_of, mean_weight, root_dofs
 
 _CHUNKS = (128, 512)
 """Frames fitted between two signs of progress: of few shapes, as each is compiled once."""
@@ -71,11 +70,8 @@ def fit_recording(recording: Recording, settings: Settings) -> Fitted:
         while the unit is not known.
     """
     robust = _robust(recording, settings)
-    with futures.ThreadPoolExecutor(1) as other:
-        other.submit(compile_ahead, _piece_size(recording), recording.model, robust)
-        skeleton = _calibrated(recording, settings, robust)
-        usual, params = _usual_pose(recording, skeleton, robust)
-    fit = _fit_all(recording, skeleton, robust, usual, params)
+    skeleton = _calibrated(recording, settings, robust)
+    fit = _fit_all(recording, skeleton, robust)
     params = np.asarray(fit.params, np.float64)
     ways = np.zeros((skeleton.num_joints, 3))
     ways[0] = recording.center  # the root goes back to where it was
@@ -88,6 +84,11 @@ def fit_recording(recording: Recording, settings: Settings) -> Fitted:
     if settings.is_human and settings.lengths == "scale":
         cost = _cost_of_scale(recording, skeleton, robust)
     return Fitted(fit, skeleton, params, known, filled, robust, cost)
+
+
+def compile_ahead(recording: Recording) -> None:
+    """Compiles the tracking, which `fit_recording` comes to last."""
+    compile_sequence(_piece_size(recording), recording.model)
 
 
 def _robust(recording: Recording, settings: Settings) -> float | None:
@@ -132,10 +133,8 @@ def _piece_size(recording: Recording) -> int:
     return next((n for n in _CHUNKS if n >= len(recording.joints)), _CHUNKS[-1])
 
 
-def _fit_all(
-    recording: Recording, skeleton: Skeleton, robust: float | None, usual: int, params: np.ndarray
-) -> Fit:
-    """Fits the recording piece by piece, each continuing the one before, from its usual pose."""
+def _fit_all(recording: Recording, skeleton: Skeleton, robust: float | None) -> Fit:
+    """Fits the recording piece by piece, each continuing the one before."""
     joints, weights = (x.astype(np.float32) for x in (recording.joints, recording.weights))
     size = _piece_size(recording)
     holds = _holds(recording, skeleton)
@@ -153,6 +152,7 @@ def _fit_all(
         )
         return Fit(*(np.asarray(field)[: len(frames)] for field in fit))
 
+    usual, params = _usual_pose(recording, skeleton, robust)
     on = min(usual + max(size - usual, 0) // 2, len(joints) - 1)  # and back to the first frame
     way = np.concatenate([np.arange(usual, on), np.arange(on, -1, -1)])[:size]
     last = fit_piece(way, params).params[-1]

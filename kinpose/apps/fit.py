@@ -6,11 +6,13 @@ Writes angles.csv, fit.bvh, report.json and poses.png, and poses.gif on request.
 have that is not as it should be, and what is done about it: docs/troubles.md.
 """
 
+import importlib
 import pathlib
+from concurrent import futures
 
 from absl import app, flags
 
-from kinpose.apps._fit_recording import fit_recording
+from kinpose.apps._fit_recording import compile_ahead, fit_recording
 from kinpose.apps._fit_results import check_output_dir, format_table, make_report, write_results
 from kinpose.apps._reading import Settings, read_input
 from kinpose.apps._understand import understand
@@ -118,7 +120,10 @@ def main(argv: list[str]) -> None:
     for sentence in recording.warnings:
         print(f"warning: {sentence}")
     print("fitting ..." if settings.lengths == "none" else "finding the bone lengths ...")
-    fitted = fit_recording(recording, settings)
+    with futures.ThreadPoolExecutor(1) as other:  # what comes later, in the order of its haste
+        other.submit(importlib.import_module, "kinpose.plot")  # while the first fit is traced
+        other.submit(compile_ahead, recording)
+        fitted = fit_recording(recording, settings)
     report = make_report(recording, fitted, settings) | {"input": given["input"], "flags": given}
     print(format_table(report))
     for sentence in report["warnings"][len(recording.warnings) :]:

@@ -1,6 +1,7 @@
 """How every binary here begins and ends."""
 
 import contextlib
+import gc
 import logging
 import os
 import pathlib
@@ -22,6 +23,11 @@ _CACHE = flags.DEFINE_string(
 )
 
 
+_GARBAGE = 100_000
+"""New objects after which Python looks for garbage, in place of 700: traces are millions, and none
+is garbage."""
+
+
 def run_program(main: Callable[[list[str]], object]) -> None:
     """Entry point: a user's mistake, a signal or a full disk ends in one line, not in a traceback.
 
@@ -39,7 +45,11 @@ def run_program(main: Callable[[list[str]], object]) -> None:
 
     def run(argv):
         _keep_compiled()
-        return main(argv)
+        gc.set_threshold(_GARBAGE)
+        try:
+            return main(argv)
+        finally:
+            gc.freeze()  # or the interpreter's end looks through all that was traced
 
     try:
         with signals_raised():
