@@ -24,7 +24,7 @@ from kinpose import (
 )
 from kinpose.fitting import STATUS, fit_params
 from kinpose.skeletons import HUMAN_LIMITS, human_17, toy
-from kinpose.tracking import estimate_noise, fit_sequence, holds_of
+from kinpose.tracking import compile_sequence, estimate_noise, fit_sequence, holds_of
 
 EXACT_MM = 0.1  # what counts as found: far below any measurement, far above float32's 1e-3
 FLOAT64 = 1e-9  # of the skeleton's unit, or rad
@@ -863,6 +863,15 @@ def test_few_poses_share_a_program(caplog):
         for count in (1, 17, 40):
             fit_params(joints[:count], skeleton, max_iterations=37)
     assert not any("Compiling" in message for message in caplog.messages)
+
+
+def test_a_sequence_takes_what_was_compiled_ahead(caplog):
+    skeleton = limit_skeleton(toy(3), {"theta": (-1.0, 1.0)})
+    joints = np.asarray(forward_kinematics(np.zeros((21, 3), np.float32), skeleton))
+    compile_sequence(21, skeleton)
+    with jax.log_compiles():
+        fit_sequence(joints, skeleton, init=jnp.zeros(3), robust=30.0, rest=0.1)
+    assert not any("Compiling jit(_fit_frames)" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,8 @@ def read_apart(read: Callable[..., dict[str, np.ndarray]], path, *arguments) -> 
     )
     if done.returncode < 0:
         raise ValueError(f"reading it ended with {signal.Signals(-done.returncode).name}")
-    if done.returncode:
-        raise ValueError(done.stderr.decode(errors="replace").strip())
+    if done.returncode:  # above the sentence may be warnings of libraries
+        raise ValueError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2])
     with np.load(io.BytesIO(done.stdout)) as arrays:
         return dict(arrays)
 
