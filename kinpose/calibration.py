@@ -208,8 +208,8 @@ def _step(joints, weights, params, skeleton: Skeleton, logs, groups) -> np.ndarr
     for start in range(0, len(joints), _FRAMES):
         rows = (x[start : start + _FRAMES] for x in (joints, weights, params))
         beyond, residual = _beyond_poses(*rows, skeleton, groups[:, None] == np.arange(count))
-        normal += np.einsum("txc,txd->cd", beyond, beyond)
-        gradient += np.einsum("txc,tx->c", beyond, residual)
+        normal += beyond.T @ beyond
+        gradient += beyond.T @ residual
     normal, gradient = normal / len(joints), gradient / len(joints)
     return -np.linalg.solve(normal + _PULL * np.eye(count), gradient + _PULL * logs)
 
@@ -217,7 +217,7 @@ def _step(joints, weights, params, skeleton: Skeleton, logs, groups) -> np.ndarr
 def _beyond_poses(joints, weights, params, skeleton: Skeleton, follows) -> tuple:
     """Of the points' derivatives by the lengths what no change of the pose can reach.
 
-    (T, K * n, L), and the residuals (T, K * n).
+    (T * K * n, L), and the residuals (T * K * n,).
     """
     size, _ = units(skeleton, np.float64)
     seen = np.isfinite(joints).all(axis=-1)
@@ -225,11 +225,12 @@ def _beyond_poses(joints, weights, params, skeleton: Skeleton, follows) -> tuple
     positions, by_pose = jacobian_of(params, skeleton)
     by_length = by_offset(params, skeleton) @ follows
     residual = np.where(seen[..., None], positions - joints, 0.0) * root
-    shape = len(joints), residual[0].size, -1
-    by_pose, by_length = ((x * root[..., None]).reshape(shape) for x in (by_pose, by_length))
+    by_pose, by_length = (
+        (x * root[..., None]).reshape(len(x), -1, x.shape[-1]) for x in (by_pose, by_length)
+    )
     strength, basis = np.linalg.eigh(by_pose.swapaxes(1, 2) @ by_pose)
     known = strength > _KNOWN * strength[:, -1:]
     scale = np.where(known, 1.0 / np.sqrt(np.where(known, strength, 1.0)), 0.0)
     reach = by_pose @ (basis * scale[:, None, :])
     beyond = by_length - reach @ (reach.swapaxes(1, 2) @ by_length)
-    return beyond, residual.reshape(len(joints), -1)
+    return beyond.reshape(-1, beyond.shape[-1]), residual.ravel()

@@ -1,5 +1,6 @@
 """From a recording that is understood to joint angles: whose bones, the fit, what it is worth."""
 
+from concurrent import futures
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -55,12 +56,15 @@ class Fitted(NamedTuple):
     cost_of_scale: dict | None
 
 
-def fit_recording(recording: Recording, settings: Settings) -> Fitted:
+def fit_recording(
+    recording: Recording, settings: Settings, compiled: futures.Future | None = None
+) -> Fitted:
     """Fits every frame of a recording.
 
     Args:
       recording: what was understood.
       settings: `lengths`, `robust` and `fill` are used.
+      compiled: of `compile_ahead` in another thread.
 
     Returns:
       The angles.
@@ -71,6 +75,7 @@ def fit_recording(recording: Recording, settings: Settings) -> Fitted:
     """
     robust = _robust(recording, settings)
     skeleton = _calibrated(recording, settings, robust)
+    futures.wait([compiled] if compiled else [])  # or both would compile it
     fit = _fit_all(recording, skeleton, robust)
     params = np.asarray(fit.params, np.float64)
     ways = np.zeros((skeleton.num_joints, 3))

@@ -120,10 +120,11 @@ def main(argv: list[str]) -> None:
     for sentence in recording.warnings:
         print(f"warning: {sentence}")
     print("fitting ..." if settings.lengths == "none" else "finding the bone lengths ...")
-    with futures.ThreadPoolExecutor(1) as other:  # what comes later, in the order of its haste
-        other.submit(importlib.import_module, "kinpose.plot")  # while the first fit is traced
-        other.submit(compile_ahead, recording)
-        fitted = fit_recording(recording, settings)
+    other = futures.ThreadPoolExecutor(1)  # for what comes later, beside the first fit
+    other.submit(importlib.import_module, "kinpose.plot")  # meanwhile that fit is traced
+    compiled = other.submit(compile_ahead, recording)
+    other.shutdown(wait=False)  # an error need not wait for it
+    fitted = fit_recording(recording, settings, compiled)
     report = make_report(recording, fitted, settings) | {"input": given["input"], "flags": given}
     print(format_table(report))
     for sentence in report["warnings"][len(recording.warnings) :]:
