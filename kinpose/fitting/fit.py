@@ -130,8 +130,7 @@ def fit_params(
         init = checked_shape(init, (*batch, skeleton.num_dofs), "init").astype(joints.dtype)
     if method not in MAX_ITERATIONS:
         raise ValueError(f"method must be one of {list(MAX_ITERATIONS)}, but got {method!r}.")
-    if max_iterations is None:
-        max_iterations = MAX_ITERATIONS[method]
+    max_iterations = MAX_ITERATIONS[method] if max_iterations is None else max_iterations
     softness = checked_softness(robust, joints.dtype)
     check_stop(tolerance, max_iterations)
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), (joints, weights, init))
@@ -144,11 +143,12 @@ def fit_params(
 
 
 def _fit_few(rows, *args, **stop) -> Fit:
-    """`_fit_batch` some poses at a time, from NumPy to NumPy: any few take one short program."""
+    """`_fit_batch` from NumPy to NumPy: any few poses take one short program, one alone another."""
     size = len(rows[0])
-    whole = max(-(-size // LANES), 1) * LANES
+    lanes = LANES if size > 1 else 1
+    whole = max(-(-size // lanes), 1) * lanes
     rows = jax.tree.map(lambda x: _padded(np, x, whole), rows)
-    parts = (jax.tree.map(lambda x: x[i : i + LANES], rows) for i in range(0, whole, LANES))  # noqa: B023
+    parts = (jax.tree.map(lambda x: x[i : i + lanes], rows) for i in range(0, whole, lanes))  # noqa: B023
     fits = [_fit_batch(part, *args, **stop) for part in parts]
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:size], *fits)
 
