@@ -300,7 +300,9 @@ def _ends_alone(process: subprocess.Popen) -> list[str]:
     except subprocess.TimeoutExpired:
         process.kill()
         return [f"runs {_ENDS_S} s later"]
-    if process.returncode != 1 or _not_one_line(said):
+    # JAX's own log may be among it: it notices the loss of the first process as soon.
+    lines = [line for line in said.splitlines() if line.startswith("error: ")]
+    if process.returncode != 1 or len(lines) != 1 or "Traceback" in said:
         late = time.monotonic() - start
         return [f"status {process.returncode} after {late:.0f} s: {said[-300:]}"]
     return []

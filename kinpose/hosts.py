@@ -19,6 +19,9 @@ from jax.experimental import multihost_utils
 _EVERY_S, _PATIENCE_S = 5.0, 45.0
 """How often a process says that it lives, and after which silence it is lost."""
 
+_NOTICE_S = 0.5
+"""Until the loss of a process that has ended has been noticed."""
+
 _START_S = 600
 """How long processes wait for the slowest of them to begin."""
 
@@ -77,6 +80,12 @@ def leave_processes() -> None:
     if distributed.global_state.client is not None:
         _say_done()
         jax.distributed.shutdown()
+
+
+def wait_for_watch() -> None:
+    """Lets it be said that another process is lost, where that is why this one fails."""
+    if _peers:
+        time.sleep(_NOTICE_S)
 
 
 def end_process(sentence: str, status: int) -> None:

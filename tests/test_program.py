@@ -163,5 +163,6 @@ def test_a_process_that_has_lost_another_ends_in_one_line(victim, monkeypatch):
     both[victim].communicate()
     assert time.monotonic() - began < 60
     assert both[1 - victim].returncode == 1
-    (line,) = (line for line in said.splitlines() if not line.startswith("I"))
-    assert line.startswith("error: ")
+    # JAX's own log may be among it: it notices the loss of the first process as soon.
+    (line,) = (line for line in said.splitlines() if line.startswith("error: "))
+    assert "another process was lost" in line and "Traceback" not in said

@@ -12,7 +12,7 @@ import absl.logging
 import jax
 from absl import app, flags
 
-from kinpose.hosts import end_process, leave_processes
+from kinpose.hosts import end_process, leave_processes, wait_for_watch
 from kinpose.stopping import Interrupted, Stopped, signals_raised
 
 _CACHE = flags.DEFINE_string(
@@ -60,10 +60,12 @@ def run_program(main: Callable[[list[str]], object]) -> None:
     except Interrupted as end:
         _end(str(end), 128 + end.signum)
     except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
+        wait_for_watch()
         _end(f"error: {error}", 1)
     except jax.errors.JaxRuntimeError as error:
         if not jax.distributed.is_initialized():
             raise
+        wait_for_watch()
         _end(f"error: with another process: {str(error).splitlines()[0][:200]}", 1)
 
 
