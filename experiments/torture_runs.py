@@ -36,6 +36,9 @@ _HUMAN = (
 _ENDS_S = 60
 """How soon a process ends that has lost the other."""
 _WAITS_S = 600
+_LOG = r"[IW]\d{4} \d\d:"
+_LOG_OF_A_LOSS = r"[IWEF]\d{4} \d\d:|Additional GRPC|:UNKNOWN:"
+"""JAX's own, which notices the loss of the first process as soon as we do."""
 
 
 def kill(tries: int, seed: int, directory: pathlib.Path) -> Iterator:
@@ -221,9 +224,9 @@ def _interrupt(command, workdir, signum: int, after_s: float) -> list[str]:
     return []
 
 
-def _not_one_line(said: str, sign: str = "error: ") -> bool:
+def _not_one_line(said: str, sign: str = "error: ", log: str = _LOG) -> bool:
     """Whether there is anything but the log and one line."""
-    lines = [line for line in said.splitlines() if not re.match(r"[IW]\d{4} \d\d:", line)]
+    lines = [line for line in said.splitlines() if not re.match(log, line)]
     return len(lines) != 1 or sign not in lines[0]
 
 
@@ -300,9 +303,7 @@ def _ends_alone(process: subprocess.Popen) -> list[str]:
     except subprocess.TimeoutExpired:
         process.kill()
         return [f"runs {_ENDS_S} s later"]
-    # JAX's own log may be among it: it notices the loss of the first process as soon.
-    lines = [line for line in said.splitlines() if line.startswith("error: ")]
-    if process.returncode != 1 or len(lines) != 1 or "Traceback" in said:
+    if process.returncode != 1 or _not_one_line(said, log=_LOG_OF_A_LOSS):
         late = time.monotonic() - start
         return [f"status {process.returncode} after {late:.0f} s: {said[-300:]}"]
     return []

@@ -10,7 +10,7 @@ import numpy as np
 
 from kinpose.fitting._problem import units
 from kinpose.fitting.fit import check_stop, checked_points, fit_params
-from kinpose.frames import by_offset, frames_of, jacobian_of
+from kinpose.frames import frames_of, jacobian_of
 from kinpose.skeleton import Motion, Skeleton, scale_skeleton
 
 _STEPS = 20
@@ -222,11 +222,11 @@ def _beyond_poses(joints, weights, params, skeleton: Skeleton, follows) -> tuple
     size, _ = units(skeleton, np.float64)
     seen = np.isfinite(joints).all(axis=-1)
     root = np.sqrt(np.where(seen, weights, 0.0))[..., None] / size
-    positions, by_pose = jacobian_of(params, skeleton)
-    by_length = by_offset(params, skeleton) @ follows
+    positions, by_pose, by_length = jacobian_of(params, skeleton)
     residual = np.where(seen[..., None], positions - joints, 0.0) * root
     by_pose, by_length = (
-        (x * root[..., None]).reshape(len(x), -1, x.shape[-1]) for x in (by_pose, by_length)
+        (x * root[..., None]).reshape(len(x), -1, x.shape[-1])
+        for x in (by_pose, by_length @ follows)
     )
     strength, basis = np.linalg.eigh(by_pose.swapaxes(1, 2) @ by_pose)
     known = strength > _KNOWN * strength[:, -1:]

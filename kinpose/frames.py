@@ -62,24 +62,29 @@ def _offsets(skeleton: Skeleton) -> np.ndarray:
     return np.pad(np.asarray(skeleton.offsets, np.float64), ((0, 0), (0, 3 - skeleton.ndim)))
 
 
-def jacobian_of(params: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (T, K, n) of keypoints, and their derivatives by the dofs (T, K, n, D).
+def jacobian_of(
+    params: np.ndarray, skeleton: Skeleton
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions (T, K, n) of keypoints, and their derivatives.
 
     Args:
       params: (T, D).
       skeleton: the tree.
 
     Returns:
-      What `joint_jacobian` gives.
+      What `joint_jacobian` gives: positions, and derivatives by the dofs (T, K, n, D). Then those
+      by the logarithms of the bones' lengths (T, K, n, J).
     """
     n, keypoints = skeleton.ndim, list(skeleton.keypoints)
     rotations, places = _in_space(params, skeleton)
+    world = np.broadcast_to(np.eye(3), (len(params), 1, 3, 3))
+    above = np.concatenate([rotations, world], axis=1)[:, list(skeleton.parents)]
+    bones = np.einsum("tjab,jb->taj", above, _offsets(skeleton))
     ends, below = places[:, keypoints], paths_of(skeleton.parents)[keypoints]
-    jacobian = np.zeros((*ends.shape, skeleton.num_dofs))
-    frames, carried = _above(rotations, skeleton), _bones(rotations, skeleton)
+    by_dof = np.zeros((*ends.shape, skeleton.num_dofs))
     for joint, parent in enumerate(skeleton.parents):
-        frame = frames[:, joint]
-        place = carried[:, joint] + (places[:, parent] if parent >= 0 else 0.0)
+        frame = above[:, joint]
+        place = bones[:, :, joint] + (places[:, parent] if parent >= 0 else 0.0)
         moved = below[:, joint, None]
         for motion in skeleton.motions[joint]:
             axis, value = frame @ motion.axis, values_of(motion, skeleton, params)
@@ -90,31 +95,9 @@ def jacobian_of(params: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.
                 way = np.cross(axis[:, None], ends - place[:, None])
                 frame = frame @ turn_about(motion.axis, value)
             dof = skeleton.dof_index(motion.dof)
-            jacobian[..., dof] += np.where(moved, motion.multiplier * way, 0.0)
-    return ends[..., :n], jacobian[:, :, :n]
-
-
-def by_offset(params: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """(T, K, n, J) derivatives of keypoints by the logarithms of the bones' lengths.
-
-    Args:
-      params: (T, D).
-      skeleton: the tree.
-    """
-    bones = _bones(_in_space(params, skeleton)[0], skeleton)[:, :, : skeleton.ndim]
-    below = paths_of(skeleton.parents)[list(skeleton.keypoints)]
-    return below[:, None, :] * bones.swapaxes(1, 2)[:, None]
-
-
-def _above(rotations, skeleton: Skeleton) -> np.ndarray:
-    """(T, J, 3, 3) of each joint's parent, the world's for the root."""
-    world = np.broadcast_to(np.eye(3), (len(rotations), 1, 3, 3))
-    return np.concatenate([rotations, world], axis=1)[:, list(skeleton.parents)]
-
-
-def _bones(rotations, skeleton: Skeleton) -> np.ndarray:
-    """(T, J, 3) the offsets in the world."""
-    return np.einsum("tjab,jb->tja", _above(rotations, skeleton), _offsets(skeleton))
+            by_dof[..., dof] += np.where(moved, motion.multiplier * way, 0.0)
+    by_length = below[:, None, :] * bones[:, None]
+    return ends[..., :n], by_dof[:, :, :n], by_length[:, :, :n]
 
 
 def local_frames(
